@@ -1,0 +1,1 @@
+"""vnedoc signs, verifies and exchanges the administrative documents of Vietnamese state agencies."""

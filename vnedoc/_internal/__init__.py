@@ -1,0 +1,1 @@
+"""Small tools that the whole house stands on; not public."""

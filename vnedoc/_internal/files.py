@@ -1,0 +1,67 @@
+"""Files: written whole or not at all, and never outside the folder that was named."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from vnedoc.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["atomic_write", "read_bytes", "write_bytes"]
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that appears under its name only when the block ends well.
+
+    The bytes go to a temporary file in the same folder, reach the disk, and take the name by a rename. When the
+    block raises, the temporary file is removed and whatever stood under the name before is untouched.
+
+    Raises:
+        InputError: The folder is missing or may not be written to.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent)
+    except OSError as exc:
+        raise InputError("file.cannot-write", path=path, reason=exc.strerror) from exc
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w+b") as stream:
+            yield cast("BinaryIO", stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file, or nothing."""
+    with atomic_write(path) as stream:
+        stream.write(content)
+
+
+def read_bytes(path: Path, *, max_bytes: int) -> bytes:
+    """Read a whole file that must not be larger than it may be.
+
+    Raises:
+        InputError: The file is missing, is not a regular file, cannot be read, or is too large.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(max_bytes + 1)
+    except OSError as exc:
+        raise InputError("file.cannot-read", path=path, reason=exc.strerror) from exc
+    if len(content) > max_bytes:
+        raise InputError("file.too-large", path=path, limit=max_bytes)
+    return content

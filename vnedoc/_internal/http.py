@@ -1,0 +1,60 @@
+"""The one place where HTTP clients are made: a time limit on every call, no redirects, a size limit on answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx2
+
+from vnedoc._internal.version import USER_AGENT
+from vnedoc.errors import RemoteError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["MAX_ANSWER_BYTES", "make_client", "post_bytes"]
+
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+"""The largest answer that is read when the caller sets no other limit."""
+
+
+def make_client(*, timeout_s: float = 10.0, connect_timeout_s: float = 5.0) -> httpx2.Client:
+    """Return a client whose every call ends in bounded time.
+
+    Redirects are not followed: a signed request, or one with credentials, goes where it was meant to go.
+    """
+    return httpx2.Client(
+        timeout=httpx2.Timeout(timeout_s, connect=connect_timeout_s),
+        follow_redirects=False,
+        headers={"User-Agent": USER_AGENT},
+    )
+
+
+def post_bytes(
+    client: httpx2.Client,
+    url: str,
+    content: bytes,
+    *,
+    headers: Mapping[str, str],
+    max_bytes: int = MAX_ANSWER_BYTES,
+) -> tuple[int, str, bytes]:
+    """Post bytes and return the status code, the media type and the body of the answer.
+
+    Raises:
+        RemoteError: No connection, no answer in time, or an answer over the limit.
+    """
+    try:
+        with client.stream("POST", url, content=content, headers=dict(headers)) as response:
+            body = bytearray()
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise RemoteError("remote.answer-too-large", url=url, limit=max_bytes)
+            media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            return response.status_code, media_type, bytes(body)
+    except httpx2.TimeoutException as exc:
+        raise RemoteError("remote.timeout", url=url) from exc
+    except httpx2.HTTPError as exc:
+        raise RemoteError("remote.unreachable", url=url, reason=str(exc) or type(exc).__name__) from exc
+    except httpx2.InvalidURL as exc:
+        raise RemoteError("remote.bad-url", url=url) from exc

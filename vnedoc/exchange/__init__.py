@@ -1,0 +1,1 @@
+"""edXML packages and their transport between agencies."""

@@ -1,0 +1,1 @@
+"""How edXML is spelled: names, reading, writing."""

@@ -1,0 +1,1 @@
+"""Ways to an axis: one module a kind."""

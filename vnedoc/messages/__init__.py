@@ -1,0 +1,68 @@
+"""What vnedoc says to people, in Vietnamese and English, by message id.
+
+One catalogue serves errors, reports and the command line. An id is ``area.name``; the area is the name of a
+TOML file in ``catalogue/`` that holds both languages side by side::
+
+    [wrong-passphrase]
+    vi = "Mật khẩu của tệp khóa {path} không đúng."
+    en = "The passphrase of the key file {path} is wrong."
+    hint_vi = "…"            # optional: what to do about it
+    hint_en = "…"
+
+An area is read when the first of its messages is needed.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import tomllib
+from importlib import resources
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Language", "areas", "hint", "load_area", "text"]
+
+
+class Language(enum.StrEnum):
+    """A language that vnedoc speaks."""
+
+    VI = "vi"
+    """Vietnamese."""
+    EN = "en"
+    """English."""
+
+
+def areas() -> list[str]:
+    """Return the names of all areas of the catalogue."""
+    folder = resources.files(__name__) / "catalogue"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+@functools.cache
+def load_area(area: str) -> Mapping[str, Mapping[str, str]]:
+    """Return the messages of one area: name to language to text."""
+    raw = (resources.files(__name__) / "catalogue" / f"{area}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(raw)
+
+
+def text(message_id: str, language: Language | str = Language.EN, /, **values: object) -> str:
+    """Return the text of a message in a language, with its values filled in.
+
+    Raises:
+        KeyError: There is no such message, or a value is missing (a mistake in vnedoc).
+    """
+    return _entry(message_id)[Language(language).value].format_map(values)
+
+
+def hint(message_id: str, language: Language | str = Language.EN, /, **values: object) -> str | None:
+    """Return what a person can do about a message, or ``None`` if the message says it already."""
+    template = _entry(message_id).get(f"hint_{Language(language).value}")
+    return None if template is None else template.format_map(values)
+
+
+def _entry(message_id: str) -> Mapping[str, str]:
+    area, _, name = message_id.partition(".")
+    return load_area(area)[name]

@@ -1,0 +1,1 @@
+"""The only home of pyHanko: what it offers, in our words."""

@@ -1,0 +1,1 @@
+"""Keys that can sign: one module a kind."""

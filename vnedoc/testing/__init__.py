@@ -1,0 +1,1 @@
+"""A test PKI and servers that behave like the real ones; part of the package."""
