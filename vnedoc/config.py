@@ -1,0 +1,252 @@
+"""Settings: ``vnedoc.toml``, then ``VNEDOC_*`` in the environment, into frozen values. Unknown keys are refused.
+
+A secret never stands in the settings; they name the variable or the file that holds it::
+
+    trust = ["root.pem"]
+    directory = "directory.json"
+
+    [agency]
+    organ_id = "H99"
+    organ_name = "ỦY BAN NHÂN DÂN TỈNH TEST"
+
+    [store]
+    url = "sqlite:///vnedoc.sqlite3"
+    payload_folder = "payloads"
+
+    [connections.default]
+    kind = "vxp"
+    url = "http://127.0.0.1:8080"
+    system_id = "H99.SYS"
+    secret_env = "AXIS_SECRET"
+
+    [signing]
+    tsa = ["http://tsa.ca.gov.vn"]
+
+    [verification]
+    allowed_hosts = ["ocsp.internal"]
+
+Paths are relative to the folder of the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vnedoc.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "AgencyConfig",
+    "Config",
+    "ConnectionConfig",
+    "SigningConfig",
+    "StoreConfig",
+    "VerificationConfig",
+    "load_config",
+]
+
+FILE_NAME = "vnedoc.toml"
+_PATHS = {"directory", "payload_folder", "secret_file"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AgencyConfig:
+    """The agency that this installation works for."""
+
+    organ_id: str
+    """Its code."""
+    organ_name: str
+    """Its name."""
+    organization_in_charge: str | None = None
+    """Name of the body above it."""
+    organ_add: str | None = None
+    """Its address."""
+    email: str | None = None
+    """Its official mail address."""
+    telephone: str | None = None
+    """Its telephone number."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """Where messages are kept."""
+
+    url: str
+    """A database URL of SQLAlchemy."""
+    payload_folder: Path
+    """Folder for the packages."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ConnectionConfig:
+    """A way to an axis."""
+
+    kind: str
+    """The connector, such as ``vxp``."""
+    url: str
+    """Base address of the axis."""
+    system_id: str
+    """The id that the axis gave to this system."""
+    secret_env: str | None = None
+    """Name of the environment variable with the secret."""
+    secret_file: Path | None = None
+    """File with the secret."""
+    timeout_s: float = 60.0
+    """Time limit for one call."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SigningConfig:
+    """Defaults for signing."""
+
+    tsa: tuple[str, ...] = ()
+    """Time-stamping authorities, in order of preference."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class VerificationConfig:
+    """Defaults for verification."""
+
+    allowed_hosts: tuple[str, ...] = ()
+    """Revocation servers that may be asked although they are on a private or loopback address."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Config:
+    """All settings."""
+
+    path: Path | None = None
+    """The file they came from."""
+    language: str | None = None
+    """``vi`` or ``en``."""
+    trust: tuple[str, ...] = ()
+    """Default of ``--trust``."""
+    directory: Path | None = None
+    """The agency directory."""
+    agency: AgencyConfig | None = None
+    """The agency that this installation works for."""
+    store: StoreConfig | None = None
+    """Where messages are kept."""
+    signing: SigningConfig = SigningConfig()
+    """Defaults for signing."""
+    verification: VerificationConfig = VerificationConfig()
+    """Defaults for verification."""
+    connections: Mapping[str, ConnectionConfig] = dataclasses.field(default_factory=dict)
+    """Ways to an axis, by name; the first is the default."""
+
+    def connection(self, name: str | None = None) -> ConnectionConfig:
+        """Return a connection by name, or the first.
+
+        Raises:
+            ConfigurationError: There is none, or none of that name.
+        """
+        if name is None:
+            if not self.connections:
+                raise ConfigurationError("config.no-connection")
+            return next(iter(self.connections.values()))
+        if name not in self.connections:
+            raise ConfigurationError("config.unknown-connection", name=name)
+        return self.connections[name]
+
+
+def load_config(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:
+    """Read the settings.
+
+    Args:
+        path: The file; ``None`` takes ``VNEDOC_CONFIG``, then ``vnedoc.toml`` in the current folder, then none.
+        environ: The environment; ``None`` takes that of the process.
+
+    Raises:
+        ConfigurationError: The file is missing or unreadable, or has a key that nothing knows.
+    """
+    environ = os.environ if environ is None else environ
+    if path is None and environ.get("VNEDOC_CONFIG"):
+        path = Path(environ["VNEDOC_CONFIG"])
+    if path is None:
+        path = Path(FILE_NAME)
+        if not path.is_file():
+            return _with_environment(Config(), environ)
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigurationError("config.cannot-read", path=path, reason=exc.strerror) from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigurationError("config.not-toml", path=path, reason=str(exc)) from exc
+    return _with_environment(_config(settings, path), environ)
+
+
+def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
+    language = environ.get("VNEDOC_LANG")
+    return dataclasses.replace(config, language=language) if language else config
+
+
+def _config(settings: dict[str, Any], path: Path) -> Config:  # TOML
+    sections = {
+        "agency": AgencyConfig,
+        "store": StoreConfig,
+        "signing": SigningConfig,
+        "verification": VerificationConfig,
+    }
+    folder = path.resolve().parent
+    values = _known(settings, Config, path=path, folder=folder, where="")
+    values["path"] = path
+    for name, kind in sections.items():
+        if name in values:
+            values[name] = _section(values[name], kind, path=path, folder=folder, where=name)
+    if "connections" in values:
+        if not isinstance(values["connections"], dict):
+            raise ConfigurationError("config.not-a-table", path=path, key="connections")
+        values["connections"] = {
+            name: _section(table, ConnectionConfig, path=path, folder=folder, where=f"connections.{name}")
+            for name, table in values["connections"].items()
+        }
+    if "trust" in values:
+        values["trust"] = tuple(
+            source if source.startswith("shipped:") else str(folder / source) for source in values["trust"]
+        )
+    return Config(**values)
+
+
+def _section(table: object, kind: type[Any], *, path: Path, folder: Path, where: str) -> Any:  # any section
+    if not isinstance(table, dict):
+        raise ConfigurationError("config.not-a-table", path=path, key=where)
+    values = _known(table, kind, path=path, folder=folder, where=f"{where}.")
+    if kind is StoreConfig and str(values.get("url", "")).startswith("sqlite:///"):
+        # A relative SQLite file lies beside the settings, wherever the command is run.
+        values["url"] = "sqlite:///" + str(folder / values["url"].removeprefix("sqlite:///"))
+    required = {
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
+    for name in sorted(required - set(values)):
+        raise ConfigurationError("config.missing-key", path=path, key=f"{where}.{name}")
+    return kind(**values)
+
+
+def _known(table: dict[str, Any], kind: type[Any], *, path: Path, folder: Path, where: str) -> dict[str, Any]:
+    fields = {field.name: str(field.type) for field in dataclasses.fields(kind)}
+    fields.pop("path", None)
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        if name not in fields:
+            raise ConfigurationError("config.unknown-key", path=path, key=f"{where}{name}")
+        wanted = fields[name]
+        if wanted.startswith("str") and not isinstance(value, str):
+            raise ConfigurationError("config.not-a-text", path=path, key=f"{where}{name}")
+        if wanted.startswith("tuple"):
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                raise ConfigurationError("config.not-a-list", path=path, key=f"{where}{name}")
+            value = tuple(value)
+        if wanted.startswith("float") and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ConfigurationError("config.not-a-number", path=path, key=f"{where}{name}")
+        if name in _PATHS:
+            value = folder / str(value)
+        values[name] = value
+    return values
