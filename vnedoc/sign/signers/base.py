@@ -1,7 +1,7 @@
 """What a signer is: a certificate, its chain, and the means to sign bytes.
 
-A signer holds its key, or a session with whatever holds it, for as long as it is open; the key is prepared once
-and used for any number of signatures.
+A signer holds its key, or a session with whatever holds it, for as long as it is open; the key is prepared
+once and used for any number of signatures.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ DIGESTS: dict[str, type[hashes.HashAlgorithm]] = {
 class Signer(abc.ABC):
     """A key that can sign, with its certificate.
 
-    Implementers write :meth:`_sign`; users call :meth:`sign`, which checks what came back with the public key of
-    the certificate before anything is built on it.
+    Implementers write :meth:`_sign`; users call :meth:`sign`, which checks what came back with the public key
+    of the certificate before anything is built on it.
 
     Args:
         certificate: The signing certificate.
@@ -96,7 +96,11 @@ class Signer(abc.ABC):
         """
         signature = self._sign(content, digest_algorithm)
         if not verify_raw_signature(
-            self._certificate, signature, content, digest_algorithm=digest_algorithm, mechanism=self._mechanism
+            self._certificate,
+            signature,
+            content,
+            digest_algorithm=digest_algorithm,
+            mechanism=self._mechanism,
         ):
             raise CredentialError("signer.key-mismatch", subject=self._certificate.subject.rfc4514_string())
         return signature
@@ -105,8 +109,8 @@ class Signer(abc.ABC):
     def _sign(self, content: bytes, digest_algorithm: str) -> bytes:
         """Return the signature value over the bytes, made by :attr:`mechanism`."""
 
-    def close(self) -> None:
-        """Let go of the key. The default holds nothing."""
+    def close(self) -> None:  # noqa: B027 - a key in memory has nothing to let go of
+        """Let go of the key or of the session that holds it."""
 
     def __enter__(self) -> Self:
         return self
@@ -149,6 +153,7 @@ def _fitting_mechanism(
     certificate: x509.Certificate, wanted: SignatureMechanism | None
 ) -> SignatureMechanism:
     key = certificate.public_key()
+    possible: tuple[SignatureMechanism, ...]
     if isinstance(key, rsa.RSAPublicKey):
         possible = (SignatureMechanism.RSA_PKCS1_V15, SignatureMechanism.RSA_PSS)
     elif isinstance(key, ec.EllipticCurvePublicKey):

@@ -1,0 +1,459 @@
+"""One new revision of a PDF with one signature in it.
+
+A revision is opened on a document, receives the signature field with its appearance and whatever belongs to the
+same act (text fields, filled values), is written with an empty place for the signature, and is completed with
+the CMS. Nothing is written before :meth:`Revision.write`; nothing of the document changes but by appending
+(ISO 32000-2, 7.5.6 and 12.8).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from asn1crypto import cms
+from pyhanko.pdf_utils import generic
+from pyhanko.pdf_utils.form_tools import get_single_field_annot
+from pyhanko.pdf_utils.generic import pdf_name
+from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.pdf_utils.misc import PdfError, PdfReadError
+from pyhanko.sign.fields import FieldMDPAction, FieldMDPSpec, MDPPerm, SigFieldSpec, SigSeedSubFilter
+from pyhanko.sign.general import SigningError
+from pyhanko.sign.signers.cms_embedder import PdfCMSEmbedder, SigIOSetup, SigMDPSetup, SigObjSetup
+from pyhanko.sign.signers.pdf_byterange import BuildProps, PreparedByteRangeDigest, SignatureObject
+
+from vnedoc._internal.version import VERSION
+from vnedoc.errors import DocumentError, InternalError, NotAllowedError, UsageError
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Generator, Iterator, Sequence
+
+__all__ = ["ExistingSignature", "PreparedRevision", "Revision", "SignatureSettings", "TextField"]
+
+CHUNK_BYTES = 1024 * 1024
+_NO_CHANGES = 1
+MAX_FIELDS = 10_000
+
+# What pyHanko raises, besides its own errors, on files that are not what they claim to be.
+_BROKEN_FILE = (
+    PdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, NotImplementedError,
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExistingSignature:
+    """A signature that the document already carries."""
+
+    field: str
+    """Name of its field."""
+    page: int | None
+    """Number of the page it is shown on, from 1; ``None`` if it is not shown."""
+    rectangle: tuple[float, float, float, float] | None
+    """Its place in default user space; ``None`` if it is not shown."""
+    certificate: bytes | None
+    """The signing certificate in DER; ``None`` if it cannot be read."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TextField:
+    """A text field that is made, empty, for a later signer to fill."""
+
+    name: str
+    """Its name; unique in the document."""
+    label: str
+    """What readers show for it."""
+    page: int
+    """Number of the page, from 1."""
+    rectangle: tuple[float, float, float, float]
+    """Its place in default user space."""
+    font_size: float
+    """Size of its text, in points."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SignatureSettings:
+    """What is written into the signature dictionary."""
+
+    signing_time: datetime.datetime
+    """The claimed time, ``/M``."""
+    digest_algorithm: str
+    """The digest over the byte range."""
+    max_cms_bytes: int
+    """How much room the CMS gets."""
+    pades: bool = True
+    """``ETSI.CAdES.detached``; otherwise ``adbe.pkcs7.detached``."""
+    certify: bool = False
+    """Certify: only form filling and further signatures are allowed afterwards (DocMDP, P = 2)."""
+    locked_fields: tuple[str, ...] = ()
+    """Text fields that must not change after this signature (FieldMDP)."""
+    reason: str | None = None
+    """``/Reason``."""
+    location: str | None = None
+    """``/Location``."""
+
+
+class Revision:
+    """A new revision of a document, not yet written.
+
+    Args:
+        stream: The document; it stays open, and unchanged, until the revision is written.
+        name: How errors call it.
+
+    Raises:
+        DocumentError: It is not a PDF, is broken, or is encrypted.
+    """
+
+    def __init__(self, stream: BinaryIO, *, name: str) -> None:
+        self._name = name
+        try:
+            # Strict: what only a lenient reader understands is not fit to be signed.
+            self._writer = IncrementalPdfFileWriter(stream, strict=True)
+            self._encrypted = self._writer.prev.encrypted
+            self._root = self._writer.root
+        except PdfReadError as exc:
+            code = "pdf.not-a-pdf" if not _has_header(stream) else "pdf.broken"
+            raise DocumentError(code, path=name, reason=str(exc)) from exc
+        except _BROKEN_FILE as exc:
+            raise DocumentError("pdf.broken", path=name, reason=str(exc)) from exc
+        if self._encrypted:
+            raise DocumentError("pdf.encrypted", path=name)
+
+    @property
+    def writer(self) -> IncrementalPdfFileWriter:
+        """The writer that appearances are rendered into."""
+        return self._writer
+
+    def field_names(self) -> set[str]:
+        """Return the full names of all form fields."""
+        with self._reading():
+            return {name for name, _ in self._fields()}
+
+    def signatures(self) -> list[ExistingSignature]:
+        """Return the signatures of the document, in the order of its form."""
+        with self._reading():
+            pages = None
+            found = []
+            for name, field in self._fields():
+                value = field.get("/V")
+                if _inherited(field, "/FT") != "/Sig" or not isinstance(value, generic.DictionaryObject):
+                    continue
+                annotation = _widget(field)
+                rectangle = _rectangle(annotation)
+                page = None
+                if rectangle is not None and annotation is not None:
+                    pages = self._pages_of_widgets() if pages is None else pages
+                    page = pages.get(_identity(annotation))
+                found.append(
+                    ExistingSignature(name, page, rectangle if page else None, _signing_certificate(value))
+                )
+            return found
+
+    def check_locks(self, *, filled: Sequence[str] = ()) -> None:
+        """Refuse a document that its earlier signers closed.
+
+        Every signature's DocMDP and FieldMDP count, not only the certifying one (ISO 32000-2, 12.8.2).
+
+        Args:
+            filled: Names of the text fields that are about to be filled.
+
+        Raises:
+            NotAllowedError: A signature forbids all changes, or locks one of the fields.
+        """
+        with self._reading():
+            for name, field in self._fields():
+                value = field.get("/V")
+                if not isinstance(value, generic.DictionaryObject):
+                    continue
+                for reference in value.get("/Reference", ()):
+                    self._check_lock(name, reference.get_object(), filled)
+
+    def _check_lock(self, signature: str, reference: generic.DictionaryObject, filled: Sequence[str]) -> None:
+        method = reference.get("/TransformMethod")
+        parameters = reference.get("/TransformParams", {})
+        permission = parameters.get("/P")
+        if method in {"/DocMDP", "/FieldMDP"} and permission == _NO_CHANGES:
+            raise NotAllowedError("pdf.certified-no-changes", path=self._name, field=signature)
+        if method == "/FieldMDP" and filled:
+            lock = FieldMDPSpec.from_pdf_object(parameters)
+            for name in filled:
+                if lock.is_locked(name):
+                    raise NotAllowedError(
+                        "pdf.field-locked", path=self._name, field=name, signature=signature
+                    )
+
+    def add_text_field(self, field: TextField, *, empty_appearance: generic.IndirectObject) -> None:
+        """Make an empty text field.
+
+        Args:
+            field: The field.
+            empty_appearance: The form XObject shown while it is empty.
+        """
+        form = self._form()
+        resources = form.setdefault(pdf_name("/DR"), generic.DictionaryObject())
+        fonts = resources.setdefault(pdf_name("/Font"), generic.DictionaryObject())
+        if pdf_name("/TiRo") not in fonts:
+            fonts[pdf_name("/TiRo")] = generic.DictionaryObject(
+                {
+                    pdf_name("/Type"): pdf_name("/Font"),
+                    pdf_name("/Subtype"): pdf_name("/Type1"),
+                    pdf_name("/BaseFont"): pdf_name("/Times-Roman"),
+                    pdf_name("/Encoding"): pdf_name("/WinAnsiEncoding"),
+                }
+            )
+        page_reference = self._page(field.page)
+        widget = generic.DictionaryObject(
+            {
+                pdf_name("/Type"): pdf_name("/Annot"),
+                pdf_name("/Subtype"): pdf_name("/Widget"),
+                pdf_name("/FT"): pdf_name("/Tx"),
+                pdf_name("/T"): generic.pdf_string(field.name),
+                pdf_name("/TU"): generic.pdf_string(field.label),
+                pdf_name("/F"): generic.NumberObject(4),  # shown and printed
+                pdf_name("/DA"): generic.pdf_string(f"/TiRo {field.font_size:g} Tf 0 g"),
+                pdf_name("/Rect"): generic.ArrayObject(
+                    generic.FloatObject(round(value, 3)) for value in field.rectangle
+                ),
+                pdf_name("/P"): page_reference,
+                pdf_name("/AP"): generic.DictionaryObject({pdf_name("/N"): empty_appearance}),
+            }
+        )
+        reference = self._writer.add_object(widget)
+        form["/Fields"].append(reference)
+        self._writer.update_container(form["/Fields"])
+        self._writer.register_annotation(page_reference, reference)
+
+    def fill_text_field(self, name: str, value: str, *, appearance: generic.IndirectObject) -> None:
+        """Fill a text field that an earlier revision made.
+
+        Raises:
+            NotAllowedError: There is no such text field, or it is filled already.
+        """
+        with self._reading():
+            field = next((field for full_name, field in self._fields() if full_name == name), None)
+        if field is None or _inherited(field, "/FT") != "/Tx":
+            raise NotAllowedError("pdf.no-text-field", path=self._name, field=name)
+        if field.get("/V") not in (None, ""):
+            raise NotAllowedError("pdf.field-filled", path=self._name, field=name)
+        field[pdf_name("/V")] = generic.pdf_string(value)
+        field[pdf_name("/AP")] = generic.DictionaryObject({pdf_name("/N"): appearance})
+        self._writer.update_container(field)
+
+    def text_fields(self) -> dict[str, tuple[int, tuple[float, float, float, float]]]:
+        """Return the empty text fields that are shown: name to page and place."""
+        with self._reading():
+            pages = self._pages_of_widgets()
+            found = {}
+            for name, field in self._fields():
+                rectangle = _rectangle(field)
+                page = pages.get(_identity(field))
+                empty = field.get("/V") in (None, "")
+                if _inherited(field, "/FT") == "/Tx" and empty and rectangle is not None and page:
+                    found[name] = (page, rectangle)
+            return found
+
+    def write(
+        self,
+        output: BinaryIO,
+        *,
+        field: str,
+        settings: SignatureSettings,
+        page: int = 1,
+        rectangle: tuple[float, float, float, float] | None = None,
+        appearance: generic.IndirectObject | None = None,
+    ) -> PreparedRevision:
+        """Write the document with the new revision, an empty place for the signature in it.
+
+        Args:
+            output: Where to; readable, writable and seekable.
+            field: Name of the signature field; made unless the document has it, empty.
+            settings: What is written into the signature dictionary.
+            page: The page the field is on, from 1.
+            rectangle: Its place in default user space; ``None`` shows nothing.
+            appearance: What it shows.
+
+        Raises:
+            UsageError: The field exists and is signed already.
+        """
+        embedder = PdfCMSEmbedder(
+            SigFieldSpec(field, on_page=page - 1, box=rectangle)  # type: ignore[arg-type] # floats are fine
+        )
+        steps: Generator[Any, Any, None] = embedder.write_cms(
+            field, self._writer
+        )  # one generator, many types
+        try:
+            field_reference = next(steps)
+        except SigningError as exc:
+            raise UsageError("pdf.field-signed", path=self._name, field=field) from exc
+        if appearance is not None:
+            annotation = get_single_field_annot(field_reference.get_object())
+            annotation[pdf_name("/AP")] = generic.DictionaryObject({pdf_name("/N"): appearance})
+            self._writer.update_container(annotation)
+        steps.send(SigObjSetup(sig_placeholder=_placeholder(settings), mdp_setup=_mdp(settings)))
+        digest, _ = steps.send(
+            SigIOSetup(md_algorithm=settings.digest_algorithm, output=output, chunk_size=CHUNK_BYTES)
+        )
+        return PreparedRevision(output, digest)
+
+    def _page(self, number: int) -> generic.IndirectObject:
+        reference, _ = self._writer.find_page_for_modification(number - 1)
+        return reference  # type: ignore[no-any-return] # typed loosely by pyHanko
+
+    def _form(self) -> generic.DictionaryObject:
+        root = self._writer.root
+        form = root.get("/AcroForm")
+        if form is None:
+            form = generic.DictionaryObject({pdf_name("/Fields"): generic.ArrayObject()})
+            root[pdf_name("/AcroForm")] = self._writer.add_object(form)
+            self._writer.update_root()
+        form.setdefault(pdf_name("/Fields"), generic.ArrayObject())
+        self._writer.update_container(form)
+        assert isinstance(form, generic.DictionaryObject)
+        return form
+
+    def _fields(self) -> Iterator[tuple[str, generic.DictionaryObject]]:
+        """Yield the terminal fields with their full names; a loop or a flood in the tree is cut off."""
+        form = self._root.get("/AcroForm") or {}
+        waiting = [("", item) for item in reversed(form.get("/Fields", generic.ArrayObject()))]
+        seen = 0
+        while waiting:
+            prefix, item = waiting.pop()
+            seen += 1
+            if seen > MAX_FIELDS:
+                raise DocumentError("pdf.too-many-fields", path=self._name, limit=MAX_FIELDS)
+            field = item.get_object()
+            partial = field.get("/T")
+            name = ".".join(part for part in (prefix, None if partial is None else str(partial)) if part)
+            kids = [kid for kid in field.get("/Kids", ()) if "/T" in kid.get_object()]
+            if kids:
+                waiting.extend((name, kid) for kid in reversed(kids))
+            else:
+                yield name, field
+
+    def _pages_of_widgets(self) -> dict[tuple[int, int], int]:
+        count = int(self._root["/Pages"]["/Count"])
+        pages = {}
+        for index in range(count):
+            page = self._page(index + 1).get_object()
+            for annotation in page.get("/Annots", ()):
+                reference = getattr(annotation, "reference", None)
+                if reference is not None:
+                    pages[(reference.idnum, reference.generation)] = index + 1
+        return pages
+
+    def _reading(self) -> _Translated:
+        return _Translated(self._name)
+
+
+class PreparedRevision:
+    """A written revision that waits for its signature."""
+
+    def __init__(self, output: BinaryIO, digest: PreparedByteRangeDigest) -> None:
+        self._output = output
+        self._digest = digest
+
+    @property
+    def document_digest(self) -> bytes:
+        """The digest over the byte range."""
+        return self._digest.document_digest
+
+    def complete(self, content: bytes) -> None:
+        """Put the CMS in its place.
+
+        Raises:
+            InternalError: It is larger than the place that was reserved.
+        """
+        try:
+            self._digest.fill_with_cms(self._output, content)
+        except SigningError as exc:
+            raise InternalError("pdf.no-room-for-signature", size=len(content)) from exc
+
+
+class _Translated:
+    """Turns what pyHanko raises on a broken file into a DocumentError."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, _BROKEN_FILE):
+            raise DocumentError("pdf.broken", path=self._name, reason=str(error)) from error
+
+
+def _placeholder(settings: SignatureSettings) -> SignatureObject:
+    return SignatureObject(
+        timestamp=settings.signing_time,
+        subfilter=SigSeedSubFilter.PADES if settings.pades else SigSeedSubFilter.ADOBE_PKCS7_DETACHED,
+        reason=settings.reason,
+        location=settings.location,
+        app_build_props=BuildProps(name="vnedoc", revision=VERSION),
+        bytes_reserved=2 * settings.max_cms_bytes,
+    )
+
+
+def _mdp(settings: SignatureSettings) -> SigMDPSetup:
+    lock = (
+        FieldMDPSpec(FieldMDPAction.INCLUDE, list(settings.locked_fields)) if settings.locked_fields else None
+    )
+    return SigMDPSetup(
+        md_algorithm=settings.digest_algorithm,
+        certify=settings.certify,
+        docmdp_perms=MDPPerm.FILL_FORMS if settings.certify else None,
+        field_lock=lock,
+    )
+
+
+def _has_header(stream: BinaryIO) -> bool:
+    stream.seek(0)
+    return b"%PDF-" in stream.read(1024)
+
+
+def _inherited(field: generic.DictionaryObject, key: str) -> object:
+    for _ in range(32):
+        if key in field:
+            return field[key]
+        parent = field.get("/Parent")
+        if not isinstance(parent, generic.DictionaryObject):
+            return None
+        field = parent
+    return None
+
+
+def _widget(field: generic.DictionaryObject) -> generic.DictionaryObject | None:
+    if field.get("/Subtype") == "/Widget" or "/Rect" in field:
+        return field
+    kids = field.get("/Kids", ())
+    return kids[0].get_object() if len(kids) == 1 else None
+
+
+def _rectangle(annotation: generic.DictionaryObject | None) -> tuple[float, float, float, float] | None:
+    values = None if annotation is None else annotation.get("/Rect")
+    if values is None:
+        return None
+    x1, y1, x2, y2 = (float(value) for value in values)
+    shown = x1 != x2 and y1 != y2
+    return (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)) if shown else None
+
+
+def _identity(annotation: generic.DictionaryObject) -> tuple[int, int]:
+    reference = annotation.container_ref
+    return (reference.idnum, reference.generation) if isinstance(reference, generic.Reference) else (0, 0)
+
+
+def _signing_certificate(signature: generic.DictionaryObject) -> bytes | None:
+    """Return the certificate of a signature without judging it."""
+    try:
+        signed_data = cms.ContentInfo.load(bytes(signature.raw_get("/Contents")))["content"]
+        wanted = signed_data["signer_infos"][0]["sid"].chosen
+        for choice in signed_data["certificates"]:
+            certificate = choice.chosen
+            if certificate.serial_number == wanted["serial_number"].native:
+                content: bytes = certificate.dump()
+                return content
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+        # Not a CMS that can be read; whoever verifies the document will say so.
+        return None
+    return None
