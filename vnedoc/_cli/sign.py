@@ -31,14 +31,20 @@ SCHEMA = "vnedoc.signing/1"
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
 @click.option("--signer", "signer_uri", required=True, metavar="URI", help="The key: pkcs12:PATH.")
 @click.option("--role", type=click.Choice(ROLES), required=True, help="What the signature means.")
-@click.option("--level", type=click.Choice(["b-b", "b-t"]), default=None, help="Default: b-t with --tsa, else b-b.")
-@click.option("--tsa", "tsa_urls", multiple=True, metavar="URL", help="Time-stamping authority; several in order.")
+@click.option(
+    "--level", type=click.Choice(["b-b", "b-t"]), default=None, help="Default: b-t with --tsa, else b-b."
+)
+@click.option(
+    "--tsa", "tsa_urls", multiple=True, metavar="URL", help="Time-stamping authority; several in order."
+)
 @click.option("--image", type=click.Path(path_type=Path), metavar="PNG", help="Signature picture or seal.")
 @click.option("--seal-diameter-mm", type=float, metavar="N", help="True diameter of the seal.")
 @click.option("--page", type=int, metavar="N", help="Page, from 1; negative counts from the end.")
 @click.option("--box", metavar="X,Y,W,H", help="Place on the page as shown, in points from the lower left.")
 @click.option("--anchor", metavar="TEXT", help="Place by a text on the page, such as the signer's name.")
-@click.option("--number", metavar="TEXT", help="Number (issue, number) or number and code of the main document.")
+@click.option(
+    "--number", metavar="TEXT", help="Number (issue, number) or number and code of the main document."
+)
 @click.option("--date", "issue_date", type=click.DateTime(["%Y-%m-%d"]), help="Date of the document.")
 @click.option("--copy-kind", type=click.Choice(["sao-y", "sao-luc", "trich-sao"]), help="Kind of copy.")
 @click.option("--agency", metavar="NAME", help="Agency that makes the copy.")
@@ -48,10 +54,16 @@ SCHEMA = "vnedoc.signing/1"
     is_flag=True,
     help="With approve: make empty fields for number and date, which issue fills in its own revision.",
 )
-@click.option("--certify", is_flag=True, help="Certify: only form filling and signatures are allowed afterwards.")
+@click.option(
+    "--certify", is_flag=True, help="Certify: only form filling and signatures are allowed afterwards."
+)
 @click.option("--without-person", is_flag=True, help="With issue: allow it although no person has signed.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Signed file (one input).")
-@click.option("-d", "--directory", type=click.Path(path_type=Path), metavar="DIR", help="Folder for signed files.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Signed file (one input)."
+)
+@click.option(
+    "-d", "--directory", type=click.Path(path_type=Path), metavar="DIR", help="Folder for signed files."
+)
 @click.option("--in-place", is_flag=True, help="Replace each input by its signed form.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, write nothing.")
@@ -69,7 +81,9 @@ def sign(state: CLIState, files: tuple[Path, ...], **given: Any) -> int:  # the 
     4 not a PDF, broken or encrypted · 5 key, passphrase or certificate · 6 no time-stamp, try again.
     Many files: all are tried; the gravest code in the order 1, 4, 6, 0 wins.
     """
-    targets = _targets(files, output=given["output"], directory=given["directory"], in_place=given["in_place"])
+    targets = _targets(
+        files, output=given["output"], directory=given["directory"], in_place=given["in_place"]
+    )
     results = []
     codes = set()
     with _signer(state, given) as signer, _options(state, given) as options:
@@ -81,7 +95,9 @@ def sign(state: CLIState, files: tuple[Path, ...], **given: Any) -> int:  # the 
                     # The key itself, or the call, is wrong: the next file would fare no better.
                     raise
                 codes.add(exc.exit_code)
-                results.append({"path": str(source), "error": {"id": exc.code, "text": exc.text(state.language)}})
+                results.append(
+                    {"path": str(source), "error": {"id": exc.code, "text": exc.text(state.language)}}
+                )
                 click.echo(f"{source}: {exc.text(state.language)}", err=True)
                 continue
             codes.add(ExitCode.DONE)
@@ -144,8 +160,8 @@ def _options(state: CLIState, given: dict[str, Any]) -> Iterator[SigningOptions]
         box = None if given["box"] is None else Box.parse(given["box"])
         placement = Placement(page=given["page"], box=box, anchor=given["anchor"])
     issue_date: datetime.datetime | None = given["issue_date"]
-    client = TimestampClient(urls) if urls and level == "b-t" else None
-    try:
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(TimestampClient(urls)) if urls and level == "b-t" else None
         yield SigningOptions(
             role=Role(given["role"]),
             level=SignatureLevel.from_option(level),
@@ -162,9 +178,6 @@ def _options(state: CLIState, given: dict[str, Any]) -> Iterator[SigningOptions]
             certify=given["certify"],
             without_person=given["without_person"],
         )
-    finally:
-        if client is not None:
-            client.close()
 
 
 def _sign_one(
@@ -206,5 +219,7 @@ def _sentence(state: CLIState, source: Path, outcome: SigningResult | SigningPla
         place = state.text("signing.shown", page=outcome.page, box=outcome.box.as_text())
     if isinstance(outcome, SigningResult):
         level, path = outcome.level.value, outcome.path
-        return state.text("signing.done", source=source, path=path, level=level, field=outcome.field, place=place)
+        return state.text(
+            "signing.done", source=source, path=path, level=level, field=outcome.field, place=place
+        )
     return state.text("signing.would-sign", source=source, field=outcome.field, place=place)

@@ -38,7 +38,9 @@ class Language(enum.StrEnum):
 def areas() -> list[str]:
     """Return the names of all areas of the catalogue."""
     folder = resources.files(__name__) / "catalogue"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
+    )
 
 
 @functools.cache

@@ -160,7 +160,9 @@ def _sign(
     with _opened_source(source) as stream:
         revision = Revision(stream, name=_name(source))
         with open_pages(source) as pages:
-            composition = compose(revision, pages, options=options, signer=signer, now=now, name=_name(source))
+            composition = compose(
+                revision, pages, options=options, signer=signer, now=now, name=_name(source)
+            )
         prepared = revision.write(
             target,
             field=composition.field,

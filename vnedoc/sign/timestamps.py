@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from asn1crypto import cms, tsp
 from cryptography import x509
@@ -23,6 +23,7 @@ from vnedoc.errors import RemoteError, TimestampError, UsageError
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Sequence
+    from types import TracebackType
 
     import httpx2
 
@@ -51,6 +52,8 @@ class TimestampToken:
 class TimestampClient:
     """Asks time-stamping authorities in order of preference until one gives a good token.
 
+    It keeps its connections open between tokens; use it in a ``with`` block, or call :meth:`close`.
+
     Args:
         urls: Addresses of the authorities, the preferred one first.
         timeout_s: Time limit for one authority, in seconds.
@@ -62,6 +65,14 @@ class TimestampClient:
         self._urls = tuple(urls)
         self._timeout_s = timeout_s
         self._client: httpx2.Client | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     def token(self, imprint: bytes, digest_algorithm: str = "sha256") -> TimestampToken:
         """Return a token over a digest.

@@ -135,7 +135,7 @@ class Revision:
             pages = None
             found = []
             for name, field in self._fields():
-                value = field.get("/V")
+                value = _entry(field, "/V")
                 if _inherited(field, "/FT") != "/Sig" or not isinstance(value, generic.DictionaryObject):
                     continue
                 annotation = _widget(field)
@@ -162,16 +162,16 @@ class Revision:
         """
         with self._reading():
             for name, field in self._fields():
-                value = field.get("/V")
+                value = _entry(field, "/V")
                 if not isinstance(value, generic.DictionaryObject):
                     continue
-                for reference in value.get("/Reference", ()):
+                for reference in _entry(value, "/Reference", ()):
                     self._check_lock(name, reference.get_object(), filled)
 
     def _check_lock(self, signature: str, reference: generic.DictionaryObject, filled: Sequence[str]) -> None:
-        method = reference.get("/TransformMethod")
-        parameters = reference.get("/TransformParams", {})
-        permission = parameters.get("/P")
+        method = _entry(reference, "/TransformMethod")
+        parameters = _entry(reference, "/TransformParams", {})
+        permission = _entry(parameters, "/P")
         if method in {"/DocMDP", "/FieldMDP"} and permission == _NO_CHANGES:
             raise NotAllowedError("pdf.certified-no-changes", path=self._name, field=signature)
         if method == "/FieldMDP" and filled:
@@ -190,9 +190,10 @@ class Revision:
             empty_appearance: The form XObject shown while it is empty.
         """
         form = self._form()
-        resources = form.setdefault(pdf_name("/DR"), generic.DictionaryObject())
-        fonts = resources.setdefault(pdf_name("/Font"), generic.DictionaryObject())
-        if pdf_name("/TiRo") not in fonts:
+        resources = _made(form, "/DR", generic.DictionaryObject())
+        fonts = _made(resources, "/Font", generic.DictionaryObject())
+        self._writer.update_container(fonts)
+        if "/TiRo" not in fonts:
             fonts[pdf_name("/TiRo")] = generic.DictionaryObject(
                 {
                     pdf_name("/Type"): pdf_name("/Font"),
@@ -219,8 +220,9 @@ class Revision:
             }
         )
         reference = self._writer.add_object(widget)
-        form["/Fields"].append(reference)
-        self._writer.update_container(form["/Fields"])
+        fields = _made(form, "/Fields", generic.ArrayObject())
+        fields.append(reference)
+        self._writer.update_container(fields)
         self._writer.register_annotation(page_reference, reference)
 
     def fill_text_field(self, name: str, value: str, *, appearance: generic.IndirectObject) -> None:
@@ -233,7 +235,7 @@ class Revision:
             field = next((field for full_name, field in self._fields() if full_name == name), None)
         if field is None or _inherited(field, "/FT") != "/Tx":
             raise NotAllowedError("pdf.no-text-field", path=self._name, field=name)
-        if field.get("/V") not in (None, ""):
+        if _entry(field, "/V") not in (None, ""):
             raise NotAllowedError("pdf.field-filled", path=self._name, field=name)
         field[pdf_name("/V")] = generic.pdf_string(value)
         field[pdf_name("/AP")] = generic.DictionaryObject({pdf_name("/N"): appearance})
@@ -247,7 +249,7 @@ class Revision:
             for name, field in self._fields():
                 rectangle = _rectangle(field)
                 page = pages.get(_identity(field))
-                empty = field.get("/V") in (None, "")
+                empty = _entry(field, "/V") in (None, "")
                 if _inherited(field, "/FT") == "/Tx" and empty and rectangle is not None and page:
                     found[name] = (page, rectangle)
             return found
@@ -301,20 +303,19 @@ class Revision:
 
     def _form(self) -> generic.DictionaryObject:
         root = self._writer.root
-        form = root.get("/AcroForm")
+        form = _entry(root, "/AcroForm")
         if form is None:
-            form = generic.DictionaryObject({pdf_name("/Fields"): generic.ArrayObject()})
+            form = generic.DictionaryObject()
             root[pdf_name("/AcroForm")] = self._writer.add_object(form)
             self._writer.update_root()
-        form.setdefault(pdf_name("/Fields"), generic.ArrayObject())
         self._writer.update_container(form)
         assert isinstance(form, generic.DictionaryObject)
         return form
 
     def _fields(self) -> Iterator[tuple[str, generic.DictionaryObject]]:
         """Yield the terminal fields with their full names; a loop or a flood in the tree is cut off."""
-        form = self._root.get("/AcroForm") or {}
-        waiting = [("", item) for item in reversed(form.get("/Fields", generic.ArrayObject()))]
+        form = _entry(self._root, "/AcroForm", {})
+        waiting = [("", item) for item in reversed(list(_entry(form, "/Fields", ())))]
         seen = 0
         while waiting:
             prefix, item = waiting.pop()
@@ -322,9 +323,9 @@ class Revision:
             if seen > MAX_FIELDS:
                 raise DocumentError("pdf.too-many-fields", path=self._name, limit=MAX_FIELDS)
             field = item.get_object()
-            partial = field.get("/T")
+            partial = _entry(field, "/T")
             name = ".".join(part for part in (prefix, None if partial is None else str(partial)) if part)
-            kids = [kid for kid in field.get("/Kids", ()) if "/T" in kid.get_object()]
+            kids = [kid for kid in _entry(field, "/Kids", ()) if "/T" in kid.get_object()]
             if kids:
                 waiting.extend((name, kid) for kid in reversed(kids))
             else:
@@ -335,7 +336,7 @@ class Revision:
         pages = {}
         for index in range(count):
             page = self._page(index + 1).get_object()
-            for annotation in page.get("/Annots", ()):
+            for annotation in _entry(page, "/Annots", ()):
                 reference = getattr(annotation, "reference", None)
                 if reference is not None:
                     pages[(reference.idnum, reference.generation)] = index + 1
@@ -411,11 +412,22 @@ def _has_header(stream: BinaryIO) -> bool:
     return b"%PDF-" in stream.read(1024)
 
 
+def _entry(container: Any, key: str, default: Any = None) -> Any:  # any PDF object
+    """Return an entry, not a reference to it: pyHanko resolves references in ``[]`` but not in ``get``."""
+    return container[key] if key in container else default
+
+
+def _made(container: generic.DictionaryObject, key: str, fresh: generic.PdfObject) -> Any:  # any PDF object
+    if key not in container:
+        container[pdf_name(key)] = fresh
+    return container[key]
+
+
 def _inherited(field: generic.DictionaryObject, key: str) -> object:
     for _ in range(32):
         if key in field:
             return field[key]
-        parent = field.get("/Parent")
+        parent = _entry(field, "/Parent")
         if not isinstance(parent, generic.DictionaryObject):
             return None
         field = parent
@@ -423,14 +435,14 @@ def _inherited(field: generic.DictionaryObject, key: str) -> object:
 
 
 def _widget(field: generic.DictionaryObject) -> generic.DictionaryObject | None:
-    if field.get("/Subtype") == "/Widget" or "/Rect" in field:
+    if _entry(field, "/Subtype") == "/Widget" or "/Rect" in field:
         return field
-    kids = field.get("/Kids", ())
+    kids = _entry(field, "/Kids", ())
     return kids[0].get_object() if len(kids) == 1 else None
 
 
 def _rectangle(annotation: generic.DictionaryObject | None) -> tuple[float, float, float, float] | None:
-    values = None if annotation is None else annotation.get("/Rect")
+    values = None if annotation is None else _entry(annotation, "/Rect")
     if values is None:
         return None
     x1, y1, x2, y2 = (float(value) for value in values)

@@ -1,0 +1,58 @@
+"""The catalogue: both languages, the same placeholders, one entry for every id in the code and no other."""
+
+import re
+import string
+from pathlib import Path
+
+import pytest
+
+import vnedoc
+from vnedoc import messages
+
+PACKAGE = Path(vnedoc.__file__).parent
+IDS = [f"{area}.{name}" for area in messages.areas() for name in messages.load_area(area)]
+
+
+def _placeholders(template: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+
+
+@pytest.mark.parametrize("message_id", IDS)
+def test_message_stands_in_both_languages_with_the_same_values(message_id: str) -> None:
+    area, _, name = message_id.partition(".")
+    entry = messages.load_area(area)[name]
+    assert set(entry) - {"vi", "en", "hint_vi", "hint_en"} == set()
+    assert entry["vi"].strip()
+    assert entry["en"].strip()
+    assert _placeholders(entry["vi"]) == _placeholders(entry["en"])
+    assert ("hint_vi" in entry) == ("hint_en" in entry)
+
+
+def test_every_id_in_the_code_is_in_the_catalogue_and_used() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    areas = "|".join(re.escape(area) for area in messages.areas())
+    named = set(re.findall(rf'"((?:{areas})\.[a-z0-9-]+)"', source))
+    assert named - set(IDS) == set(), "ids without a message"
+    # Ids that are put together at run time name their prefix in the code: f"verify.level-{level}".
+    prefixes = tuple(re.findall(rf'f"((?:{areas})\.[a-z0-9-]*)\{{', source))
+    unused = {message_id for message_id in set(IDS) - named if not message_id.startswith(prefixes or ("\0",))}
+    assert unused == set(), "messages that nothing says"
+
+
+def test_text_and_hint_fill_in_values() -> None:
+    assert messages.text("signer.wrong-passphrase", "en", path="a.p12").endswith("a.p12 is wrong.")
+    assert "a.p12" in messages.text("signer.wrong-passphrase", "vi", path="a.p12")
+    assert messages.hint("signer.wrong-passphrase", "en") is not None
+    assert messages.hint("signer.not-pkcs12", "en") is None
+
+
+def test_an_unknown_id_or_a_missing_value_is_a_mistake() -> None:
+    with pytest.raises(KeyError):
+        messages.text("signer.no-such-message")
+    with pytest.raises(KeyError):
+        messages.text("signer.wrong-passphrase", "en")
+
+
+def test_only_two_languages() -> None:
+    with pytest.raises(ValueError, match="fr"):
+        messages.text("signer.wrong-passphrase", "fr", path="a.p12")

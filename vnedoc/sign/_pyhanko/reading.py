@@ -1,0 +1,297 @@
+"""The first PDF reader: pyHanko's, strict, with the long hexadecimal string of a signature read in one go."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import secrets
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from pyhanko.pdf_utils import generic, misc
+from pyhanko.pdf_utils.reader import PdfFileReader
+
+from vnedoc.errors import DocumentError
+from vnedoc.sign._structure import Reading, SignatureField
+from vnedoc.sign.report import SignatureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["FOREIGN_ERRORS", "open_reader", "read_with_pyhanko", "short_reason"]
+
+# pyHanko logs what it also reports; without a handler Python would print that, tracebacks included.
+for _name in ("pyhanko", "pyhanko_certvalidator"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+
+FOREIGN_ERRORS: tuple[type[Exception], ...] = (
+    misc.PdfError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    NotImplementedError,
+    RecursionError,
+    EOFError,
+    OSError,
+    zlib.error,
+)
+"""What pyHanko, asn1crypto and what they call raise on hostile input; each ends in a verdict."""
+
+MAX_NODES = 100_000
+_LONG_CONTENTS = re.compile(rb"/Contents\s*<([0-9A-Fa-f]{256,})>")
+
+
+def short_reason(error: BaseException) -> str:
+    """Return what a foreign error says, short enough for a report."""
+    return (str(error) or type(error).__name__)[:200]
+
+
+class _SignatureReader(PdfFileReader):
+    """Reads like its parent; only a long /Contents is not read one letter at a time."""
+
+    _file: bytes
+
+    def _read_object(
+        self,
+        ref: Any,  # pyHanko declares its own types loosely
+        marker: Any,
+        never_decrypt: bool = False,  # noqa: FBT001, FBT002 - pyHanko's signature
+        as_metadata_stream: bool = False,  # noqa: FBT001, FBT002
+    ) -> Any:
+        if isinstance(marker, int):
+            quick = self._read_signature_dictionary(ref, marker)
+            if quick is not None:
+                return quick
+        return super()._read_object(
+            ref, marker, never_decrypt=never_decrypt, as_metadata_stream=as_metadata_stream
+        )
+
+    def _read_signature_dictionary(self, ref: Any, offset: int) -> generic.DictionaryObject | None:
+        """Read a signature dictionary with a stand-in for its /Contents, then put the real one back.
+
+        Returns ``None`` for everything that is not clearly a plain signature dictionary: the ordinary way decides.
+        """
+        end = self._file.find(b"endobj", offset, offset + 512)
+        if end >= 0:
+            return None
+        match = _LONG_CONTENTS.search(self._file, offset, offset + 65536)
+        if match is None:
+            return None
+        end = self._file.find(b"endobj", match.end(), match.end() + 65536)
+        if end < 0 or b"endobj" in self._file[offset : match.start()]:
+            return None
+        # A random stand-in shows whether the match really was the value of /Contents, and not text in a string.
+        stand_in = secrets.token_bytes(16)
+        text = b"".join(
+            (
+                self._file[offset : match.start(1)],
+                stand_in.hex().encode("ascii"),
+                self._file[match.end(1) : end + 6],
+            )
+        )
+        stream = io.BytesIO(text)
+        header = re.match(rb"(\d+)\s+(\d+)\s+obj\b", text)
+        if header is None or (int(header[1]), int(header[2])) != (ref.idnum, ref.generation):
+            return None
+        stream.seek(header.end())
+        generic.read_non_whitespace(stream, seek_back=True)
+        value = generic.read_object(stream, generic.Reference(ref.idnum, ref.generation, self))
+        if not isinstance(value, generic.DictionaryObject) or isinstance(value, generic.StreamObject):
+            return None
+        held = value.get("/Contents")
+        if not isinstance(held, generic.TextStringObject | generic.ByteStringObject):
+            return None
+        if held.original_bytes != stand_in or generic.read_non_whitespace(stream) != b"e":
+            return None
+        contents = generic.ByteStringObject(_from_hex(match[1]))
+        contents.container_ref = generic.Reference(ref.idnum, ref.generation, self)
+        value[generic.pdf_name("/Contents")] = contents
+        return value
+
+
+def _from_hex(digits: bytes) -> bytes:
+    # ISO 32000-2, 7.3.4.3: a missing last digit is zero.
+    return bytes.fromhex((digits if len(digits) % 2 == 0 else digits + b"0").decode("ascii"))
+
+
+def open_reader(file: bytes) -> PdfFileReader:
+    """Open a PDF strictly.
+
+    Raises:
+        DocumentError: ``verify.encrypted``, or ``verify.first-reader`` when pyHanko cannot read the file.
+    """
+    try:
+        reader = _SignatureReader.__new__(_SignatureReader)
+        reader._file = file
+        reader.__init__(io.BytesIO(file))  # type: ignore[misc] # the file must be known before the parent reads
+        encrypted = reader.encrypted
+        hybrid = reader.xrefs.hybrid_xrefs_present
+    except FOREIGN_ERRORS as exc:
+        raise DocumentError("verify.first-reader", reason=short_reason(exc)) from exc
+    if encrypted:
+        raise DocumentError("verify.encrypted")
+    if hybrid:
+        # Such a file has two tables of objects; which one counts depends on the reader (ISO 32000-2, 7.5.8.4).
+        raise DocumentError("verify.first-reader", reason="hybrid-reference file")
+    return reader
+
+
+def read_with_pyhanko(reader: PdfFileReader) -> Reading:
+    """Read what matters for signatures.
+
+    Raises:
+        DocumentError: ``verify.first-reader`` when pyHanko cannot make sense of the file.
+    """
+    try:
+        return _read(reader)
+    except FOREIGN_ERRORS as exc:
+        raise DocumentError("verify.first-reader", reason=short_reason(exc)) from exc
+
+
+def _read(reader: PdfFileReader) -> Reading:
+    pages = 0
+    widgets: list[generic.DictionaryObject] = []
+    for page in _pages(reader):
+        pages += 1
+        annotations = page.get("/Annots")
+        if isinstance(annotations, generic.ArrayObject):
+            for entry in annotations:
+                annotation = entry.get_object()
+                if isinstance(annotation, generic.DictionaryObject) and annotation.get("/Subtype") == "/Widget":
+                    widgets.append(annotation)
+        if len(widgets) > MAX_NODES:
+            raise ValueError("too many annotations")
+    found: dict[object, SignatureField] = {}
+    names: set[str] = set()
+    nodes = [(node, name, True) for node, name in _form_nodes(reader)]
+    nodes += [(widget, _climbed_name(widget), False) for widget in widgets]
+    for node, name, from_form in nodes:
+        raw = _inherited(node, "/V")
+        value = raw.get_object() if raw is not None else None
+        if isinstance(value, generic.NullObject):
+            value = None
+        is_dictionary = isinstance(value, generic.DictionaryObject)
+        kind = _inherited(node, "/FT")
+        kind = kind.get_object() if kind is not None else None
+        if kind != "/Sig" and not (is_dictionary and "/ByteRange" in value):
+            continue
+        names.add(name)
+        if value is None:
+            continue
+        value_id = (raw.idnum, raw.generation) if isinstance(raw, generic.IndirectObject) else None
+        found.setdefault(
+            (name, value_id if value_id is not None else id(value)),
+            _field(name, value, value_id, from_form=from_form),
+        )
+    return Reading(pages=pages, signatures=tuple(found.values()), signature_field_names=frozenset(names))
+
+
+def _field(
+    name: str, value: Any, value_id: tuple[int, int] | None, *, from_form: bool
+) -> SignatureField:  # a PDF object of any kind
+    if not isinstance(value, generic.DictionaryObject):
+        return SignatureField(name, None, SignatureKind.SIGNATURE, None, None, None, from_form=from_form)
+    subfilter = value.get("/SubFilter")
+    is_timestamp = value.get("/Type") == "/DocTimeStamp" or subfilter == "/ETSI.RFC3161"
+    contents = value.get("/Contents")
+    claimed = value.get("/M")
+    strings = generic.TextStringObject | generic.ByteStringObject
+    return SignatureField(
+        name=name,
+        value_id=value_id,
+        kind=SignatureKind.DOCUMENT_TIMESTAMP if is_timestamp else SignatureKind.SIGNATURE,
+        subfilter=str(subfilter).removeprefix("/") if isinstance(subfilter, generic.NameObject) else None,
+        byte_range=_integers(value.get("/ByteRange")),
+        contents=contents.original_bytes if isinstance(contents, strings) else None,
+        claimed_time=str(claimed)[:64] if isinstance(claimed, generic.TextStringObject) else None,
+        from_form=from_form,
+    )
+
+
+def _integers(value: object) -> tuple[int, ...] | None:
+    if not isinstance(value, generic.ArrayObject) or len(value) > 16:
+        return None
+    items = [item.get_object() for item in value]
+    if any(not isinstance(item, generic.NumberObject) for item in items):
+        return None
+    return tuple(int(item) for item in items)
+
+
+def _pages(reader: PdfFileReader) -> Iterator[generic.DictionaryObject]:
+    waiting = [reader.root.raw_get("/Pages")]
+    seen: set[tuple[int, int]] = set()
+    while waiting:
+        entry = waiting.pop()
+        if isinstance(entry, generic.IndirectObject):
+            key = (entry.idnum, entry.generation)
+            if key in seen:
+                raise ValueError("a loop in the page tree")
+            seen.add(key)
+        node = entry.get_object()
+        if not isinstance(node, generic.DictionaryObject):
+            raise TypeError("a page is not a dictionary")
+        kids = node.get("/Kids")
+        if isinstance(kids, generic.ArrayObject):
+            waiting += reversed(kids)
+        else:
+            yield node
+
+
+def _form_nodes(reader: PdfFileReader) -> Iterator[tuple[generic.DictionaryObject, str]]:
+    form = reader.root.get("/AcroForm")
+    fields = form.get("/Fields") if isinstance(form, generic.DictionaryObject) else None
+    if not isinstance(fields, generic.ArrayObject):
+        return
+    waiting = [(node, "") for node in reversed(fields)]
+    seen: set[tuple[int, int]] = set()
+    count = 0
+    while waiting:
+        entry, prefix = waiting.pop()
+        count += 1
+        if count > MAX_NODES:
+            raise ValueError("too many form fields")
+        if isinstance(entry, generic.IndirectObject):
+            if (entry.idnum, entry.generation) in seen:
+                continue
+            seen.add((entry.idnum, entry.generation))
+        node = entry.get_object()
+        if not isinstance(node, generic.DictionaryObject):
+            continue
+        partial = node.get("/T")
+        name = prefix
+        if isinstance(partial, generic.TextStringObject):
+            name = f"{prefix}.{partial}" if prefix else str(partial)
+        yield node, name
+        kids = node.get("/Kids")
+        if isinstance(kids, generic.ArrayObject):
+            waiting += [(kid, name) for kid in reversed(kids)]
+
+
+def _climbed_name(node: generic.DictionaryObject) -> str:
+    parts = [
+        str(partial)
+        for ancestor in _line(node)
+        if isinstance(partial := ancestor.get("/T"), generic.TextStringObject)
+    ]
+    return ".".join(reversed(parts))
+
+
+def _inherited(node: generic.DictionaryObject, key: str) -> Any:  # a PDF object of any kind
+    for ancestor in _line(node):
+        try:
+            return ancestor.raw_get(key)
+        except KeyError:
+            continue
+    return None
+
+
+def _line(node: Any) -> Iterator[generic.DictionaryObject]:  # a PDF object of any kind
+    for _ in range(64):
+        if not isinstance(node, generic.DictionaryObject):
+            return
+        yield node
+        node = node.get("/Parent")

@@ -1,0 +1,190 @@
+"""Deciding on revocation from bytes: is this certificate good, revoked or unknown at a time?
+
+Follows RFC 5280, 6.3 and RFC 6960 through pyhanko-certvalidator, which never gets near a network here. One response
+or list is looked at after the other, each at the time it speaks for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from asn1crypto import crl as asn1_crl
+from asn1crypto import ocsp as asn1_ocsp
+from pyhanko_certvalidator import ValidationContext
+from pyhanko_certvalidator.errors import (
+    CRLValidationError,
+    OCSPValidationError,
+    PathBuildingError,
+    RevokedError,
+    ValidationError,
+)
+from pyhanko_certvalidator.ltv.types import ValidationTimingInfo, ValidationTimingParams
+from pyhanko_certvalidator.policy_decl import NO_REVOCATION, CertRevTrustPolicy, DisallowWeakAlgorithmsPolicy
+from pyhanko_certvalidator.revinfo.validate_crl import verify_crl
+from pyhanko_certvalidator.revinfo.validate_ocsp import verify_ocsp_response
+
+from vnedoc.sign._pyhanko.reading import FOREIGN_ERRORS
+from vnedoc.sign.report import RevocationStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable
+
+    from asn1crypto import x509
+    from pyhanko_certvalidator.path import ValidationPath
+
+    from vnedoc.sign.policy import Policy
+
+__all__ = ["RevocationAnswer", "algorithm_policy", "check_with_crls", "check_with_ocsp", "run_to_end"]
+
+_CERTVALIDATOR_ERRORS = (CRLValidationError, OCSPValidationError, ValidationError, PathBuildingError)
+MAX_ITEMS = 100
+"""How many responses or lists are looked at for one certificate."""
+
+_Result = TypeVar("_Result")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RevocationAnswer:
+    """What the data say about one certificate."""
+
+    status: RevocationStatus
+    source: str
+    """``ocsp``, ``crl`` or ``none``."""
+    revoked_at: datetime.datetime | None = None
+    """When it was revoked, if it was."""
+
+
+def run_to_end(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Run a coroutine that never waits for anything, without an event loop.
+
+    Nothing is fetched here, so nothing is waited for; and a verification must also work inside a program that has
+    its own event loop running.
+    """
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return] # StopIteration is not generic
+    work.close()
+    raise RuntimeError("a validation step waited although nothing may be fetched")
+
+
+def algorithm_policy(policy: Policy) -> DisallowWeakAlgorithmsPolicy:
+    """Return which algorithms are accepted, in the words of the validator."""
+    return DisallowWeakAlgorithmsPolicy(
+        weak_hash_algos=policy.weak_digests, rsa_key_size_threshold=policy.min_rsa_bits
+    )
+
+
+def check_with_ocsp(
+    certificate: x509.Certificate,
+    path: ValidationPath,
+    responses: Iterable[bytes],
+    *,
+    at: datetime.datetime,
+    others: Iterable[x509.Certificate],
+    policy: Policy,
+) -> RevocationAnswer | None:
+    """Return what OCSP responses say of a certificate at a time; ``None`` if nothing usable."""
+
+    def issued(encoded: bytes) -> datetime.datetime:
+        response = asn1_ocsp.OCSPResponse.load(encoded)
+        return max(  # type: ignore[no-any-return] # asn1crypto has no types
+            single["this_update"].native
+            for single in response["response_bytes"]["response"].parsed["tbs_response_data"]["responses"]
+        )
+
+    async def check(context: ValidationContext) -> None:
+        await verify_ocsp_response(certificate, path, context)
+
+    return _check(
+        "ocsp", certificate, path, responses, issued, check, at=at, others=others, policy=policy
+    )
+
+
+def check_with_crls(
+    certificate: x509.Certificate,
+    path: ValidationPath,
+    lists: Iterable[bytes],
+    *,
+    at: datetime.datetime,
+    others: Iterable[x509.Certificate],
+    policy: Policy,
+) -> RevocationAnswer | None:
+    """Return what CRLs say of a certificate at a time; ``None`` if nothing usable."""
+
+    def issued(encoded: bytes) -> datetime.datetime:
+        return asn1_crl.CertificateList.load(encoded)["tbs_cert_list"]["this_update"].native  # type: ignore[no-any-return] # asn1crypto has no types
+
+    async def check(context: ValidationContext) -> None:
+        await verify_crl(certificate, path, context)
+
+    return _check("crl", certificate, path, lists, issued, check, at=at, others=others, policy=policy)
+
+
+def _check(
+    source: str,
+    certificate: x509.Certificate,
+    path: ValidationPath,
+    items: Iterable[bytes],
+    issued: Any,  # one of the functions above
+    check: Any,  # one of the functions above
+    *,
+    at: datetime.datetime,
+    others: Iterable[x509.Certificate],
+    policy: Policy,
+) -> RevocationAnswer | None:
+    good: RevocationAnswer | None = None
+    expires = certificate.not_valid_after
+    for encoded in list(items)[:MAX_ITEMS]:
+        try:
+            this_update = issued(encoded)
+            context = _context(
+                source, encoded, path, moment=max(at, this_update), others=others, policy=policy
+            )
+            run_to_end(check(context))
+        except RevokedError as exc:
+            # A certificate revoked after the time in question was good then (RFC 5280, 6.3.3).
+            if exc.revocation_dt <= at:
+                return RevocationAnswer(RevocationStatus.REVOKED, source, exc.revocation_dt)
+            good = RevocationAnswer(RevocationStatus.GOOD, source)
+        except (*_CERTVALIDATOR_ERRORS, *FOREIGN_ERRORS):
+            # Not about this certificate, not signed by who may, or too old: no answer.
+            continue
+        else:
+            # An authority may drop expired certificates from its lists: silence after expiry proves nothing.
+            if this_update <= expires:
+                good = RevocationAnswer(RevocationStatus.GOOD, source)
+    return good
+
+
+def _context(
+    source: str,
+    encoded: bytes,
+    path: ValidationPath,
+    *,
+    moment: datetime.datetime,
+    others: Iterable[x509.Certificate],
+    policy: Policy,
+) -> ValidationContext:
+    context = ValidationContext(
+        trust_roots=[path.trust_anchor],
+        other_certs=list(others),
+        moment=moment,
+        allow_fetching=False,
+        ocsps=[encoded] if source == "ocsp" else [],
+        crls=[encoded] if source == "crl" else [],
+        revinfo_policy=CertRevTrustPolicy(NO_REVOCATION, retroactive_revinfo=True),
+        algorithm_usage_policy=algorithm_policy(policy),
+        time_tolerance=policy.time_tolerance,
+    )
+    # The validator would drop a revocation later than the moment without saying so. It must be told of each;
+    # which of them count is decided above.
+    context.timing_params = ValidationTimingParams(
+        ValidationTimingInfo(
+            validation_time=moment, best_signature_time=moment, point_in_time_validation=False
+        ),
+        time_tolerance=policy.time_tolerance,
+    )
+    return context

@@ -1,0 +1,241 @@
+"""The second PDF reader: what qpdf sees, read without any help from pyHanko.
+
+A file whose two readers disagree can be made to show one thing and to prove another. So nothing here is shared
+with the first reader but the shape of the result.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pikepdf
+
+from vnedoc.errors import DocumentError
+from vnedoc.sign._structure import Reading, SignatureField
+from vnedoc.sign.report import SignatureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["read_with_qpdf"]
+
+MAX_NODES = 100_000
+"""How many nodes of the form, and how many annotations, are looked at."""
+MAX_COMPLAINTS = 20
+_FOREIGN_ERRORS = (pikepdf.PdfError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
+                   RuntimeError, NotImplementedError)
+
+
+def read_with_qpdf(file: bytes) -> Reading:
+    """Read what matters for signatures from the bytes of a PDF.
+
+    Raises:
+        DocumentError: ``verify.encrypted``, or ``verify.second-reader`` when qpdf cannot open the file.
+    """
+    try:
+        with pikepdf.open(io.BytesIO(file), suppress_warnings=True) as pdf:
+            if pdf.is_encrypted:
+                raise DocumentError("verify.encrypted")
+            signatures, names = _signatures(pdf)
+            return Reading(
+                pages=len(pdf.pages),
+                signatures=signatures,
+                signature_field_names=names,
+                # Asked last: reading lazily, qpdf complains only about what it has looked at.
+                complaints=tuple(str(warning) for warning in pdf.get_warnings()[:MAX_COMPLAINTS]),
+            )
+    except pikepdf.PasswordError as exc:
+        raise DocumentError("verify.encrypted") from exc
+    except _FOREIGN_ERRORS as exc:
+        raise DocumentError("verify.second-reader", reason=_short(exc)) from exc
+
+
+def _short(error: Exception) -> str:
+    return (str(error) or type(error).__name__)[:200]
+
+
+def _signatures(pdf: pikepdf.Pdf) -> tuple[tuple[SignatureField, ...], frozenset[str]]:
+    places = _places(pdf)
+    found: dict[object, SignatureField] = {}
+    names: set[str] = set()
+    nodes = [(node, name, True) for node, name in _form_nodes(pdf)]
+    nodes += [(widget, _climbed_name(widget), False) for widget, _ in places.values()]
+    for node, name, from_form in nodes:
+        value = _inherited(node, "/V")
+        is_dictionary = isinstance(value, pikepdf.Dictionary)
+        is_signature = _inherited(node, "/FT") == pikepdf.Name.Sig or (
+            is_dictionary and "/ByteRange" in value
+        )
+        if not is_signature:
+            continue
+        names.add(name)
+        if value is None:
+            continue
+        # A widget of a field that was met already is the same signature, only seen from its page.
+        key = (name, tuple(value.objgen) if is_dictionary else repr(value))
+        known = found.get(key)
+        box = _box(pdf, node, places)
+        if known is None:
+            found[key] = _field(name, value, box=box, from_form=from_form)
+        elif known.box is None and box is not None:
+            found[key] = _with_box(known, box)
+    return tuple(found.values()), frozenset(names)
+
+
+def _field(
+    name: str, value: pikepdf.Object, *, box: tuple[int, str] | None, from_form: bool
+) -> SignatureField:
+    if not isinstance(value, pikepdf.Dictionary):
+        return SignatureField(name, None, SignatureKind.SIGNATURE, None, None, None, box=box, from_form=from_form)
+    subfilter = value.get("/SubFilter")
+    is_timestamp = value.get("/Type") == pikepdf.Name.DocTimeStamp or subfilter == pikepdf.Name("/ETSI.RFC3161")
+    contents = value.get("/Contents")
+    claimed = value.get("/M")
+    number, generation = value.objgen
+    return SignatureField(
+        name=name,
+        value_id=(number, generation) if number else None,
+        kind=SignatureKind.DOCUMENT_TIMESTAMP if is_timestamp else SignatureKind.SIGNATURE,
+        subfilter=str(subfilter).removeprefix("/") if isinstance(subfilter, pikepdf.Name) else None,
+        byte_range=_integers(value.get("/ByteRange")),
+        contents=bytes(contents) if isinstance(contents, pikepdf.String) else None,
+        claimed_time=str(claimed)[:64] if isinstance(claimed, pikepdf.String) else None,
+        box=box,
+        from_form=from_form,
+    )
+
+
+def _with_box(field: SignatureField, box: tuple[int, str]) -> SignatureField:
+    import dataclasses
+
+    return dataclasses.replace(field, box=box)
+
+
+def _integers(value: object) -> tuple[int, ...] | None:
+    if not isinstance(value, pikepdf.Array) or len(value) > 16:
+        return None
+    items = list(value.as_list()) if hasattr(value, "as_list") else list(value)
+    # pikepdf gives Python ints for PDF integers, and Decimal for reals; a bool is an int to Python only.
+    if any(isinstance(item, bool) or not isinstance(item, int) for item in items):
+        return None
+    return tuple(int(item) for item in items)
+
+
+def _form_nodes(pdf: pikepdf.Pdf) -> Iterator[tuple[pikepdf.Object, str]]:
+    form = pdf.Root.get("/AcroForm")
+    fields = form.get("/Fields") if isinstance(form, pikepdf.Dictionary) else None
+    if not isinstance(fields, pikepdf.Array):
+        return
+    waiting = [(node, "") for node in reversed(list(fields))]
+    seen: set[tuple[int, int]] = set()
+    count = 0
+    while waiting:
+        node, prefix = waiting.pop()
+        count += 1
+        if count > MAX_NODES:
+            raise ValueError("too many form fields")
+        if not isinstance(node, pikepdf.Dictionary):
+            continue
+        if node.objgen[0]:
+            if tuple(node.objgen) in seen:
+                continue
+            seen.add(tuple(node.objgen))
+        name = _joined(prefix, node.get("/T"))
+        yield node, name
+        kids = node.get("/Kids")
+        if isinstance(kids, pikepdf.Array):
+            waiting += [(kid, name) for kid in reversed(list(kids))]
+
+
+def _joined(prefix: str, partial: object) -> str:
+    if not isinstance(partial, pikepdf.String):
+        return prefix
+    return f"{prefix}.{partial}" if prefix else str(partial)
+
+
+def _climbed_name(node: pikepdf.Object) -> str:
+    parts: list[str] = []
+    for ancestor in _line(node):
+        partial = ancestor.get("/T")
+        if isinstance(partial, pikepdf.String):
+            parts.append(str(partial))
+    return ".".join(reversed(parts))
+
+
+def _inherited(node: pikepdf.Object, key: str) -> pikepdf.Object | None:
+    for ancestor in _line(node):
+        value = ancestor.get(key)
+        if value is not None:
+            return value
+    return None
+
+
+def _line(node: pikepdf.Object) -> Iterator[pikepdf.Object]:
+    # ISO 32000-2, 12.7.4.2: a field inherits FT and V from its ancestors. A line longer than this is a loop.
+    for _ in range(64):
+        if not isinstance(node, pikepdf.Dictionary):
+            return
+        yield node
+        parent = node.get("/Parent")
+        if parent is None:
+            return
+        node = parent
+
+
+def _places(pdf: pikepdf.Pdf) -> dict[tuple[int, int], tuple[pikepdf.Object, int]]:
+    """Return the widgets on pages by object number, each with the number of its page."""
+    places: dict[tuple[int, int], tuple[pikepdf.Object, int]] = {}
+    count = 0
+    for number, page in enumerate(pdf.pages, start=1):
+        annotations = page.obj.get("/Annots")
+        if not isinstance(annotations, pikepdf.Array):
+            continue
+        for annotation in annotations:
+            count += 1
+            if count > MAX_NODES:
+                raise ValueError("too many annotations")
+            if isinstance(annotation, pikepdf.Dictionary) and annotation.get("/Subtype") == pikepdf.Name.Widget:
+                # A direct widget has no number; it stands for itself.
+                key = tuple(annotation.objgen) if annotation.objgen[0] else (0, -count)
+                places.setdefault((key[0], key[1]), (annotation, number))
+    return places
+
+
+def _box(
+    pdf: pikepdf.Pdf, node: pikepdf.Object, places: dict[tuple[int, int], tuple[pikepdf.Object, int]]
+) -> tuple[int, str] | None:
+    place = places.get((node.objgen[0], node.objgen[1])) if node.objgen[0] else None
+    if place is None or not isinstance(node.get("/Rect"), pikepdf.Array):
+        return None
+    page = pdf.pages[place[1] - 1]
+    try:
+        box = _as_shown(_numbers(node.Rect), _numbers(page.cropbox), int(page.obj.get("/Rotate", 0)))
+    except (ValueError, TypeError):
+        return None
+    return None if box is None else (place[1], box)
+
+
+def _numbers(rectangle: pikepdf.Object) -> tuple[float, float, float, float]:
+    left, lower, right, upper = (float(value) for value in list(rectangle))  # type: ignore[arg-type] # numbers in a rectangle
+    return min(left, right), min(lower, upper), max(left, right), max(lower, upper)
+
+
+def _as_shown(
+    rectangle: tuple[float, float, float, float], crop: tuple[float, float, float, float], rotation: int
+) -> str | None:
+    """Return a rectangle as a reader of the page sees it, or ``None`` if nothing is to be seen."""
+    left, lower, right, upper = rectangle
+    width, height = right - left, upper - lower
+    if width <= 0 or height <= 0:
+        return None
+    match rotation % 360:
+        case 90:
+            shown = (lower - crop[1], crop[2] - right, height, width)
+        case 180:
+            shown = (crop[2] - right, crop[3] - upper, width, height)
+        case 270:
+            shown = (crop[3] - upper, left - crop[0], height, width)
+        case _:
+            shown = (left - crop[0], lower - crop[1], width, height)
+    return ",".join(f"{number:.6g}" for number in shown)

@@ -1,0 +1,406 @@
+"""What each role needs, where it is shown, and which rules of Decree 30/2020/NĐ-CP it must keep.
+
+A role is composed on an opened revision: fields are made or filled and the appearance is rendered into its writer,
+but nothing is written yet.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from vnedoc import messages
+from vnedoc.errors import NotAllowedError, UsageError
+from vnedoc.sign import layout
+from vnedoc.sign._pyhanko.appearance import render_appearance, render_text_field
+from vnedoc.sign._pyhanko.embedding import TextField
+from vnedoc.sign.appearance import TextBlock, picture_appearance, text_appearance, wrap_text
+from vnedoc.sign.certificates import guess_role
+from vnedoc.sign.fonts import FontStyle
+from vnedoc.sign.layout import CopyKind
+from vnedoc.sign.models import Box, Role, SignatureLevel
+from vnedoc.sign.report import SignerRole
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Callable
+
+    from vnedoc.sign._pyhanko.embedding import ExistingSignature, Revision
+    from vnedoc.sign.appearance import Appearance, Picture
+    from vnedoc.sign.layout import Blank, NumberingBlanks
+    from vnedoc.sign.models import Placement
+    from vnedoc.sign.pages import Pages
+    from vnedoc.sign.signers.base import Signer
+    from vnedoc.sign.timestamps import TimestampClient
+
+__all__ = ["Composition", "CopyKind", "SigningOptions", "compose"]
+
+# Names of the text fields that an approval makes and an issue fills.
+NUMBER_FIELD, DAY_FIELD, MONTH_FIELD, YEAR_FIELD = (
+    "vnedoc-number",
+    "vnedoc-day",
+    "vnedoc-month",
+    "vnedoc-year",
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SigningOptions:
+    """How a document is signed."""
+
+    role: Role
+    """What the signature means."""
+    level: SignatureLevel = SignatureLevel.B_B
+    """The level to reach; never less is made."""
+    timestamps: TimestampClient | None = None
+    """The time-stamping authorities; needed above B-B."""
+    placement: Placement | None = None
+    """Where it is shown; the text of appendices and copies, and the seal, find their place themselves."""
+    picture: Picture | None = None
+    """Picture of the signature (approve, initial) or the seal (issue)."""
+    seal_diameter_mm: float | None = None
+    """True diameter of the seal; ``None`` takes the picture's resolution, if it can be trusted."""
+    number: str | None = None
+    """Number of the document (issue, number), or number and code of the main document (appendix)."""
+    date: datetime.date | None = None
+    """Date of the document (issue, date)."""
+    copy_kind: CopyKind | None = None
+    """Kind of copy (copy)."""
+    agency: str | None = None
+    """Name of the agency that copies (copy)."""
+    text: str | None = None
+    """Text of a comment (comment)."""
+    reserve_numbering: bool = False
+    """With approve: make empty fields for number and date, for the issue to fill in its own revision."""
+    certify: bool = False
+    """Certify the document: only form filling and signatures are allowed afterwards (DocMDP, P = 2)."""
+    without_person: bool = False
+    """With issue: sign for the agency although no person has signed."""
+    digest_algorithm: str = "sha256"
+    """``sha256``, ``sha384`` or ``sha512``."""
+    signing_time: datetime.datetime | None = None
+    """The claimed time; ``None`` takes the clock."""
+    reason: str | None = None
+    """Written into the signature; not shown."""
+    location: str | None = None
+    """Written into the signature; not shown."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Composition:
+    """A role laid out on a document."""
+
+    field: str
+    """Name of the signature field."""
+    page: int | None = None
+    """The page it is shown on, from 1; ``None`` if it is not shown."""
+    box: Box | None = None
+    """Its place as shown."""
+    rectangle: tuple[float, float, float, float] | None = None
+    """Its place in default user space."""
+    appearance: generic.IndirectObject | None = None
+    """The rendered form XObject."""
+    locked_fields: tuple[str, ...] = ()
+    """Text fields that the signature locks."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Desk:
+    """Everything a role works with."""
+
+    revision: Revision
+    pages: Pages
+    options: SigningOptions
+    signer: Signer
+    now: datetime.datetime
+    name: str
+    signatures: list[ExistingSignature]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Shown:
+    page: int
+    box: Box
+    appearance: Appearance
+    locked_fields: tuple[str, ...] = ()
+
+
+def compose(
+    revision: Revision,
+    pages: Pages,
+    *,
+    options: SigningOptions,
+    signer: Signer,
+    now: datetime.datetime,
+    name: str,
+) -> Composition:
+    """Lay a role out on a document.
+
+    Args:
+        revision: The revision that will carry the signature.
+        pages: The same document's pages.
+        options: The role, and what it needs.
+        signer: Who signs.
+        now: The claimed time, as it is shown.
+        name: How errors call the document.
+
+    Raises:
+        UsageError: The options do not fit the role or the document.
+        NotAllowedError: An earlier signature, or the Decree, forbids it.
+        DocumentError: The document cannot be read.
+    """
+    revision.check_locks()
+    desk = _Desk(revision, pages, options, signer, now, name, revision.signatures())
+    shown = _ROLES[options.role](desk)
+    field = _free_name(options.role, revision.field_names())
+    if shown is None:
+        return Composition(field)
+    pages.require_inside(shown.page, shown.box)
+    geometry = pages.geometry(shown.page)
+    return Composition(
+        field=field,
+        page=shown.page,
+        box=shown.box,
+        rectangle=geometry.to_pdf(shown.box),
+        appearance=render_appearance(revision.writer, shown.appearance, geometry),
+        locked_fields=shown.locked_fields,
+    )
+
+
+def _approve(desk: _Desk) -> _Shown:
+    shown = _person(desk)
+    if desk.options.reserve_numbering:
+        _reserve_numbering(desk)
+    return shown
+
+
+def _person(desk: _Desk) -> _Shown:
+    picture = _picture(desk)
+    page, box = layout.person_box(desk.pages, _placement(desk), picture)
+    return _Shown(page, box, picture_appearance(picture, box.width, box.height))
+
+
+def _issue(desk: _Desk) -> _Shown:
+    picture = _picture(desk)
+    diameter = layout.seal_diameter_pt(picture, desk.options.seal_diameter_mm)
+    persons = [signature for signature in desk.signatures if not _is_agency(signature)]
+    if not persons and not desk.options.without_person:
+        # Decree 30/2020/NĐ-CP, art. 32.2d: the clerk signs only what already has the person's signature.
+        raise NotAllowedError("signing.no-person-signature", path=desk.name)
+    page, box = _seal_place(desk, persons, diameter)
+    locked = _number_document(desk)
+    return _Shown(page, box, layout.seal_appearance(picture, diameter), locked)
+
+
+def _seal_place(desk: _Desk, persons: list[ExistingSignature], diameter: float) -> tuple[int, Box]:
+    placement = desk.options.placement
+    if placement is not None:
+        if placement.box is not None:
+            page, around = desk.pages.number(placement.page or 1), placement.box
+        else:
+            assert placement.anchor is not None
+            hit = desk.pages.find_one(placement.anchor, page=placement.page)
+            page, around = hit.page, hit.box
+        left, lower = around.x + (around.width - diameter) / 2, around.y + (around.height - diameter) / 2
+        return page, Box(left, lower, diameter, diameter)
+    for signature in reversed(persons):
+        if signature.page is not None and signature.rectangle is not None:
+            geometry = desk.pages.geometry(signature.page)
+            return signature.page, layout.seal_box(geometry, geometry.to_shown(signature.rectangle), diameter)
+    raise UsageError("signing.no-signature-place", path=desk.name)
+
+
+def _appendix(desk: _Desk) -> _Shown:
+    return _corner(desk, layout.appendix_text(_number(desk), desk.now))
+
+
+def _copy(desk: _Desk) -> _Shown:
+    options = desk.options
+    if options.copy_kind is None or not (options.agency or "").strip():
+        raise UsageError("signing.needs-copy-kind")
+    if options.copy_kind is CopyKind.SAO_Y and desk.signatures:
+        raise NotAllowedError("signing.no-copy-of-electronic", path=desk.name)
+    return _corner(desk, layout.copy_text(options.copy_kind, options.agency or "", desk.now))
+
+
+def _corner(desk: _Desk, text: str) -> _Shown:
+    if desk.options.placement is not None:
+        return _text(desk, text)
+    box, appearance = layout.corner_appearance(desk.pages.geometry(1), text)
+    return _Shown(1, box, appearance)
+
+
+def _number_alone(desk: _Desk) -> _Shown:
+    return _text(desk, _padded(_number(desk)), font_size=13)
+
+
+def _date_alone(desk: _Desk) -> _Shown:
+    if desk.options.date is None:
+        raise UsageError("signing.needs-date", role=desk.options.role.value)
+    parts = layout.date_parts(desk.options.date)
+    text = f"ngày {parts.day} tháng {parts.month} năm {parts.year}"
+    return _text(desk, text, font_size=13, italic=True)
+
+
+def _comment(desk: _Desk) -> _Shown:
+    if not (desk.options.text or "").strip():
+        raise UsageError("signing.needs-text", role=desk.options.role.value)
+    return _text(desk, desk.options.text or "", font_size=12)
+
+
+def _text(desk: _Desk, text: str, *, font_size: float = 10, italic: bool = False) -> _Shown:
+    placement = _placement(desk)
+    if placement.box is not None:
+        page, box = desk.pages.number(placement.page or 1), placement.box
+    else:
+        assert placement.anchor is not None
+        hit = desk.pages.find_one(placement.anchor, page=placement.page)
+        page, box = hit.page, hit.box
+    style = FontStyle.ITALIC if italic else FontStyle.REGULAR
+    block = TextBlock(wrap_text(text, box.width, font_size, style), font_size=font_size, style=style)
+    if block.height > box.height or block.width > box.width:
+        raise UsageError("appearance.text-too-long", text=text)
+    return _Shown(page, box, text_appearance(block, box.width, box.height))
+
+
+def _invisible(desk: _Desk) -> None:
+    del desk
+
+
+_ROLES: dict[Role, Callable[[_Desk], _Shown | None]] = {
+    Role.APPROVE: _approve,
+    Role.INITIAL: _person,
+    Role.ISSUE: _issue,
+    Role.APPENDIX: _appendix,
+    Role.COPY: _copy,
+    Role.NUMBER: _number_alone,
+    Role.DATE: _date_alone,
+    Role.COMMENT: _comment,
+    Role.INVISIBLE: _invisible,
+}
+
+
+def _reserve_numbering(desk: _Desk) -> None:
+    """Make the empty fields for number and date, in the revision of the first signature.
+
+    They are made before anybody has signed, so that filling them later is form filling to every reader.
+    """
+    if desk.signatures:
+        raise NotAllowedError("signing.already-signed", path=desk.name)
+    for name, label, blank in _blanks(layout.blank_boxes(desk.pages)):
+        geometry = desk.pages.geometry(blank.page)
+        empty = render_text_field(
+            desk.revision.writer, "", width=blank.box.width, height=blank.box.height, geometry=geometry
+        )
+        field = TextField(
+            name=name,
+            label=messages.text(f"signing.field-{label}", "vi"),
+            page=blank.page,
+            rectangle=geometry.to_pdf(blank.box),
+            font_size=blank.font_size,
+        )
+        desk.revision.add_text_field(field, empty_appearance=empty.stream)
+
+
+def _number_document(desk: _Desk) -> tuple[str, ...]:
+    """Fill number and date into the fields made for them; return the names of those that were filled."""
+    options = desk.options
+    waiting = set(desk.revision.text_fields()) & {NUMBER_FIELD, DAY_FIELD, MONTH_FIELD, YEAR_FIELD}
+    if not waiting:
+        if options.number is not None or options.date is not None:
+            raise UsageError("signing.no-numbering-fields", path=desk.name)
+        return ()
+    if options.number is None or options.date is None:
+        raise UsageError("signing.numbering-not-filled", path=desk.name)
+    blanks = layout.blank_boxes(desk.pages)
+    values = _values(blanks, options.number, options.date)
+    desk.revision.check_locks(filled=sorted(waiting))
+    filled = []
+    for name, _, blank in _blanks(blanks):
+        if name not in waiting:
+            continue
+        appearance = render_text_field(
+            desk.revision.writer,
+            values[name],
+            width=blank.box.width,
+            height=blank.box.height,
+            geometry=desk.pages.geometry(blank.page),
+            font_size=layout.blank_font_size(blank, values[name]),
+            style=blank.style,
+            baseline=blank.baseline,
+        )
+        desk.revision.fill_text_field(name, values[name], appearance=appearance.stream)
+        filled.append(name)
+    return tuple(filled)
+
+
+def _blanks(blanks: NumberingBlanks) -> list[tuple[str, str, Blank]]:
+    all_of_them = [
+        (NUMBER_FIELD, "number", blanks.number),
+        (DAY_FIELD, "day", blanks.day),
+        (MONTH_FIELD, "month", blanks.month),
+        (YEAR_FIELD, "year", blanks.year),
+    ]
+    return [(name, label, blank) for name, label, blank in all_of_them if blank is not None]
+
+
+def _values(blanks: NumberingBlanks, number: str, date: datetime.date) -> dict[str, str]:
+    notation = blanks.number.following.split()[0] if blanks.number.following else ""
+    plain = number.strip().removesuffix(notation)
+    if "/" in plain:
+        raise UsageError("signing.number-mismatch", number=number, notation=notation)
+    parts = layout.date_parts(date)
+    printed = (blanks.month or blanks.day).following
+    if blanks.year is None and parts.year not in printed:
+        raise UsageError("signing.year-mismatch", date=date.isoformat(), printed=printed)
+    return {
+        NUMBER_FIELD: _padded(plain),
+        DAY_FIELD: parts.day,
+        MONTH_FIELD: parts.month,
+        YEAR_FIELD: parts.year,
+    }
+
+
+def _padded(number: str) -> str:
+    """Put a zero before a number under 10 (Decree 30/2020/NĐ-CP, Annex I, part I, II.3)."""
+    digits, rest = number[:1], number[1:]
+    return f"0{number}" if digits.isdigit() and not rest[:1].isdigit() and digits != "0" else number
+
+
+def _number(desk: _Desk) -> str:
+    number = (desk.options.number or "").strip()
+    if not number:
+        raise UsageError("signing.needs-number", role=desk.options.role.value)
+    return number
+
+
+def _picture(desk: _Desk) -> Picture:
+    if desk.options.picture is None:
+        raise UsageError("signing.needs-picture", role=desk.options.role.value)
+    return desk.options.picture
+
+
+def _placement(desk: _Desk) -> Placement:
+    if desk.options.placement is None:
+        raise UsageError("signing.needs-placement", role=desk.options.role.value)
+    return desk.options.placement
+
+
+def _is_agency(signature: ExistingSignature) -> bool:
+    if signature.certificate is None:
+        return False
+    try:
+        certificate = x509.load_der_x509_certificate(signature.certificate)
+    except ValueError:
+        return False
+    return guess_role(certificate) is SignerRole.AGENCY
+
+
+def _free_name(role: Role, taken: set[str]) -> str:
+    """Return a field name that the document does not have; two fields of one name break the second signature."""
+    number = 1
+    while f"vnedoc-{role.value}-{number}" in taken:
+        number += 1
+    return f"vnedoc-{role.value}-{number}"

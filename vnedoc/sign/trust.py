@@ -1,0 +1,163 @@
+"""Trust anchors: always given, never the system's.
+
+A CMS object of a government signature holds only the signer's certificate, so the certificates between it and the
+anchor must be given, too (RFC 5280, 6.1; Circular 15/2025/TT-BKHCN, articles 5.5 and 6.3).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+
+from vnedoc._internal import files
+from vnedoc.errors import ConfigurationError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["SHIPPED", "TrustAnchor", "TrustStore", "TrustTree", "fingerprint", "load_trust"]
+
+MAX_TRUST_FILE_BYTES = 8 * 1024 * 1024
+_SUFFIXES = {".pem", ".crt", ".cer", ".der"}
+
+
+class TrustTree(enum.StrEnum):
+    """Which hierarchy an anchor heads."""
+
+    VN_GOVERNMENT = "vn-government"
+    """The government's own (Decree 68/2024/NĐ-CP)."""
+    VN_NATIONAL = "vn-national"
+    """The national root for licensed public authorities (Decree 23/2025/NĐ-CP)."""
+    CUSTOM = "custom"
+    """Given by the caller."""
+
+
+SHIPPED = {
+    "shipped:vn-government": TrustTree.VN_GOVERNMENT,
+    "shipped:vn-national": TrustTree.VN_NATIONAL,
+}
+"""The sources that come with vnedoc. Compare their fingerprints first; see ``trust_anchors/ORIGIN.md``."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TrustAnchor:
+    """A certificate that is trusted because the caller says so."""
+
+    certificate: x509.Certificate
+    """The self-signed certificate."""
+    tree: TrustTree
+    """The hierarchy it heads."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrustStore:
+    """What a verification trusts, and what helps to get there. Compared by identity."""
+
+    anchors: tuple[TrustAnchor, ...]
+    """The certificates that are trusted."""
+    intermediates: tuple[x509.Certificate, ...] = ()
+    """Certificates that may stand between a signer and an anchor; not trusted by themselves."""
+
+    @classmethod
+    def from_certificates(
+        cls, certificates: Iterable[x509.Certificate], *, tree: TrustTree = TrustTree.CUSTOM
+    ) -> TrustStore:
+        """Return a store in which the self-signed certificates are anchors and the others intermediates."""
+        return _store((certificate, tree) for certificate in certificates)
+
+
+def load_trust(*sources: str) -> TrustStore:
+    """Read trust anchors and intermediate certificates.
+
+    There is no default, and the roots of the operating system are never used: they are for web servers.
+
+    Args:
+        sources: PEM or DER files, folders of such files, or ``shipped:vn-government``, ``shipped:vn-national``.
+
+    Raises:
+        ConfigurationError: A source is missing or holds no certificate, or no source holds a self-signed one.
+    """
+    if not sources:
+        raise ConfigurationError("trust.none-given")
+    found = [pair for source in sources for pair in _read_source(source)]
+    store = _store(found)
+    if not store.anchors:
+        raise ConfigurationError("trust.no-anchor", sources=", ".join(sources))
+    return store
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """Return the SHA-256 of a DER certificate in lower-case hexadecimal."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def is_self_signed(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate is signed with its own key."""
+    if certificate.issuer != certificate.subject:
+        return False
+    try:
+        certificate.verify_directly_issued_by(certificate)
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
+
+
+def _store(found: Iterable[tuple[x509.Certificate, TrustTree]]) -> TrustStore:
+    anchors: dict[str, TrustAnchor] = {}
+    intermediates: dict[str, x509.Certificate] = {}
+    for certificate, tree in found:
+        if is_self_signed(certificate):
+            anchors.setdefault(fingerprint(certificate), TrustAnchor(certificate, tree))
+        else:
+            intermediates.setdefault(fingerprint(certificate), certificate)
+    return TrustStore(tuple(anchors.values()), tuple(intermediates.values()))
+
+
+def _read_source(source: str) -> Iterator[tuple[x509.Certificate, TrustTree]]:
+    tree = SHIPPED.get(source)
+    if tree is not None:
+        folder = resources.files("vnedoc.sign") / "trust_anchors" / tree.value
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+            for certificate in _parse(entry.read_bytes(), source):
+                yield certificate, tree
+        return
+    if source.startswith("shipped:"):
+        raise ConfigurationError("trust.unknown-shipped", source=source, known=", ".join(SHIPPED))
+    path = Path(source)
+    paths = [path]
+    if path.is_dir():
+        paths = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in _SUFFIXES)
+    count = 0
+    for file in paths:
+        for certificate in _read_file(file, must_hold=not path.is_dir()):
+            count += 1
+            yield certificate, TrustTree.CUSTOM
+    if count == 0:
+        raise ConfigurationError("trust.no-certificate", source=source)
+
+
+def _read_file(path: Path, *, must_hold: bool) -> tuple[x509.Certificate, ...]:
+    try:
+        content = files.read_bytes(path, max_bytes=MAX_TRUST_FILE_BYTES)
+    except InputError as exc:
+        raise ConfigurationError("trust.unreadable", source=path, reason=exc.text()) from exc
+    # A folder may hold keys and other PEM objects beside the certificates.
+    if not must_hold and b"-----BEGIN" in content and b"-----BEGIN CERTIFICATE-----" not in content:
+        return ()
+    return _parse(content, str(path))
+
+
+def _parse(content: bytes, source: str) -> tuple[x509.Certificate, ...]:
+    try:
+        if b"-----BEGIN" in content:
+            return tuple(x509.load_pem_x509_certificates(content))
+        return (x509.load_der_x509_certificate(content),)
+    except ValueError as exc:
+        raise ConfigurationError("trust.no-certificate", source=source) from exc
