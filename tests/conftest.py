@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from vnedoc.testing.pki import TestPKI
 
+pytest_plugins = ["tests.signing_fixtures"]
+
 # Programs that some tests need beside Python, and the Debian package that brings each.
 TOOLS = {
     "pdfsig": "poppler-utils",

@@ -69,7 +69,7 @@ SCHEMA = "vnedoc.signing/1"
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, write nothing.")
 @passphrase_options
 @click.pass_obj
-def sign(state: CLIState, files: tuple[Path, ...], **given: Any) -> int:  # the options, as click names them
+def sign(state: CLIState, /, files: tuple[Path, ...], **given: Any) -> int:  # the options, as click names them
     r"""Sign PDFs as Decree 30/2020/NĐ-CP wants them signed and shown.
 
     \b

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import time
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -10,9 +13,9 @@ from vnedoc._internal.version import USER_AGENT
 from vnedoc.errors import RemoteError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["MAX_ANSWER_BYTES", "make_client", "post_bytes"]
+__all__ = ["MAX_ANSWER_BYTES", "StreamedAnswer", "make_client", "open_answer", "post_bytes"]
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """The largest answer that is read when the caller sets no other limit."""
@@ -52,6 +55,81 @@ def post_bytes(
                     raise RemoteError("remote.answer-too-large", url=url, limit=max_bytes)
             media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             return response.status_code, media_type, bytes(body)
+    except httpx2.TimeoutException as exc:
+        raise RemoteError("remote.timeout", url=url) from exc
+    except httpx2.HTTPError as exc:
+        raise RemoteError("remote.unreachable", url=url, reason=str(exc) or type(exc).__name__) from exc
+    except httpx2.InvalidURL as exc:
+        raise RemoteError("remote.bad-url", url=url) from exc
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StreamedAnswer:
+    """An answer whose body is still on its way; good inside the block of :func:`open_answer` only."""
+
+    url: str
+    """Where it comes from."""
+    status: int
+    """The status code."""
+    media_type: str
+    """The media type, lower case, without parameters."""
+    retry_after: str | None
+    """What the server said of trying again."""
+    _response: httpx2.Response
+    _deadline: float
+
+    def chunks(self, *, max_bytes: int = MAX_ANSWER_BYTES) -> Iterator[bytes]:
+        """Yield the body piece by piece.
+
+        Raises:
+            RemoteError: The body is over the limit, stops short, or drips for longer than the call may take.
+        """
+        count = 0
+        for chunk in self._response.iter_bytes():
+            count += len(chunk)
+            if count > max_bytes:
+                raise RemoteError("remote.answer-too-large", url=self.url, limit=max_bytes)
+            if time.monotonic() > self._deadline:
+                raise RemoteError("remote.timeout", url=self.url)
+            yield chunk
+
+    def read(self, *, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            RemoteError: See :meth:`chunks`.
+        """
+        return b"".join(self.chunks(max_bytes=max_bytes))
+
+
+@contextlib.contextmanager
+def open_answer(
+    client: httpx2.Client,
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    content: bytes | Iterable[bytes] | None = None,
+    total_timeout_s: float = 3600.0,
+) -> Iterator[StreamedAnswer]:
+    """Make a request whose body and answer are streamed.
+
+    A streamed body needs a ``Content-Length`` among the headers: several axes do not read chunked bodies.
+
+    Raises:
+        RemoteError: No connection, no answer in time, or an answer that breaks off.
+    """
+    deadline = time.monotonic() + total_timeout_s
+    try:
+        with client.stream(method, url, content=content, headers=dict(headers)) as response:
+            yield StreamedAnswer(
+                url=url,
+                status=response.status_code,
+                media_type=response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
+                retry_after=response.headers.get("Retry-After"),
+                _response=response,
+                _deadline=deadline,
+            )
     except httpx2.TimeoutException as exc:
         raise RemoteError("remote.timeout", url=url) from exc
     except httpx2.HTTPError as exc:

@@ -6,15 +6,29 @@ lxml's own limits on depth and text length.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lxml import etree
 
-__all__ = ["XMLRefusedError", "parse_bytes", "parser"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = [
+    "DoctypeRefusedError",
+    "StreamTarget",
+    "XMLRefusedError",
+    "parse_bytes",
+    "parse_into",
+    "parser",
+]
 
 
 class XMLRefusedError(ValueError):
     """The XML is not well formed, or asks for what is never given (a DTD, an entity)."""
+
+
+class DoctypeRefusedError(XMLRefusedError):
+    """The XML has a document type declaration."""
 
 
 def parser(target: Any = None) -> etree.XMLParser:
@@ -49,3 +63,49 @@ def parse_bytes(content: bytes) -> etree._Element:
     if root.getroottree().docinfo.doctype:  # type: ignore[union-attr] # the stubs are too wide
         raise XMLRefusedError("a document type declaration is not accepted")
     return root
+
+
+class StreamTarget:
+    """What :func:`parse_into` calls while it reads; it keeps nothing by itself and refuses DTDs.
+
+    lxml expands the internal entities of a DTD for such targets whatever the parser was told, so the declaration
+    itself ends the reading.
+    """
+
+    def doctype(self, name: str, *_identifiers: str | None) -> None:
+        """Refuse the declaration.
+
+        Raises:
+            DoctypeRefusedError: Always.
+        """
+        raise DoctypeRefusedError(f"a document type declaration ({name}) is not accepted")
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        """An element begins; names are in Clark notation."""
+
+    def end(self, tag: str) -> None:
+        """An element ends."""
+
+    def data(self, text: str) -> None:
+        """A piece of text."""
+
+    def close(self) -> None:
+        """The document ended."""
+
+
+def parse_into(target: StreamTarget, chunks: Iterable[bytes]) -> None:
+    """Parse a document of any length piece by piece into a target.
+
+    Text reaches the target in the pieces in which it was read, so that no text is too long; how deep and how wide a
+    document may be is for the target to decide. Errors that the target raises come out as they are.
+
+    Raises:
+        XMLRefusedError: See the class.
+    """
+    feeder = parser(target)
+    try:
+        for chunk in chunks:
+            feeder.feed(chunk)
+        feeder.close()
+    except etree.LxmlError as exc:
+        raise XMLRefusedError(str(exc)) from exc

@@ -1,19 +1,17 @@
 """CMS signatures for PDF: RFC 5652 with the attributes of PAdES baseline (ETSI EN 319 142-1, clause 6.3).
 
-The parts that depend only on the signer are built once, see :class:`SignedDataBuilder`; what changes from one
+The parts that depend only on the signer are encoded once, see :class:`SignedDataBuilder`; what changes from one
 signature to the next are the message digest, the signature value and the time-stamp.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from typing import TYPE_CHECKING
 
-from asn1crypto import algos, cms, tsp
-from asn1crypto import x509 as asn1_x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from vnedoc._internal.der import explicit, implicit, integer, null, octet_string, oid, sequence, set_of
 from vnedoc.sign.models import SignatureMechanism
 
 if TYPE_CHECKING:
@@ -23,44 +21,33 @@ if TYPE_CHECKING:
 
     from vnedoc.sign.signers.base import Signer
 
-__all__ = ["SignedDataBuilder", "certificate_der", "signature_algorithm"]
+__all__ = ["SignedDataBuilder"]
 
-_DIGEST_BYTES = {"sha256": 32, "sha384": 48, "sha512": 64}
-
-
-def certificate_der(certificate: x509.Certificate) -> bytes:
-    """Return the DER bytes of a certificate."""
-    return certificate.public_bytes(Encoding.DER)
-
-
-def signature_algorithm(mechanism: SignatureMechanism, digest_algorithm: str) -> cms.SignedDigestAlgorithm:
-    """Return the algorithm identifier of a signature (RFC 8017, annex A; RFC 5758)."""
-    match mechanism:
-        case SignatureMechanism.RSA_PKCS1_V15:
-            return cms.SignedDigestAlgorithm({"algorithm": f"{digest_algorithm}_rsa"})
-        case SignatureMechanism.ECDSA:
-            return cms.SignedDigestAlgorithm({"algorithm": f"{digest_algorithm}_ecdsa"})
-        case SignatureMechanism.RSA_PSS:
-            digest = algos.DigestAlgorithm({"algorithm": digest_algorithm})
-            parameters = algos.RSASSAPSSParams(
-                {
-                    "hash_algorithm": digest,
-                    "mask_gen_algorithm": algos.MaskGenAlgorithm({"algorithm": "mgf1", "parameters": digest}),
-                    "salt_length": _DIGEST_BYTES[digest_algorithm],
-                }
-            )
-            return cms.SignedDigestAlgorithm({"algorithm": "rsassa_pss", "parameters": parameters})
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Fixed:
-    """What stays the same over all signatures of one signer and digest algorithm."""
-
-    attributes: tuple[cms.CMSAttribute, ...]
-    certificates: cms.CertificateSet
-    signer_id: cms.SignerIdentifier
-    digest: algos.DigestAlgorithm
-    signature: cms.SignedDigestAlgorithm
+_DATA = oid("1.2.840.113549.1.7.1")
+_SIGNED_DATA = oid("1.2.840.113549.1.7.2")
+_CONTENT_TYPE = oid("1.2.840.113549.1.9.3")
+_MESSAGE_DIGEST = oid("1.2.840.113549.1.9.4")
+_ALGORITHM_PROTECTION = oid("1.2.840.113549.1.9.52")
+_SIGNATURE_TIME_STAMP = oid("1.2.840.113549.1.9.16.2.14")
+_SIGNING_CERTIFICATE_V2 = oid("1.2.840.113549.1.9.16.2.47")
+_RSASSA_PSS = oid("1.2.840.113549.1.1.10")
+_MGF1 = oid("1.2.840.113549.1.1.8")
+_DIGESTS = {
+    "sha256": (oid("2.16.840.1.101.3.4.2.1"), 32),
+    "sha384": (oid("2.16.840.1.101.3.4.2.2"), 48),
+    "sha512": (oid("2.16.840.1.101.3.4.2.3"), 64),
+}
+_RSA = {
+    "sha256": oid("1.2.840.113549.1.1.11"),
+    "sha384": oid("1.2.840.113549.1.1.12"),
+    "sha512": oid("1.2.840.113549.1.1.13"),
+}
+_ECDSA = {
+    "sha256": oid("1.2.840.10045.4.3.2"),
+    "sha384": oid("1.2.840.10045.4.3.3"),
+    "sha512": oid("1.2.840.10045.4.3.4"),
+}
+_FIXED_BYTES = 2048
 
 
 class SignedDataBuilder:
@@ -72,115 +59,89 @@ class SignedDataBuilder:
     """
 
     def __init__(self, signer: Signer, digest_algorithm: str = "sha256") -> None:
-        self._signer = signer
-        self._digest_algorithm = digest_algorithm
-        self._fixed = _fixed_parts(signer, digest_algorithm)
+        certificate = signer.certificate
+        leaf = certificate.public_bytes(Encoding.DER)
+        issuer, serial = certificate.issuer.public_bytes(), integer(certificate.serial_number)
+        self._digest = _digest_identifier(digest_algorithm)
+        self._signature = _signature_identifier(signer.mechanism, digest_algorithm)
+        self._signer_id = sequence(issuer, serial)
+        self._certificates = implicit(0, set_of(*_embedded(signer.certificate_chain)))
+        # RFC 5035: the hash algorithm is left out where it is the default, SHA-256.
+        hash_algorithm = () if digest_algorithm == "sha256" else (self._digest,)
+        certificate_id = sequence(
+            *hash_algorithm,
+            octet_string(hashlib.new(digest_algorithm, leaf).digest()),
+            sequence(sequence(explicit(4, issuer)), serial),
+        )
+        self._attributes = (
+            _attribute(_CONTENT_TYPE, _DATA),
+            _attribute(_SIGNING_CERTIFICATE_V2, sequence(sequence(certificate_id))),
+            # RFC 6211: an attacker cannot swap the algorithms of a signature.
+            _attribute(_ALGORITHM_PROTECTION, sequence(self._digest, implicit(1, self._signature))),
+        )
+        self._max_bytes = len(self._certificates) + signer.max_signature_bytes + _FIXED_BYTES
 
     @property
     def max_bytes(self) -> int:
         """An upper bound for the CMS without its time-stamp token."""
-        certificates = sum(len(certificate_der(item)) for item in _embedded(self._signer.certificate_chain))
-        return certificates + self._signer.max_signature_bytes + 2048
+        return self._max_bytes
 
-    def attributes_for(self, document_digest: bytes) -> cms.CMSAttributes:
-        """Return the signed attributes over a document digest; their DER is what the key signs."""
-        return cms.CMSAttributes(
-            [
-                *self._fixed.attributes,
-                cms.CMSAttribute({"type": "message_digest", "values": [document_digest]}),
-            ]
-        )
+    def attributes_for(self, document_digest: bytes) -> bytes:
+        """Return the DER of the signed attributes over a document digest: what the key signs."""
+        return set_of(*self._attributes, _attribute(_MESSAGE_DIGEST, octet_string(document_digest)))
 
-    def assemble(
-        self, attributes: cms.CMSAttributes, signature: bytes, *, timestamp_token: bytes | None = None
-    ) -> bytes:
+    def assemble(self, attributes: bytes, signature: bytes, *, timestamp_token: bytes | None = None) -> bytes:
         """Return the DER of the complete CMS.
 
         Args:
             attributes: The signed attributes, as they were signed.
-            signature: The signature value over their DER.
+            signature: The signature value over them.
             timestamp_token: DER of a time-stamp token over the signature value; makes a B-B signature B-T.
         """
-        fixed = self._fixed
-        info = {
-            "version": "v1",
-            "sid": fixed.signer_id,
-            "digest_algorithm": fixed.digest,
-            "signed_attrs": attributes,
-            "signature_algorithm": fixed.signature,
-            "signature": signature,
-        }
+        unsigned = b""
         if timestamp_token is not None:
-            token = cms.ContentInfo.load(timestamp_token)
-            info["unsigned_attrs"] = cms.CMSAttributes(
-                [cms.CMSAttribute({"type": "signature_time_stamp_token", "values": [token]})]
-            )
-        signed_data = cms.SignedData(
-            {
-                "version": "v1",
-                "digest_algorithms": [fixed.digest],
-                "encap_content_info": {"content_type": "data"},
-                "certificates": fixed.certificates,
-                "signer_infos": [cms.SignerInfo(info)],
-            }
+            unsigned = implicit(1, set_of(_attribute(_SIGNATURE_TIME_STAMP, timestamp_token)))
+        signer_info = sequence(
+            integer(1),
+            self._signer_id,
+            self._digest,
+            implicit(0, attributes),
+            self._signature,
+            octet_string(signature),
+            unsigned,
         )
-        content: bytes = cms.ContentInfo({"content_type": "signed_data", "content": signed_data}).dump()
-        return content
+        signed_data = sequence(
+            integer(1), set_of(self._digest), sequence(_DATA), self._certificates, set_of(signer_info)
+        )
+        return sequence(_SIGNED_DATA, explicit(0, signed_data))
 
 
-def _fixed_parts(signer: Signer, digest_algorithm: str) -> _Fixed:
-    leaf_der = certificate_der(signer.certificate)
-    leaf = asn1_x509.Certificate.load(leaf_der)
-    digest = algos.DigestAlgorithm({"algorithm": digest_algorithm})
-    signature = signature_algorithm(signer.mechanism, digest_algorithm)
-    issuer_serial = {
-        "issuer": [asn1_x509.GeneralName({"directory_name": leaf.issuer})],
-        "serial_number": leaf["tbs_certificate"]["serial_number"],
-    }
-    signing_certificate = tsp.SigningCertificateV2(
-        {
-            "certs": [
-                tsp.ESSCertIDv2(
-                    {
-                        "hash_algorithm": digest,
-                        "cert_hash": _digest(leaf_der, digest_algorithm),
-                        "issuer_serial": issuer_serial,
-                    }
-                )
-            ]
-        }
-    )
-    protection = cms.CMSAlgorithmProtection(
-        {"digest_algorithm": digest, "signature_algorithm": signature},
-    )
-    return _Fixed(
-        attributes=(
-            cms.CMSAttribute({"type": "content_type", "values": ["data"]}),
-            cms.CMSAttribute({"type": "signing_certificate_v2", "values": [signing_certificate]}),
-            # RFC 6211: an attacker cannot swap the algorithms of a signature.
-            cms.CMSAttribute({"type": "cms_algorithm_protection", "values": [protection]}),
-        ),
-        certificates=cms.CertificateSet(
-            [
-                cms.CertificateChoices("certificate", asn1_x509.Certificate.load(certificate_der(item)))
-                for item in _embedded(signer.certificate_chain)
-            ]
-        ),
-        signer_id=cms.SignerIdentifier(
-            "issuer_and_serial_number",
-            cms.IssuerAndSerialNumber(
-                {"issuer": leaf.issuer, "serial_number": leaf["tbs_certificate"]["serial_number"]}
-            ),
-        ),
-        digest=digest,
-        signature=signature,
-    )
+def _attribute(kind: bytes, value: bytes) -> bytes:
+    return sequence(kind, set_of(value))
 
 
-def _embedded(chain: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+def _digest_identifier(digest_algorithm: str) -> bytes:
+    # RFC 5754, section 2: parameters are absent.
+    return sequence(_DIGESTS[digest_algorithm][0])
+
+
+def _signature_identifier(mechanism: SignatureMechanism, digest_algorithm: str) -> bytes:
+    """Return the algorithm identifier of a signature (RFC 4055; RFC 5758)."""
+    match mechanism:
+        case SignatureMechanism.RSA_PKCS1_V15:
+            return sequence(_RSA[digest_algorithm], null())
+        case SignatureMechanism.ECDSA:
+            return sequence(_ECDSA[digest_algorithm])
+        case SignatureMechanism.RSA_PSS:
+            identifier, size = _DIGESTS[digest_algorithm]
+            digest = sequence(identifier, null())
+            parameters = sequence(
+                explicit(0, digest), explicit(1, sequence(_MGF1, digest)), explicit(2, integer(size))
+            )
+            return sequence(_RSASSA_PSS, parameters)
+
+
+def _embedded(chain: Sequence[x509.Certificate]) -> list[bytes]:
     """Leave out roots: whoever verifies brings its own anchors (EN 319 142-1, 6.3)."""
-    return [*chain[:1], *(item for item in chain[1:] if item.subject != item.issuer)]
-
-
-def _digest(content: bytes, digest_algorithm: str) -> bytes:
-    return hashlib.new(digest_algorithm, content).digest()
+    kept = [chain[0], *(item for item in chain[1:] if item.subject != item.issuer)]
+    return [item.public_bytes(Encoding.DER) for item in kept]

@@ -8,11 +8,13 @@ stand.
 from __future__ import annotations
 
 import bisect
+import contextlib
 import ctypes
 import dataclasses
 import itertools
 import math
 import statistics
+import threading
 import unicodedata
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -42,6 +44,8 @@ MATCH_GAP = 2.5
 ASCENT = 0.93
 DESCENT = 0.216
 MAX_FONT_SIZE = 2000.0
+# PDFium must not be called by two threads at a time, not even for two documents.
+_PDFIUM_LOCK = threading.Lock()
 # What blanks to write on are made of.
 LEADERS = frozenset("._…․‥·_ \N{NO-BREAK SPACE}\t")
 
@@ -186,14 +190,16 @@ class TextReader:
 
     def __init__(self, source: Path | bytes) -> None:
         try:
-            self._document = pypdfium2.PdfDocument(source)
+            with _PDFIUM_LOCK:
+                self._document = pypdfium2.PdfDocument(source)
         except (pypdfium2.PdfiumError, OSError) as exc:
             name = "-" if isinstance(source, bytes) else source
             raise DocumentError("appearance.cannot-read-document", path=name) from exc
 
     def close(self) -> None:
         """Let go of the document."""
-        self._document.close()
+        with _PDFIUM_LOCK:
+            self._document.close()
 
     def skim(self, index: int) -> str:
         """Return the text of a page in the order in which it is drawn.
@@ -201,7 +207,7 @@ class TextReader:
         Raises:
             DocumentError: The page cannot be read.
         """
-        with _PageOfText(self._document, index) as (text, count):
+        with _PDFIUM_LOCK, _opened_text(self._document, index) as (text, count):
             buffer = (ctypes.c_ushort * (count + 1))()
             pdfium.FPDFText_GetText(text, 0, count, buffer)
             return bytes(buffer).decode("utf-16-le", errors="replace").partition("\0")[0]
@@ -214,34 +220,27 @@ class TextReader:
         Raises:
             DocumentError: The page cannot be read.
         """
-        with _PageOfText(self._document, index) as (text, count):
+        with _PDFIUM_LOCK, _opened_text(self._document, index) as (text, count):
             return PageText(list(_glyphs(text, count, to_shown, user_unit)))
 
 
-class _PageOfText:
-    """PDFium's handles for a page and its text, closed in order."""
-
-    def __init__(self, document: pypdfium2.PdfDocument, index: int) -> None:
-        self._index = index
+@contextlib.contextmanager
+def _opened_text(document: pypdfium2.PdfDocument, index: int) -> Iterator[tuple[object, int]]:
+    """Open the text of a page and count its characters."""
+    try:
+        page = document[index]
+    except (pypdfium2.PdfiumError, IndexError) as exc:
+        raise DocumentError("appearance.cannot-read-page", page=index + 1, path="-") from exc
+    with contextlib.closing(page):
         try:
-            self._page = document[index]
-            self._text = self._page.get_textpage()
-        except (pypdfium2.PdfiumError, IndexError) as exc:
+            text = page.get_textpage()
+        except pypdfium2.PdfiumError as exc:
             raise DocumentError("appearance.cannot-read-page", page=index + 1, path="-") from exc
-
-    def __enter__(self) -> tuple[object, int]:
-        count = pdfium.FPDFText_CountChars(self._text)
-        if not 0 <= count <= MAX_PAGE_CHARACTERS:
-            self._close()
-            raise DocumentError("appearance.page-too-full", page=self._index + 1, limit=MAX_PAGE_CHARACTERS)
-        return self._text, count
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        self._text.close()
-        self._page.close()
+        with contextlib.closing(text):
+            count = pdfium.FPDFText_CountChars(text)
+            if not 0 <= count <= MAX_PAGE_CHARACTERS:
+                raise DocumentError("appearance.page-too-full", page=index + 1, limit=MAX_PAGE_CHARACTERS)
+            yield text, count
 
 
 def _glyphs(

@@ -23,8 +23,16 @@ __all__ = ["read_with_qpdf"]
 MAX_NODES = 100_000
 """How many nodes of the form, and how many annotations, are looked at."""
 MAX_COMPLAINTS = 20
-_FOREIGN_ERRORS = (pikepdf.PdfError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
-                   RuntimeError, NotImplementedError)
+_FOREIGN_ERRORS = (
+    pikepdf.PdfError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    NotImplementedError,
+)
 
 
 def read_with_qpdf(file: bytes) -> Reading:
@@ -87,9 +95,13 @@ def _field(
     name: str, value: pikepdf.Object, *, box: tuple[int, str] | None, from_form: bool
 ) -> SignatureField:
     if not isinstance(value, pikepdf.Dictionary):
-        return SignatureField(name, None, SignatureKind.SIGNATURE, None, None, None, box=box, from_form=from_form)
+        return SignatureField(
+            name, None, SignatureKind.SIGNATURE, None, None, None, box=box, from_form=from_form
+        )
     subfilter = value.get("/SubFilter")
-    is_timestamp = value.get("/Type") == pikepdf.Name.DocTimeStamp or subfilter == pikepdf.Name("/ETSI.RFC3161")
+    is_timestamp = value.get("/Type") == pikepdf.Name.DocTimeStamp or subfilter == pikepdf.Name(
+        "/ETSI.RFC3161"
+    )
     contents = value.get("/Contents")
     claimed = value.get("/M")
     number, generation = value.objgen
@@ -195,7 +207,10 @@ def _places(pdf: pikepdf.Pdf) -> dict[tuple[int, int], tuple[pikepdf.Object, int
             count += 1
             if count > MAX_NODES:
                 raise ValueError("too many annotations")
-            if isinstance(annotation, pikepdf.Dictionary) and annotation.get("/Subtype") == pikepdf.Name.Widget:
+            if (
+                isinstance(annotation, pikepdf.Dictionary)
+                and annotation.get("/Subtype") == pikepdf.Name.Widget
+            ):
                 # A direct widget has no number; it stands for itself.
                 key = tuple(annotation.objgen) if annotation.objgen[0] else (0, -count)
                 places.setdefault((key[0], key[1]), (annotation, number))

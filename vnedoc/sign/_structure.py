@@ -192,6 +192,4 @@ def find_overlaps(ranges: Sequence[SignedRange | None]) -> frozenset[int]:
 
 def same_signatures(first: Iterable[SignatureField], second: Iterable[SignatureField]) -> bool:
     """Tell whether two readers see the same signatures."""
-    return sorted(repr(field.identity) for field in first) == sorted(
-        repr(field.identity) for field in second
-    )
+    return sorted(repr(field.identity) for field in first) == sorted(repr(field.identity) for field in second)

@@ -12,7 +12,6 @@ import functools
 import hashlib
 import io
 import struct
-import warnings
 import zlib
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -21,6 +20,7 @@ from vnedoc.errors import InputError
 from vnedoc.sign.fonts import FontStyle, load_font, text_width
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from PIL.Image import Image
@@ -240,23 +240,37 @@ def wrap_text(
         UsageError: The typeface lacks a character of the text.
     """
     measure = functools.partial(text_width, size=font_size, style=style)
+    space = measure(" ")
     lines: list[str] = []
     for paragraph in text.splitlines():
-        line = ""
+        line, used = "", 0.0
         for word in paragraph.split():
-            longer = f"{line} {word}" if line else word
-            if measure(longer) <= width:
-                line = longer
-                continue
-            if line:
-                lines.append(line)
-            line = word
-            while len(line) > 1 and measure(line) > width:
-                fit = next((n for n in range(len(line) - 1, 1, -1) if measure(line[:n]) <= width), 1)
-                lines.append(line[:fit])
-                line = line[fit:]
+            for piece in _pieces(word, width, measure):
+                needed = measure(piece)
+                if line and used + space + needed <= width:
+                    line, used = f"{line} {piece}", used + space + needed
+                    continue
+                if line:
+                    lines.append(line)
+                line, used = piece, needed
         lines.append(line)
     return tuple(lines)
+
+
+def _pieces(word: str, width: float, measure: Callable[[str], float]) -> list[str]:
+    """Cut a word that is wider than a column into pieces that are not."""
+    if measure(word) <= width:
+        return [word]
+    pieces = [""]
+    used = 0.0
+    for letter in word:
+        needed = measure(letter)
+        if pieces[-1] and used + needed > width:
+            pieces.append("")
+            used = 0.0
+        pieces[-1] += letter
+        used += needed
+    return pieces
 
 
 def load_picture(path: Path) -> Picture:
@@ -301,10 +315,7 @@ def parse_picture(content: bytes, *, name: str = "-") -> Picture:
     )
     try:
         # The size is in the first bytes; the pixels are decoded only when there are not too many.
-        with (
-            warnings.catch_warnings(action="error"),
-            Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as opened,
-        ):
+        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as opened:
             if opened.width * opened.height > MAX_PICTURE_PIXELS:
                 raise InputError(
                     "appearance.picture-too-large",
@@ -319,7 +330,7 @@ def parse_picture(content: bytes, *, name: str = "-") -> Picture:
         raise InputError(
             "appearance.picture-too-large", name=name, pixels=MAX_PICTURE_PIXELS, size=MAX_PICTURE_BYTES
         ) from exc
-    except (*broken, Warning) as exc:
+    except broken as exc:
         raise InputError("appearance.bad-picture", name=name) from exc
     return _encode(image, dpi, name)
 

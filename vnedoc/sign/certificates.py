@@ -163,7 +163,9 @@ def check_can_sign(certificate: x509.Certificate, at: datetime.datetime) -> None
     subject = display_name(certificate.subject)
     if moment > certificate.not_valid_after_utc:
         raise CredentialError(
-            "certificate.expired", subject=subject, time=clock.vietnam(certificate.not_valid_after_utc).isoformat()
+            "certificate.expired",
+            subject=subject,
+            time=clock.vietnam(certificate.not_valid_after_utc).isoformat(),
         )
     if moment < certificate.not_valid_before_utc:
         raise CredentialError(

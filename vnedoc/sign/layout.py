@@ -42,6 +42,7 @@ __all__ = [
     "appendix_text",
     "blank_appearance",
     "blank_boxes",
+    "blank_font_size",
     "copy_text",
     "corner_appearance",
     "corner_lines",
@@ -330,7 +331,7 @@ def blank_boxes(pages: Pages) -> NumberingBlanks:
     def upper(label: str, min_width: float) -> list[TextGap]:
         return [gap for gap in pages.gaps_after(label, page=1, min_width=min_width) if gap.baseline > half]
 
-    numbers = [gap for gap in upper("Số:", MIN_NUMBER_WIDTH) if gap.following.startswith("/")]
+    numbers = [gap for gap in upper("Số:", MIN_NUMBER_WIDTH) if gap.following.startswith(("/", "-"))]
     if not numbers:
         raise UsageError("appearance.no-number-blank")
     months = upper("tháng", MIN_BLANK_WIDTH)

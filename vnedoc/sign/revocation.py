@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 
     import httpx2
 
-__all__ = ["Attempt", "RevocationData", "RevocationSource", "crl_addresses", "load_crl", "ocsp_addresses", "parse_crl"]
+__all__ = [
+    "Attempt",
+    "RevocationData",
+    "RevocationSource",
+    "crl_addresses",
+    "load_crl",
+    "ocsp_addresses",
+    "parse_crl",
+]
 
 MAX_CRL_BYTES = 64 * 1024 * 1024
 MAX_OCSP_BYTES = 256 * 1024
@@ -127,9 +135,7 @@ class RevocationSource:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _first_answer(
-        self, urls: Iterable[str], ask: _Ask, *, is_ocsp: bool
-    ) -> RevocationData:
+    def _first_answer(self, urls: Iterable[str], ask: _Ask, *, is_ocsp: bool) -> RevocationData:
         attempts: list[Attempt] = []
         for url in urls:
             answer = ask(url)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Callable
 
-    from vnedoc.sign._pyhanko.embedding import ExistingSignature, Revision
+    from vnedoc.sign._pyhanko.embedding import ExistingSignature, RenderedAppearance, Revision
     from vnedoc.sign.appearance import Appearance, Picture
     from vnedoc.sign.layout import Blank, NumberingBlanks
     from vnedoc.sign.models import Placement
@@ -100,7 +100,7 @@ class Composition:
     """Its place as shown."""
     rectangle: tuple[float, float, float, float] | None = None
     """Its place in default user space."""
-    appearance: generic.IndirectObject | None = None
+    appearance: RenderedAppearance | None = None
     """The rendered form XObject."""
     locked_fields: tuple[str, ...] = ()
     """Text fields that the signature locks."""

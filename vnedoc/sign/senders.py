@@ -85,9 +85,7 @@ def match_certificate(certificate: x509.Certificate, agency: Agency, *, on: date
     return SenderMatch.NONE
 
 
-def best_match(
-    certificates: Iterable[x509.Certificate], agency: Agency, *, on: datetime.date
-) -> SenderMatch:
+def best_match(certificates: Iterable[x509.Certificate], agency: Agency, *, on: datetime.date) -> SenderMatch:
     """Return the strongest match among certificates; ``NONE`` without any."""
     found = {match_certificate(certificate, agency, on=on) for certificate in certificates}
     return next((level for level in STRONGEST_FIRST if level in found), SenderMatch.NONE)

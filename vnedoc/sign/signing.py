@@ -14,7 +14,7 @@ import io
 from typing import TYPE_CHECKING, BinaryIO
 
 from vnedoc._internal import clock, files
-from vnedoc.errors import InputError, UsageError
+from vnedoc.errors import InputError, InternalError, UsageError
 from vnedoc.sign._cms import SignedDataBuilder
 from vnedoc.sign._pyhanko.embedding import Revision, SignatureSettings
 from vnedoc.sign.certificates import check_can_sign
@@ -36,6 +36,7 @@ __all__ = ["SigningResult", "plan_pdf", "sign_pdf"]
 
 TOKEN_BYTES = 12 * 1024
 """Room for a time-stamp token; the tokens of the government's authority are about 4 KB."""
+SPARE_BYTES = 1024
 MAX_PDF_BYTES = 2**31
 """Larger files are refused before anything is read."""
 
@@ -107,11 +108,13 @@ def sign_pdf(
     with _opened_output(output) as target:
         act = _sign(source, target, signer=signer, options=options, now=now, builder=builder, room=room)
         if act.missing_room:
-            # A time-stamp token larger than any seen: sign again with the room it needs.
+            # A time-stamp token larger than any seen: sign again with room for it, and for one a little larger.
             target.seek(0)
             target.truncate()
-            room += act.missing_room
+            room += act.missing_room + SPARE_BYTES
             act = _sign(source, target, signer=signer, options=options, now=now, builder=builder, room=room)
+            if act.missing_room:
+                raise InternalError("pdf.no-room-for-signature", size=room + act.missing_room)
         content = target.getvalue() if isinstance(target, io.BytesIO) else None
     return SigningResult(
         path=output,
@@ -180,7 +183,7 @@ def _sign(
             appearance=composition.appearance,
         )
         attributes = builder.attributes_for(prepared.document_digest)
-        signature = signer.sign(attributes.dump(), digest_algorithm=options.digest_algorithm)
+        signature = signer.sign(attributes, digest_algorithm=options.digest_algorithm)
         token = None
         if options.level is SignatureLevel.B_T:
             assert options.timestamps is not None

@@ -11,7 +11,7 @@ import dataclasses
 import secrets
 from typing import TYPE_CHECKING, Any, Self
 
-from asn1crypto import cms, tsp
+from asn1crypto import cms, core, tsp
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -47,6 +47,15 @@ class TimestampToken:
     """genTime, in UTC."""
     url: str
     """The authority that gave it."""
+
+
+class _Response(core.Sequence):  # type: ignore[misc] # asn1crypto has no types
+    """TimeStampResp (RFC 3161, 2.4.2): a refusal has no token, which asn1crypto's own class does not know."""
+
+    _fields = [  # noqa: RUF012 - asn1crypto's way
+        ("status", tsp.PKIStatusInfo),
+        ("time_stamp_token", cms.ContentInfo, {"optional": True}),
+    ]
 
 
 class TimestampClient:
@@ -134,7 +143,7 @@ class TimestampClient:
 
 def _check(body: bytes, *, url: str, imprint: bytes, digest_algorithm: str, nonce: int) -> TimestampToken:
     try:
-        response = tsp.TimeStampResp.load(body, strict=True)
+        response = _Response.load(body, strict=True)
         granted = response["status"]["status"].native
         if granted not in {"granted", "granted_with_mods"}:
             failure = response["status"]["fail_info"].native

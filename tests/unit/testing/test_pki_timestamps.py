@@ -6,7 +6,7 @@ import datetime
 import hashlib
 import http.client
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from asn1crypto import cms, tsp
@@ -46,7 +46,10 @@ def query(algorithm: str = "sha256", imprint: bytes | None = None, **fields: obj
 
 class Response(tsp.TimeStampResp):
     # The class of asn1crypto insists on a token, which a rejection does not have.
-    _fields = [("status", tsp.PKIStatusInfo), ("time_stamp_token", cms.ContentInfo, {"optional": True})]
+    _fields: ClassVar = [
+        ("status", tsp.PKIStatusInfo),
+        ("time_stamp_token", cms.ContentInfo, {"optional": True}),
+    ]
 
 
 def reply(pki: TestPKI, request: bytes) -> Any:

@@ -9,7 +9,7 @@ the CMS. Nothing is written before :meth:`Revision.write`; nothing of the docume
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from asn1crypto import cms
 from pyhanko.pdf_utils import generic
@@ -29,15 +29,24 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Generator, Iterator, Sequence
 
-__all__ = ["ExistingSignature", "PreparedRevision", "Revision", "SignatureSettings", "TextField"]
+__all__ = [
+    "ExistingSignature",
+    "PreparedRevision",
+    "RenderedAppearance",
+    "Revision",
+    "SignatureSettings",
+    "TextField",
+]
 
+RenderedAppearance: TypeAlias = generic.IndirectObject
+"""A form XObject in the writer of a revision."""
 CHUNK_BYTES = 1024 * 1024
 _NO_CHANGES = 1
 MAX_FIELDS = 10_000
 
 # What pyHanko raises, besides its own errors, on files that are not what they claim to be.
 _BROKEN_FILE = (
-    PdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, NotImplementedError,
+    PdfError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, NotImplementedError,
 )  # fmt: skip
 
 
@@ -182,7 +191,7 @@ class Revision:
                         "pdf.field-locked", path=self._name, field=name, signature=signature
                     )
 
-    def add_text_field(self, field: TextField, *, empty_appearance: generic.IndirectObject) -> None:
+    def add_text_field(self, field: TextField, *, empty_appearance: RenderedAppearance) -> None:
         """Make an empty text field.
 
         Args:
@@ -225,7 +234,7 @@ class Revision:
         self._writer.update_container(fields)
         self._writer.register_annotation(page_reference, reference)
 
-    def fill_text_field(self, name: str, value: str, *, appearance: generic.IndirectObject) -> None:
+    def fill_text_field(self, name: str, value: str, *, appearance: RenderedAppearance) -> None:
         """Fill a text field that an earlier revision made.
 
         Raises:
@@ -262,7 +271,7 @@ class Revision:
         settings: SignatureSettings,
         page: int = 1,
         rectangle: tuple[float, float, float, float] | None = None,
-        appearance: generic.IndirectObject | None = None,
+        appearance: RenderedAppearance | None = None,
     ) -> PreparedRevision:
         """Write the document with the new revision, an empty place for the signature in it.
 
@@ -414,7 +423,7 @@ def _has_header(stream: BinaryIO) -> bool:
 
 def _entry(container: Any, key: str, default: Any = None) -> Any:  # any PDF object
     """Return an entry, not a reference to it: pyHanko resolves references in ``[]`` but not in ``get``."""
-    return container[key] if key in container else default
+    return container[key] if key in container else default  # noqa: SIM401 - see above
 
 
 def _made(container: generic.DictionaryObject, key: str, fresh: generic.PdfObject) -> Any:  # any PDF object
