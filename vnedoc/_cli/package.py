@@ -131,7 +131,7 @@ def validate(state: CLIState, *, files: tuple[Path, ...], level: str, form: str)
     from vnedoc.exchange.package import read_package
     from vnedoc.exchange.validation import Level, validate_package
 
-    rows = []
+    rows: list[dict[str, Any]] = []  # JSON
     codes = set()
     for path in files:
         try:

@@ -131,7 +131,9 @@ def _check_revision(
         case Changes.FORM:
             _check_filled(draft, change, revision, placed, last_seal)
         case Changes.SIGNATURES:
-            _check_covered(draft, revision, placed)
+            # Whether that signature is valid is its own matter; but a field that nobody signed has no place here.
+            if not any(other.revision is not None and other.revision >= revision for other in placed):
+                draft.fail("FORMAT_FAILURE", Finding("verify.unsigned-field", {"revision": revision + 1}))
         case _:
             return
 
@@ -139,30 +141,23 @@ def _check_revision(
 def _check_filled(
     draft: Draft, change: RevisionChange, revision: int, placed: Sequence[Draft], last_seal: int | None
 ) -> None:
-    values = {"fields": ", ".join(sorted(change.fields)) or "?"}
+    finding = Finding("verify.form-changed", {"fields": ", ".join(sorted(change.fields)) or "?"})
     # Filling belongs to issuing the document: it ends with the agency's last seal.
     if last_seal is not None and revision > last_seal:
-        draft.fail("FORMAT_FAILURE", Finding("verify.form-changed", dict(values)))
+        draft.fail("FORMAT_FAILURE", finding)
         return
-    _check_covered(draft, revision, placed, Finding("verify.form-changed", dict(values)))
-
-
-def _check_covered(
-    draft: Draft, revision: int, placed: Sequence[Draft], otherwise: Finding | None = None
-) -> None:
-    """Demand that a later signature, itself valid, vouches for a revision."""
-    vouching = [
-        other
+    # The last signature is judged first, so those that may vouch for the revision are judged already.
+    vouching = {
+        other.conclusion
         for other in placed
         if other is not draft
         and not other.is_timestamp
         and other.revision is not None
         and other.revision >= revision
-    ]
-    finding = otherwise or Finding("verify.not-vouched-for", {"revision": revision + 1})
-    if any(other.conclusion is Conclusion.TOTAL_PASSED for other in vouching):
+    }
+    if Conclusion.TOTAL_PASSED in vouching:
         return
-    if any(other.conclusion is Conclusion.INDETERMINATE for other in vouching):
+    if Conclusion.INDETERMINATE in vouching:
         draft.doubt("GENERIC", Finding("verify.vouched-for-in-doubt", {"revision": revision + 1}))
     else:
         draft.fail("FORMAT_FAILURE", finding)

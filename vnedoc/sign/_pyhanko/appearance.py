@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TextFieldAppearance", "render_appearance", "render_text_field"]
 
-# Pictures that a file has already, by the writer that makes the file.
-_written: weakref.WeakKeyDictionary[BasePdfFileWriter, dict[str, generic.IndirectObject]] = (
+# The object numbers of pictures that a file has already, by the writer that makes the file. Not the references
+# themselves: they hold on to the writer, which then would never go.
+_written: weakref.WeakKeyDictionary[BasePdfFileWriter, dict[str, tuple[int, int]]] = (
     weakref.WeakKeyDictionary()
 )
 
@@ -209,10 +210,10 @@ def _picture(writer: BasePdfFileWriter, picture: Picture) -> generic.IndirectObj
         entries: dict[str, generic.PdfObject] = {}
         if picture.alpha is not None:
             entries["/SMask"] = writer.add_object(_image(picture, picture.alpha, "/DeviceGray", channels=1))
-        written[picture.digest] = writer.add_object(
-            _image(picture, picture.colours, "/DeviceRGB", channels=3, entries=entries)
-        )
-    return written[picture.digest]
+        added = writer.add_object(_image(picture, picture.colours, "/DeviceRGB", channels=3, entries=entries))
+        written[picture.digest] = (added.idnum, added.generation)
+    number, generation = written[picture.digest]
+    return generic.IndirectObject(number, generation, writer)
 
 
 def _image(
