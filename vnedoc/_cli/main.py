@@ -115,7 +115,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool)
 )
 @click.pass_context
 def cli(ctx: click.Context, *, config_path: Path | None, language: str, verbose: int, quiet: bool) -> None:
-    r"""Sign, verify and exchange the administrative documents of Vietnamese state agencies.
+    """Sign, verify and exchange the administrative documents of Vietnamese state agencies.
 
     \b
     Exit codes: 0 done, every signature TOTAL-PASSED · 1 the answer is no · 2 wrong usage ·

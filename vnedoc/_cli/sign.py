@@ -70,7 +70,7 @@ SCHEMA = "vnedoc.signing/1"
 @passphrase_options
 @click.pass_obj
 def sign(state: CLIState, /, files: tuple[Path, ...], **given: Any) -> int:  # the options, as click names them
-    r"""Sign PDFs as Decree 30/2020/NĐ-CP wants them signed and shown.
+    """Sign PDFs as Decree 30/2020/NĐ-CP wants them signed and shown.
 
     \b
       vnedoc sign draft.pdf --signer pkcs12:leader.p12 --role approve \
