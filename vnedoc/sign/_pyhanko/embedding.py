@@ -118,6 +118,7 @@ class Revision:
         try:
             # Strict: what only a lenient reader understands is not fit to be signed.
             self._writer = IncrementalPdfFileWriter(stream, strict=True)
+            self._writer.IO_CHUNK_SIZE = CHUNK_BYTES  # pyHanko would copy the document in pieces of 4 KiB
             self._encrypted = self._writer.prev.encrypted
             self._root = self._writer.root
         except PdfReadError as exc:
