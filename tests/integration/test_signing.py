@@ -409,7 +409,7 @@ def test_the_seal_needs_a_shown_signature_or_a_place(
         ({"number": None}, "signing.numbering-not-filled"),
         ({"date": None}, "signing.numbering-not-filled"),
         ({"number": "7/CV-TEST"}, "signing.number-mismatch"),
-        ({"date": datetime.date(2025, 1, 5)}, "signing.year-mismatch"),
+        ({"date": datetime.date(2025, 1, 5)}, "signing.date-mismatch"),
         ({"number": "1234567890123456"}, "appearance.blank-too-narrow"),
     ],
 )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["sign"]
 
-ROLES = ("approve", "issue", "appendix", "copy", "initial", "number", "date", "comment", "invisible")
+ROLES = ("approve", "issue", "appendix", "copy", "initial", "number", "date", "incoming", "comment", "invisible")
 SCHEMA = "vnedoc.signing/1"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import ssl
 import time
 from typing import TYPE_CHECKING
 
@@ -13,24 +14,110 @@ from vnedoc._internal.version import USER_AGENT
 from vnedoc.errors import RemoteError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
-__all__ = ["MAX_ANSWER_BYTES", "StreamedAnswer", "make_client", "open_answer", "post_bytes"]
+__all__ = [
+    "MAX_ANSWER_BYTES",
+    "Answer",
+    "StreamedAnswer",
+    "make_client",
+    "make_tls_context",
+    "open_answer",
+    "post",
+    "post_bytes",
+]
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """The largest answer that is read when the caller sets no other limit."""
 
 
-def make_client(*, timeout_s: float = 10.0, connect_timeout_s: float = 5.0) -> httpx2.Client:
+def make_client(
+    *, timeout_s: float = 10.0, connect_timeout_s: float = 5.0, tls: ssl.SSLContext | None = None
+) -> httpx2.Client:
     """Return a client whose every call ends in bounded time.
 
     Redirects are not followed: a signed request, or one with credentials, goes where it was meant to go.
+
+    Args:
+        timeout_s: Time limit for each read and each write.
+        connect_timeout_s: Time limit for making a connection.
+        tls: How servers are authenticated, and with which certificate the client is; see
+            :func:`make_tls_context`. ``None``: the usual authorities, no client certificate.
     """
     return httpx2.Client(
         timeout=httpx2.Timeout(timeout_s, connect=connect_timeout_s),
         follow_redirects=False,
         headers={"User-Agent": USER_AGENT},
+        verify=True if tls is None else tls,
     )
+
+
+def make_tls_context(
+    *,
+    authorities: Path | None = None,
+    certificate: Path | None = None,
+    key: Path | None = None,
+    passphrase: Callable[[], str] | None = None,
+) -> ssl.SSLContext:
+    """Return a TLS context for a service with its own authority, or one that wants a client certificate.
+
+    Args:
+        authorities: A PEM file with the only authorities to accept; ``None`` accepts the usual ones.
+        certificate: A PEM file with the client's certificate and the ones above it.
+        key: A PEM file with its key; ``None``: it is in the same file.
+        passphrase: Called if the key is encrypted.
+
+    Raises:
+        OSError: A file cannot be read, or does not hold what it should; :class:`ssl.SSLError` is one.
+    """
+    context = ssl.create_default_context(cafile=authorities)
+    if certificate is not None:
+        # Without a function OpenSSL itself would ask on the terminal.
+        context.load_cert_chain(certificate, key, passphrase or str)
+    return context
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that was read to its end."""
+
+    url: str
+    """Where it comes from."""
+    status: int
+    """The status code."""
+    media_type: str
+    """The media type, lower case, without parameters."""
+    retry_after: str | None
+    """What the server said of trying again."""
+    body: bytes = dataclasses.field(repr=False)
+    """The body; it may hold secrets."""
+
+
+def post(
+    client: httpx2.Client,
+    url: str,
+    content: bytes,
+    *,
+    headers: Mapping[str, str],
+    timeout_s: float,
+    max_bytes: int = MAX_ANSWER_BYTES,
+) -> Answer:
+    """Post bytes and read the answer; the whole call takes no longer than a time limit.
+
+    Raises:
+        RemoteError: No connection, no answer in time, or an answer over the limit.
+    """
+    with open_answer(
+        client, "POST", url, headers=headers, content=content, timeout_s=timeout_s, total_timeout_s=timeout_s
+    ) as answer:
+        return Answer(
+            answer.url,
+            answer.status,
+            answer.media_type,
+            answer.retry_after,
+            answer.read(max_bytes=max_bytes),
+        )
 
 
 def post_bytes(
@@ -110,18 +197,25 @@ def open_answer(
     *,
     headers: Mapping[str, str],
     content: bytes | Iterable[bytes] | None = None,
+    timeout_s: float | None = None,
     total_timeout_s: float = 3600.0,
 ) -> Iterator[StreamedAnswer]:
     """Make a request whose body and answer are streamed.
 
     A streamed body needs a ``Content-Length`` among the headers: several axes do not read chunked bodies.
+    A ``timeout_s`` takes the place of the client's own limit for each read and each write.
 
     Raises:
         RemoteError: No connection, no answer in time, or an answer that breaks off.
     """
     deadline = time.monotonic() + total_timeout_s
+    timeout = client.timeout
+    if timeout_s is not None:
+        timeout = httpx2.Timeout(timeout_s, connect=timeout.connect)
     try:
-        with client.stream(method, url, content=content, headers=dict(headers)) as response:
+        with client.stream(
+            method, url, content=content, headers=dict(headers), timeout=timeout
+        ) as response:
             yield StreamedAnswer(
                 url=url,
                 status=response.status_code,

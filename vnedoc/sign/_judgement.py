@@ -81,7 +81,7 @@ class Draft:
     covers: Coverage = Coverage.PART
     revision: int | None = None
     changes: Changes = Changes.NONE
-    revocation: Revocation = Revocation()
+    revocation: Revocation = dataclasses.field(default_factory=Revocation)
     warnings: list[Finding] = dataclasses.field(default_factory=list)
     errors: list[Finding] = dataclasses.field(default_factory=list)
 
@@ -221,6 +221,7 @@ def _judge_signature(
     later: tuple[Draft, ...],
     base_level: str,
 ) -> None:
+    around = dataclasses.replace(around, judge=around.judge.knowing(cms.evidence))
     draft.claimed_time = cms.signing_time or _pdf_date(draft.field.claimed_time)
     draft.role = guess_role(cms.certificate, around.directory)
     if cms.digest_algorithm not in _HASHES:
@@ -281,7 +282,7 @@ def _signature_stamps(
         try:
             found = parse_cms(token.dump())
         except UnusableCMSError as exc:
-            draft.warnings.append(Finding("verify.timestamp-unusable", {"reason": exc.finding.text()}))
+            draft.warnings.append(Finding("verify.timestamp-unusable", {"reason": exc.finding}))
             continue
         outcome = around.judge.judge_token(found, expected, at=at)
         problem = next(iter(outcome.findings), None)
@@ -298,7 +299,7 @@ def _signature_stamps(
                 problem = Finding("verify.timestamp-from-future")
         if problem is not None or found.gen_time is None:
             # A token that cannot be relied on proves nothing; the signature then stands on its claimed time.
-            reason = problem.text() if problem is not None else ""
+            reason = problem or Finding("verify.not-a-timestamp")
             draft.warnings.append(Finding("verify.timestamp-unusable", {"reason": reason}))
             continue
         stamps.append(_Stamp(found.gen_time, embedded=chain is not None and chain.embedded))

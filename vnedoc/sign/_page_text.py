@@ -44,6 +44,7 @@ MATCH_GAP = 2.5
 ASCENT = 0.93
 DESCENT = 0.216
 MAX_FONT_SIZE = 2000.0
+MAX_FOLLOWING = 200
 # PDFium must not be called by two threads at a time, not even for two documents.
 _PDFIUM_LOCK = threading.Lock()
 # What blanks to write on are made of.
@@ -171,7 +172,7 @@ class PageText:
                 position = end
                 while position < len(row) and row[position].text in LEADERS:
                     position += 1
-                rest = next(_columns(row[position:]), []) if position < len(row) else []
+                rest = next(_columns(row[position : position + MAX_FOLLOWING]), [])
                 stop = rest[0].left if rest else limit
                 last = row[end - 1]
                 gaps.append(Gap(last.right, stop, last.baseline, last.size, _join(rest)))

@@ -6,6 +6,7 @@ with the first reader but the shape of the result.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,7 @@ def _signatures(pdf: pikepdf.Pdf) -> tuple[tuple[SignatureField, ...], frozenset
         value = _inherited(node, "/V")
         is_dictionary = isinstance(value, pikepdf.Dictionary)
         is_signature = _inherited(node, "/FT") == pikepdf.Name.Sig or (
-            is_dictionary and "/ByteRange" in value
+            isinstance(value, pikepdf.Dictionary) and "/ByteRange" in value
         )
         if not is_signature:
             continue
@@ -119,19 +120,16 @@ def _field(
 
 
 def _with_box(field: SignatureField, box: tuple[int, str]) -> SignatureField:
-    import dataclasses
-
     return dataclasses.replace(field, box=box)
 
 
 def _integers(value: object) -> tuple[int, ...] | None:
     if not isinstance(value, pikepdf.Array) or len(value) > 16:
         return None
-    items = list(value.as_list()) if hasattr(value, "as_list") else list(value)
-    # pikepdf gives Python ints for PDF integers, and Decimal for reals; a bool is an int to Python only.
-    if any(isinstance(item, bool) or not isinstance(item, int) for item in items):
-        return None
-    return tuple(int(item) for item in items)
+    # pikepdf turns PDF integers into int and booleans into bool, which Python takes for an int.
+    items: list[object] = list(value)
+    numbers = tuple(item for item in items if isinstance(item, int) and not isinstance(item, bool))
+    return numbers if len(numbers) == len(items) else None
 
 
 def _form_nodes(pdf: pikepdf.Pdf) -> Iterator[tuple[pikepdf.Object, str]]:
@@ -150,9 +148,9 @@ def _form_nodes(pdf: pikepdf.Pdf) -> Iterator[tuple[pikepdf.Object, str]]:
         if not isinstance(node, pikepdf.Dictionary):
             continue
         if node.objgen[0]:
-            if tuple(node.objgen) in seen:
+            if node.objgen in seen:
                 continue
-            seen.add(tuple(node.objgen))
+            seen.add(node.objgen)
         name = _joined(prefix, node.get("/T"))
         yield node, name
         kids = node.get("/Kids")
@@ -232,7 +230,7 @@ def _box(
 
 
 def _numbers(rectangle: pikepdf.Object) -> tuple[float, float, float, float]:
-    left, lower, right, upper = (float(value) for value in list(rectangle))  # type: ignore[arg-type] # numbers in a rectangle
+    left, lower, right, upper = (float(value) for value in list(rectangle))
     return min(left, right), min(lower, upper), max(left, right), max(lower, upper)
 
 

@@ -1,4 +1,4 @@
-"""What must hold of the bytes around a signature before any cryptography: ISO 32000-2, 12.8.1, ETSI EN 319 142-1, 5.1.
+"""What must hold of the bytes around a signature before any cryptography (ISO 32000-2, 12.8.1; EN 319 142-1, 5.1).
 
 Each check answers a published attack: signatures without a usable ByteRange or Contents, ranges that leave a hole
 to inject into, data hidden behind the CMS object, one signature value shown in two fields. A check never repairs
@@ -8,6 +8,7 @@ and never skips: what does not fit gets a finding.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import TYPE_CHECKING
 
 from vnedoc.sign.report import Finding, SignatureKind
@@ -184,7 +185,7 @@ def find_overlaps(ranges: Sequence[SignedRange | None]) -> frozenset[int]:
         (covered.end, position, covered) for position, covered in enumerate(ranges) if covered is not None
     )
     found: set[int] = set()
-    for (_, earlier, first), (_, later, second) in zip(known, known[1:], strict=False):
+    for (_, earlier, first), (_, later, second) in itertools.pairwise(known):
         if second.gap_start < first.end:
             found |= {earlier, later}
     return frozenset(found)

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import io
 import struct
+import unicodedata
 import zlib
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -242,7 +243,7 @@ def wrap_text(
     measure = functools.partial(text_width, size=font_size, style=style)
     space = measure(" ")
     lines: list[str] = []
-    for paragraph in text.splitlines():
+    for paragraph in unicodedata.normalize("NFC", text).splitlines():
         line, used = "", 0.0
         for word in paragraph.split():
             for piece in _pieces(word, width, measure):

@@ -32,7 +32,7 @@ __all__ = [
     "summarize",
 ]
 
-# Decree 68/2024/NĐ-CP, form 02 asks agencies for tax code (MST) and budget-relations code (MNS, mã quan hệ ngân sách);
+# Agencies are asked for their tax code (MST) and budget-relations code (MNS) by form 02 of Decree 68/2024/NĐ-CP;
 # public authorities write the papers of persons in the same attribute.
 _CODE = re.compile(r"\s*([A-ZĐ]{2,6})\s*:\s*(\S.*?)\s*", re.DOTALL)
 _AGENCY_CODES = {"MST", "MNS"}
@@ -42,10 +42,11 @@ _PERSON_CODES = {"CCCD", "CMND", "HC", "CMT"}
 _INSTITUTIONS = tuple(
     normalize_name(word)
     for word in (
-        "UỶ BAN", "ỦY BAN", "UBND", "HỘI ĐỒNG", "HĐND", "BỘ", "SỞ", "CỤC", "TỔNG CỤC", "CHI CỤC", "VỤ", "BAN", "PHÒNG",
-        "VĂN PHÒNG", "TRUNG TÂM", "TRƯỜNG", "HỌC VIỆN", "VIỆN", "BỆNH VIỆN", "CHÍNH PHỦ", "QUỐC HỘI", "TÒA ÁN", "TOÀ ÁN",
-        "VIỆN KIỂM SÁT", "THANH TRA", "KHO BẠC", "BẢO HIỂM XÃ HỘI", "CÔNG AN", "TỈNH ỦY", "HUYỆN ỦY", "ĐẢNG ỦY",
-        "THÀNH ỦY", "KIỂM TOÁN", "NGÂN HÀNG", "CÔNG TY", "TẬP ĐOÀN", "HẢI QUAN", "THUẾ", "ỦY BAN NHÂN DÂN",
+        "UỶ BAN", "ỦY BAN", "UBND", "HỘI ĐỒNG", "HĐND", "BỘ", "SỞ", "CỤC", "TỔNG CỤC", "CHI CỤC", "VỤ",
+        "BAN", "PHÒNG", "VĂN PHÒNG", "TRUNG TÂM", "TRƯỜNG", "HỌC VIỆN", "VIỆN", "BỆNH VIỆN", "CHÍNH PHỦ",
+        "QUỐC HỘI", "TÒA ÁN", "TOÀ ÁN", "VIỆN KIỂM SÁT", "THANH TRA", "KHO BẠC", "BẢO HIỂM XÃ HỘI",
+        "CÔNG AN", "TỈNH ỦY", "HUYỆN ỦY", "ĐẢNG ỦY", "THÀNH ỦY", "KIỂM TOÁN", "NGÂN HÀNG", "CÔNG TY",
+        "TẬP ĐOÀN", "HẢI QUAN", "THUẾ", "ỦY BAN NHÂN DÂN",
     )
 )  # fmt: skip
 
@@ -53,10 +54,11 @@ _INSTITUTIONS = tuple(
 _SURNAMES = frozenset(
     normalize_name(word)
     for word in (
-        "NGUYỄN", "TRẦN", "LÊ", "PHẠM", "HOÀNG", "HUỲNH", "PHAN", "VŨ", "VÕ", "ĐẶNG", "BÙI", "ĐỖ", "HỒ", "NGÔ", "DƯƠNG",
-        "LÝ", "ĐÀO", "ĐOÀN", "VƯƠNG", "TRỊNH", "TRƯƠNG", "ĐINH", "LÂM", "PHÙNG", "MAI", "TÔ", "HÀ", "TẠ", "CAO", "THÁI",
-        "CHU", "CHÂU", "QUÁCH", "LƯƠNG", "LƯU", "TĂNG", "TÔN", "NÔNG", "HỨA", "KIỀU", "LẠI", "LỤC", "LA", "VI", "MẠC",
-        "QUAN", "ÔNG", "GIANG", "KHỔNG", "NHỮ", "NINH", "THẠCH", "TIÊU", "TRIỆU", "ĐÀM", "ĐỒNG", "ĐẬU", "BẾ", "CÙ", "NGHIÊM",
+        "NGUYỄN", "TRẦN", "LÊ", "PHẠM", "HOÀNG", "HUỲNH", "PHAN", "VŨ", "VÕ", "ĐẶNG", "BÙI", "ĐỖ", "HỒ",
+        "NGÔ", "DƯƠNG", "LÝ", "ĐÀO", "ĐOÀN", "VƯƠNG", "TRỊNH", "TRƯƠNG", "ĐINH", "LÂM", "PHÙNG", "MAI",
+        "TÔ", "HÀ", "TẠ", "CAO", "THÁI", "CHU", "CHÂU", "QUÁCH", "LƯƠNG", "LƯU", "TĂNG", "TÔN", "NÔNG",
+        "HỨA", "KIỀU", "LẠI", "LỤC", "LA", "VI", "MẠC", "QUAN", "ÔNG", "GIANG", "KHỔNG", "NHỮ", "NINH",
+        "THẠCH", "TIÊU", "TRIỆU", "ĐÀM", "ĐỒNG", "ĐẬU", "BẾ", "CÙ", "NGHIÊM",
     )
 )  # fmt: skip
 
@@ -173,10 +175,8 @@ def check_can_sign(certificate: x509.Certificate, at: datetime.datetime) -> None
             subject=subject,
             time=clock.vietnam(certificate.not_valid_before_utc).isoformat(),
         )
-    usages = key_usages(certificate)
-    # Without the extension the key may do anything (RFC 5280, 4.2.1.3); with it, non-repudiation is what the
-    # verification demands by default.
-    if usages is not None and "non_repudiation" not in usages:
+    # What the verification demands by default; every government certificate has it.
+    if "non_repudiation" not in (key_usages(certificate) or ()):
         raise CredentialError("certificate.may-not-sign", subject=subject)
 
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from vnedoc._internal.clock import vietnam
 from vnedoc.errors import UsageError
 from vnedoc.sign.appearance import (
+    RED,
     Align,
     Appearance,
+    Frame,
     PlacedPicture,
     PlacedText,
     TextBlock,
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from vnedoc.sign.pages import AnchorHit, PageGeometry, Pages, TextGap
 
 __all__ = [
+    "INCOMING_HEIGHT",
+    "INCOMING_WIDTH",
     "Blank",
     "CopyKind",
     "DateParts",
@@ -49,6 +53,7 @@ __all__ = [
     "corner_text_box",
     "date_parts",
     "fit_box",
+    "incoming_appearance",
     "person_box",
     "seal_appearance",
     "seal_box",
@@ -72,6 +77,8 @@ CORNER_RIGHT_MARGIN = 15 * POINTS_PER_MM
 CORNER_TOP_MARGIN = 8 * POINTS_PER_MM
 CORNER_LEFT_MARGIN = 30 * POINTS_PER_MM
 MAX_CORNER_LINES = 2
+INCOMING_WIDTH, INCOMING_HEIGHT = 50 * POINTS_PER_MM, 35 * POINTS_PER_MM
+"""Size of the incoming stamp in points: 35 by 50 mm (Decree 30/2020/NĐ-CP, Annex IV, part V)."""
 MIN_BLANK_WIDTH = 8.0
 MIN_NUMBER_WIDTH = 12.0
 MIN_BLANK_FONT_SIZE = 10.0
@@ -308,6 +315,41 @@ def copy_text(kind: CopyKind, agency: str, at: datetime.datetime) -> str:
 def _time_text(at: datetime.datetime) -> str:
     local = vietnam(at)
     return f"{local:%d/%m/%Y; %H:%M:%S}; +07:00"
+
+
+def incoming_appearance(agency: str, number: str, date: datetime.date) -> Appearance:
+    """Return the incoming stamp (Decree 30/2020/NĐ-CP, Annex IV, part V), :data:`INCOMING_WIDTH` wide.
+
+    Args:
+        agency: Name of the receiving agency.
+        number: The incoming number.
+        date: The day of receipt.
+
+    Raises:
+        UsageError: A text is too long for the stamp, or the typeface lacks a character.
+    """
+    margin, column = 5.0, INCOMING_WIDTH - 10.0
+    name = wrap_text(agency, column, 8.5, FontStyle.BOLD)
+    parts = date_parts(date)
+    fields = (
+        f"Số: {number}",
+        f"Ngày: {parts.day}/{parts.month}/{parts.year}",
+        "Chuyển: " + "." * 40,
+        "Số và ký hiệu HS: " + "." * 20,
+    )
+    if len(name) > 2 or text_width(fields[0], 9) > column:
+        raise UsageError("appearance.text-too-long", text=f"{agency}; {number}")
+    top = INCOMING_HEIGHT - 12.0
+    return Appearance(
+        INCOMING_WIDTH,
+        INCOMING_HEIGHT,
+        (
+            Frame(0.75, 0.75, INCOMING_WIDTH - 1.5, INCOMING_HEIGHT - 1.5, line_width=1.5, colour=RED),
+            PlacedText(TextBlock(name, 8.5, FontStyle.BOLD, RED, Align.CENTRE), margin, top, column),
+            PlacedText(TextBlock(("ĐẾN",), 13, FontStyle.BOLD, RED, Align.CENTRE), margin, top - 24, column),
+            PlacedText(TextBlock(fields, 9, FontStyle.REGULAR, RED, leading=1.4), margin, top - 40, column),
+        ),
+    )
 
 
 def date_parts(date: datetime.date) -> DateParts:

@@ -30,8 +30,11 @@ __all__ = ["AnchorHit", "Occurrence", "PageGeometry", "Pages", "TextGap", "TextL
 
 MAX_SEARCHED_PAGES = 500
 """A text is searched on at most so many pages."""
+MAX_SEARCHED_CHARACTERS = 1_000_000
+"""The pages on which a text seems to stand may have so many characters: about 300 full pages."""
 MAX_PAGE_TREE_DEPTH = 64
-A4 = (0.0, 0.0, 595.276, 841.89)
+# What qpdf, PDFium and Poppler take for a page without a usable /MediaBox.
+LETTER = (0.0, 0.0, 612.0, 792.0)
 
 
 class Occurrence(enum.StrEnum):
@@ -267,9 +270,15 @@ class Pages:
             raise DocumentError("appearance.too-many-pages", count=len(numbers), limit=MAX_SEARCHED_PAGES)
         # Reading where each letter stands costs far more than reading the letters, so most pages are only skimmed.
         wanted = fold(anchor)
-        likely = [number for number in numbers if wanted in fold(self._text_reader().skim(number - 1))]
-        # A page may draw its letters in another order than they are read.
-        for group in (likely, [number for number in numbers if number not in likely]):
+        likely: dict[int, int] = {}
+        unlikely: dict[int, int] = {}
+        for number in numbers:
+            text = self._text_reader().skim(number - 1)
+            (likely if wanted in fold(text) else unlikely)[number] = len(text)
+        # A page may draw its letters in another order than they are read, so the others are not passed over.
+        for group in (likely, unlikely):
+            if sum(group.values()) > MAX_SEARCHED_CHARACTERS:
+                raise DocumentError("appearance.too-much-text", limit=MAX_SEARCHED_CHARACTERS)
             exact: list[AnchorHit] = []
             folded: list[AnchorHit] = []
             for number in group:
@@ -402,7 +411,7 @@ def _name(source: Path | bytes) -> str:
 
 def _read_geometry(document: pikepdf.Pdf, index: int) -> PageGeometry:
     page = document.pages[index].obj
-    media = _rectangle(_inherited(page, "/MediaBox")) or A4
+    media = _rectangle(_inherited(page, "/MediaBox")) or LETTER
     crop = _rectangle(_inherited(page, "/CropBox")) or media
     shown = (max(media[0], crop[0]), max(media[1], crop[1]), min(media[2], crop[2]), min(media[3], crop[3]))
     if shown[0] >= shown[2] or shown[1] >= shown[3]:

@@ -116,8 +116,12 @@ class Finding:
     """What the message names."""
 
     def text(self, language: messages.Language | str = messages.Language.EN) -> str:
-        """Return the sentence in a language."""
-        return messages.text(self.id, language, **self.values)
+        """Return the sentence in a language; a finding among the values is put in the same language."""
+        values = {
+            name: value.text(language) if isinstance(value, Finding) else value
+            for name, value in self.values.items()
+        }
+        return messages.text(self.id, language, **values)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

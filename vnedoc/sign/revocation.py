@@ -106,7 +106,7 @@ class RevocationSource:
         if not self._online:
             return RevocationData()
         request = (
-            # Responders of the government tree know the certificates by SHA-1 (RFC 6960, 4.3): a name, not a signature.
+            # Many responders know certificates by SHA-1 only (RFC 6960, 4.3). It is a name here, not a signature.
             ocsp.OCSPRequestBuilder()
             .add_certificate(certificate, issuer, hashes.SHA1())  # noqa: S303 - see above
             .build()

@@ -265,6 +265,19 @@ def _text(desk: _Desk, text: str, *, font_size: float = 10, italic: bool = False
     return _Shown(page, box, text_appearance(block, box.width, box.height))
 
 
+def _incoming(desk: _Desk) -> _Shown:
+    options = desk.options
+    if options.date is None or not (options.agency or "").strip():
+        raise UsageError("signing.needs-incoming")
+    appearance = layout.incoming_appearance(options.agency or "", _number(desk), options.date)
+    placement = _placement(desk)
+    if placement.box is None:
+        raise UsageError("signing.needs-box", role=options.role.value)
+    # The frame has its size (Annex IV, part V); the box says where its upper left corner is.
+    page, at = desk.pages.number(placement.page or 1), placement.box
+    return _Shown(page, Box(at.x, at.top - appearance.height, appearance.width, appearance.height), appearance)
+
+
 def _invisible(desk: _Desk) -> None:
     del desk
 
@@ -278,6 +291,7 @@ _ROLES: dict[Role, Callable[[_Desk], _Shown | None]] = {
     Role.NUMBER: _number_alone,
     Role.DATE: _date_alone,
     Role.COMMENT: _comment,
+    Role.INCOMING: _incoming,
     Role.INVISIBLE: _invisible,
 }
 
@@ -352,9 +366,12 @@ def _values(blanks: NumberingBlanks, number: str, date: datetime.date) -> dict[s
     if "/" in plain:
         raise UsageError("signing.number-mismatch", number=number, notation=notation)
     parts = layout.date_parts(date)
-    printed = (blanks.month or blanks.day).following
-    if blanks.year is None and parts.year not in printed:
-        raise UsageError("signing.year-mismatch", date=date.isoformat(), printed=printed)
+    printed = blanks.day.following
+    # What the draft prints after the blank of the day: “tháng … năm 2026”, or “tháng 11 năm 2026”.
+    numbers = [word for word in printed.replace(",", " ").split() if word.isdigit()]
+    expected = [int(parts.month)] * (blanks.month is None) + [int(parts.year)] * (blanks.year is None)
+    if [int(number) for number in numbers] != expected:
+        raise UsageError("signing.date-mismatch", date=date.isoformat(), printed=printed)
     return {
         NUMBER_FIELD: _padded(plain),
         DAY_FIELD: parts.day,

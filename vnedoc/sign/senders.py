@@ -7,7 +7,6 @@ and names; only the signature of an agency can be matched, a person's never.
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from typing import TYPE_CHECKING
 
 from cryptography.x509.oid import NameOID
@@ -19,6 +18,7 @@ from vnedoc.sign.report import SenderMatch
 from vnedoc.sign.trust import fingerprint
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Iterable
 
     from cryptography import x509

@@ -8,21 +8,35 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import re
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from vnedoc._internal import files
-from vnedoc.errors import ConfigurationError, InputError
+from vnedoc._internal import clock, files
+from vnedoc.errors import ConfigurationError, InputError, UsageError
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Iterable, Iterator
 
-__all__ = ["SHIPPED", "TrustAnchor", "TrustStore", "TrustTree", "fingerprint", "load_trust"]
+__all__ = [
+    "SHIPPED",
+    "CheckedCertificate",
+    "TrustAnchor",
+    "TrustStore",
+    "TrustTree",
+    "check_trust",
+    "fingerprint",
+    "is_self_signed",
+    "load_trust",
+    "parse_fingerprint",
+]
 
 MAX_TRUST_FILE_BYTES = 8 * 1024 * 1024
 _SUFFIXES = {".pem", ".crt", ".cer", ".der"}
@@ -93,6 +107,112 @@ def load_trust(*sources: str) -> TrustStore:
     return store
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class CheckedCertificate:
+    """One certificate of a store, looked at."""
+
+    name: str
+    """Its common name."""
+    fingerprint: str
+    """SHA-256 of the DER certificate, lower-case hexadecimal."""
+    is_anchor: bool
+    """Whether it is trusted by itself."""
+    tree: TrustTree | None
+    """The hierarchy that it heads; ``None`` for an intermediate certificate."""
+    anchor: str | None
+    """Fingerprint of the anchor that it leads to; ``None`` if it leads to none."""
+    not_before: datetime.datetime
+    """Start of its validity."""
+    not_after: datetime.datetime
+    """End of its validity."""
+    state: str
+    """``good``, ``expired`` or ``not-yet-valid`` at the time of the check."""
+    is_weak: bool
+    """Whether it is signed with SHA-1 or worse; an anchor's own signature proves nothing and does not count."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it is in its validity and leads to an anchor."""
+        return self.state == "good" and self.anchor is not None
+
+
+def check_trust(store: TrustStore, *, at: datetime.datetime | None = None) -> tuple[CheckedCertificate, ...]:
+    """Look at every certificate of a store: validity, chain, algorithm."""
+    moment = clock.utc_now() if at is None else clock.as_utc(at)
+    anchors = [_check(anchor.certificate, store, moment, anchor.tree) for anchor in store.anchors]
+    others = [_check(certificate, store, moment, None) for certificate in store.intermediates]
+    return (*anchors, *others)
+
+
+def _check(
+    certificate: x509.Certificate, store: TrustStore, moment: datetime.datetime, tree: TrustTree | None
+) -> CheckedCertificate:
+    from vnedoc.sign.certificates import display_name
+
+    state = "good"
+    if moment > certificate.not_valid_after_utc:
+        state = "expired"
+    elif moment < certificate.not_valid_before_utc:
+        state = "not-yet-valid"
+    digest = certificate.signature_hash_algorithm
+    return CheckedCertificate(
+        name=display_name(certificate.subject),
+        fingerprint=fingerprint(certificate),
+        is_anchor=tree is not None,
+        tree=tree,
+        anchor=_anchor_above(certificate, store),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        state=state,
+        is_weak=tree is None and isinstance(digest, hashes.SHA1 | hashes.MD5),
+    )
+
+
+def _anchor_above(certificate: x509.Certificate, store: TrustStore) -> str | None:
+    anchors = {fingerprint(anchor.certificate) for anchor in store.anchors}
+    above = [*(anchor.certificate for anchor in store.anchors), *store.intermediates]
+    current = certificate
+    # No chain is longer than the store is large; a ring of cross-certificates ends here.
+    for _ in range(len(above) + 1):
+        if fingerprint(current) in anchors:
+            return fingerprint(current)
+        issuer = next((candidate for candidate in above if _is_issued_by(current, candidate)), None)
+        if issuer is None:
+            return None
+        current = issuer
+    return None
+
+
+def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    if certificate.issuer != issuer.subject:
+        return False
+    key = issuer.public_key()
+    try:
+        if isinstance(key, rsa.RSAPublicKey) and isinstance(certificate.signature_hash_algorithm, hashes.SHA1):
+            # The first government generation; cryptography no longer verifies it as a certificate. Whether it may
+            # be relied on is for the policy to say, not for this question.
+            key.verify(
+                certificate.signature, certificate.tbs_certificate_bytes, padding.PKCS1v15(), hashes.SHA1()
+            )  # noqa: S303 - see above
+        else:
+            certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        return False
+    return True
+
+
+def parse_fingerprint(value: str) -> str:
+    """Read a SHA-256 fingerprint as people write it, with or without colons and spaces.
+
+    Raises:
+        UsageError: It is none.
+    """
+    plain = re.sub(r"[:\s]", "", value).lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", plain):
+        raise UsageError("trust.bad-fingerprint", value=value)
+    return plain
+
+
 def fingerprint(certificate: x509.Certificate) -> str:
     """Return the SHA-256 of a DER certificate in lower-case hexadecimal."""
     return certificate.fingerprint(hashes.SHA256()).hex()
@@ -100,13 +220,7 @@ def fingerprint(certificate: x509.Certificate) -> str:
 
 def is_self_signed(certificate: x509.Certificate) -> bool:
     """Tell whether a certificate is signed with its own key."""
-    if certificate.issuer != certificate.subject:
-        return False
-    try:
-        certificate.verify_directly_issued_by(certificate)
-    except (InvalidSignature, ValueError, TypeError):
-        return False
-    return True
+    return _is_issued_by(certificate, certificate)
 
 
 def _store(found: Iterable[tuple[x509.Certificate, TrustTree]]) -> TrustStore:

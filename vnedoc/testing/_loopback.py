@@ -8,16 +8,16 @@ import socket
 import socketserver
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from vnedoc.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Answer", "LoopbackServer", "Silence", "Site"]
+__all__ = ["Answer", "LoopbackServer", "Request", "Service", "Silence", "Site"]
 
 _LOG = logging.getLogger(__name__)
 _HOST = "127.0.0.1"
@@ -35,6 +35,20 @@ class Answer:
     """The media type of the body."""
     body: bytes = b""
     """The body."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Further headers."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A POST as it came."""
+
+    path: str
+    """The path, still percent-encoded."""
+    headers: Mapping[str, str]
+    """The headers, by lower-case name."""
+    body: bytes = field(repr=False)
+    """The body."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,15 @@ class Site(Protocol):
         ...
 
     def post(self, path: str, media_type: str, body: bytes) -> Answer | Silence:
+        """Answer POST."""
+        ...
+
+
+@runtime_checkable
+class Service(Protocol):
+    """What a server serves that looks at the headers of its callers; it knows POST only."""
+
+    def call(self, request: Request) -> Answer | Silence:
         """Answer POST."""
         ...
 
@@ -76,7 +99,7 @@ class LoopbackServer:
         """Where the server answers, without a slash at the end."""
         return f"http://{_HOST}:{self._server.server_address[1]}"
 
-    def start(self, site: Site) -> None:
+    def start(self, site: Site | Service) -> None:
         """Begin to answer, in a thread of its own."""
         self._server.site = site
         # The short interval is how long stopping may take, not a delay of answers.
@@ -103,7 +126,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self.site: Site | None = None
+        self.site: Site | Service | None = None
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
@@ -156,7 +179,11 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        self._finish(self._site().get(self.path))
+        site = self._site()
+        if isinstance(site, Service):
+            self._finish(Answer(http.HTTPStatus.METHOD_NOT_ALLOWED))
+        else:
+            self._finish(site.get(self.path))
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
@@ -166,10 +193,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         else:
             body = self.rfile.read(int(length))
+            site = self._site()
+            if isinstance(site, Service):
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                self._finish(site.call(Request(self.path, headers, body)))
+                return
             media_type = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-            self._finish(self._site().post(self.path, media_type, body))
+            self._finish(site.post(self.path, media_type, body))
 
-    def _site(self) -> Site:
+    def _site(self) -> Site | Service:
         assert self.server.site is not None
         return self.server.site
 
@@ -186,6 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers: Mapping[str, str] = {
             "Content-Type": answer.media_type,
             "Content-Length": str(len(answer.body)),
+            **answer.headers,
         }
         self.send_response(answer.status)
         for name, value in headers.items():

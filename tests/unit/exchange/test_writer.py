@@ -71,8 +71,8 @@ ORDERS = [
     (
         VNPT,
         "MessageHeader",
-        "From To To DocumentId Code PromulgationInfo DocumentType Subject Content SignerInfo DueDate OtherInfo "
-        "ResponseFor SteeringType ResponseForTask ApplicationType ToPlaces",
+        """From To To DocumentId Code PromulgationInfo DocumentType Subject Content SignerInfo DueDate OtherInfo
+        ResponseFor SteeringType ResponseForTask ApplicationType ToPlaces""",
     ),
     (VNPT, "DocumentType", "Type TypeDetail TypeName"),
     (VNPT, "TraceHeaderList", "Paper Bussiness TraceHeader TraceHeader"),
@@ -83,14 +83,14 @@ ORDERS = [
     (
         VNPT,
         "OtherInfo",
-        "Priority SphereOfPromulgation TyperNotation PromulgationAmount PageAmount ReplyFors Direction "
-        "ReferenceCodes Appendixes",
+        """Priority SphereOfPromulgation TyperNotation PromulgationAmount PageAmount ReplyFors Direction
+        ReferenceCodes Appendixes""",
     ),
     (
         NET,
         "MessageHeader",
-        "From To To Code PromulgationInfo DocumentType Subject Content SignerInfo DueDate ToPlaces OtherInfo "
-        "ResponseFor SteeringType ResponseForTask ApplicationType DocumentId",
+        """From To To Code PromulgationInfo DocumentType Subject Content SignerInfo DueDate ToPlaces OtherInfo
+        ResponseFor SteeringType ResponseForTask ApplicationType DocumentId""",
     ),
     (NET, "DocumentType", "Type TypeName TypeDetail"),
     (NET, "TraceHeaderList", "TraceHeader TraceHeader Bussiness Paper"),

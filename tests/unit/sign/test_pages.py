@@ -350,6 +350,20 @@ def test_too_many_pages_are_not_searched() -> None:
         assert pages.find(NAME, page=1) == []
 
 
+def test_too_much_text_is_not_searched_but_one_page_is() -> None:
+    with pikepdf.open(io.BytesIO(write_words(blank_pdf(), [Words(100, 100, "a" * 100)]))) as document:
+        document.pages[0].Contents = document.make_stream(b"/Words Do " * 900)
+        for _ in range(12):
+            document.pages.append(document.pages[0])
+        stream = io.BytesIO()
+        document.save(stream)
+    with open_pages(stream.getvalue()) as pages:
+        with pytest.raises(DocumentError) as caught:
+            pages.find(NAME)
+        assert caught.value.code == "appearance.too-much-text"
+        assert pages.find(NAME, page=1) == []
+
+
 def test_a_page_with_too_many_letters_is_not_read() -> None:
     with pikepdf.open(io.BytesIO(write_words(blank_pdf(), [Words(100, 100, "a" * 100)]))) as document:
         document.pages[0].Contents = document.make_stream(b"/Words Do " * 1001)

@@ -19,7 +19,7 @@ from vnedoc.sign.report import SignatureKind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FOREIGN_ERRORS", "open_reader", "read_with_pyhanko", "short_reason"]
+__all__ = ["FOREIGN_ERRORS", "open_reader", "read_with_pyhanko", "short_reason", "value_of"]
 
 # pyHanko logs what it also reports; without a handler Python would print that, tracebacks included.
 for _name in ("pyhanko", "pyhanko_certvalidator"):
@@ -50,10 +50,25 @@ def short_reason(error: BaseException) -> str:
     return (str(error) or type(error).__name__)[:200]
 
 
+def value_of(dictionary: generic.DictionaryObject, key: str) -> Any:  # a PDF object of any kind
+    """Return the value of a key, followed through references; ``None`` where there is none.
+
+    The ``get`` of pyHanko's dictionaries is Python's and does not follow references.
+    """
+    try:
+        value = dictionary[key]
+    except KeyError:
+        return None
+    return None if isinstance(value, generic.NullObject) else value
+
+
 class _SignatureReader(PdfFileReader):
     """Reads like its parent; only a long /Contents is not read one letter at a time."""
 
-    _file: bytes
+    def __init__(self, file: bytes) -> None:
+        # The parent begins to read at once.
+        self._file = file
+        super().__init__(io.BytesIO(file))
 
     def _read_object(
         self,
@@ -98,14 +113,14 @@ class _SignatureReader(PdfFileReader):
         if header is None or (int(header[1]), int(header[2])) != (ref.idnum, ref.generation):
             return None
         stream.seek(header.end())
-        generic.read_non_whitespace(stream, seek_back=True)
+        misc.read_non_whitespace(stream, seek_back=True)
         value = generic.read_object(stream, generic.Reference(ref.idnum, ref.generation, self))
         if not isinstance(value, generic.DictionaryObject) or isinstance(value, generic.StreamObject):
             return None
-        held = value.get("/Contents")
+        held = value_of(value, "/Contents")
         if not isinstance(held, generic.TextStringObject | generic.ByteStringObject):
             return None
-        if held.original_bytes != stand_in or generic.read_non_whitespace(stream) != b"e":
+        if held.original_bytes != stand_in or misc.read_non_whitespace(stream) != b"e":
             return None
         contents = generic.ByteStringObject(_from_hex(match[1]))
         contents.container_ref = generic.Reference(ref.idnum, ref.generation, self)
@@ -125,9 +140,7 @@ def open_reader(file: bytes) -> PdfFileReader:
         DocumentError: ``verify.encrypted``, or ``verify.first-reader`` when pyHanko cannot read the file.
     """
     try:
-        reader = _SignatureReader.__new__(_SignatureReader)
-        reader._file = file
-        reader.__init__(io.BytesIO(file))  # type: ignore[misc] # the file must be known before the parent reads
+        reader = _SignatureReader(file)
         encrypted = reader.encrypted
         hybrid = reader.xrefs.hybrid_xrefs_present
     except FOREIGN_ERRORS as exc:
@@ -157,11 +170,14 @@ def _read(reader: PdfFileReader) -> Reading:
     widgets: list[generic.DictionaryObject] = []
     for page in _pages(reader):
         pages += 1
-        annotations = page.get("/Annots")
+        annotations = value_of(page, "/Annots")
         if isinstance(annotations, generic.ArrayObject):
             for entry in annotations:
                 annotation = entry.get_object()
-                if isinstance(annotation, generic.DictionaryObject) and annotation.get("/Subtype") == "/Widget":
+                if (
+                    isinstance(annotation, generic.DictionaryObject)
+                    and value_of(annotation, "/Subtype") == "/Widget"
+                ):
                     widgets.append(annotation)
         if len(widgets) > MAX_NODES:
             raise ValueError("too many annotations")
@@ -174,10 +190,9 @@ def _read(reader: PdfFileReader) -> Reading:
         value = raw.get_object() if raw is not None else None
         if isinstance(value, generic.NullObject):
             value = None
-        is_dictionary = isinstance(value, generic.DictionaryObject)
         kind = _inherited(node, "/FT")
         kind = kind.get_object() if kind is not None else None
-        if kind != "/Sig" and not (is_dictionary and "/ByteRange" in value):
+        if kind != "/Sig" and not (isinstance(value, generic.DictionaryObject) and "/ByteRange" in value):
             continue
         names.add(name)
         if value is None:
@@ -195,17 +210,17 @@ def _field(
 ) -> SignatureField:  # a PDF object of any kind
     if not isinstance(value, generic.DictionaryObject):
         return SignatureField(name, None, SignatureKind.SIGNATURE, None, None, None, from_form=from_form)
-    subfilter = value.get("/SubFilter")
-    is_timestamp = value.get("/Type") == "/DocTimeStamp" or subfilter == "/ETSI.RFC3161"
-    contents = value.get("/Contents")
-    claimed = value.get("/M")
+    subfilter = value_of(value, "/SubFilter")
+    is_timestamp = value_of(value, "/Type") == "/DocTimeStamp" or subfilter == "/ETSI.RFC3161"
+    contents = value_of(value, "/Contents")
+    claimed = value_of(value, "/M")
     strings = generic.TextStringObject | generic.ByteStringObject
     return SignatureField(
         name=name,
         value_id=value_id,
         kind=SignatureKind.DOCUMENT_TIMESTAMP if is_timestamp else SignatureKind.SIGNATURE,
         subfilter=str(subfilter).removeprefix("/") if isinstance(subfilter, generic.NameObject) else None,
-        byte_range=_integers(value.get("/ByteRange")),
+        byte_range=_integers(value_of(value, "/ByteRange")),
         contents=contents.original_bytes if isinstance(contents, strings) else None,
         claimed_time=str(claimed)[:64] if isinstance(claimed, generic.TextStringObject) else None,
         from_form=from_form,
@@ -234,7 +249,7 @@ def _pages(reader: PdfFileReader) -> Iterator[generic.DictionaryObject]:
         node = entry.get_object()
         if not isinstance(node, generic.DictionaryObject):
             raise TypeError("a page is not a dictionary")
-        kids = node.get("/Kids")
+        kids = value_of(node, "/Kids")
         if isinstance(kids, generic.ArrayObject):
             waiting += reversed(kids)
         else:
@@ -242,8 +257,8 @@ def _pages(reader: PdfFileReader) -> Iterator[generic.DictionaryObject]:
 
 
 def _form_nodes(reader: PdfFileReader) -> Iterator[tuple[generic.DictionaryObject, str]]:
-    form = reader.root.get("/AcroForm")
-    fields = form.get("/Fields") if isinstance(form, generic.DictionaryObject) else None
+    form = value_of(reader.root, "/AcroForm")
+    fields = value_of(form, "/Fields") if isinstance(form, generic.DictionaryObject) else None
     if not isinstance(fields, generic.ArrayObject):
         return
     waiting = [(node, "") for node in reversed(fields)]
@@ -261,12 +276,12 @@ def _form_nodes(reader: PdfFileReader) -> Iterator[tuple[generic.DictionaryObjec
         node = entry.get_object()
         if not isinstance(node, generic.DictionaryObject):
             continue
-        partial = node.get("/T")
+        partial = value_of(node, "/T")
         name = prefix
         if isinstance(partial, generic.TextStringObject):
             name = f"{prefix}.{partial}" if prefix else str(partial)
         yield node, name
-        kids = node.get("/Kids")
+        kids = value_of(node, "/Kids")
         if isinstance(kids, generic.ArrayObject):
             waiting += [(kid, name) for kid in reversed(kids)]
 
@@ -275,7 +290,7 @@ def _climbed_name(node: generic.DictionaryObject) -> str:
     parts = [
         str(partial)
         for ancestor in _line(node)
-        if isinstance(partial := ancestor.get("/T"), generic.TextStringObject)
+        if isinstance(partial := value_of(ancestor, "/T"), generic.TextStringObject)
     ]
     return ".".join(reversed(parts))
 
@@ -294,4 +309,4 @@ def _line(node: Any) -> Iterator[generic.DictionaryObject]:  # a PDF object of a
         if not isinstance(node, generic.DictionaryObject):
             return
         yield node
-        node = node.get("/Parent")
+        node = value_of(node, "/Parent")

@@ -7,7 +7,6 @@ or list is looked at after the other, each at the time it speaks for.
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asn1crypto import crl as asn1_crl
@@ -29,6 +28,7 @@ from vnedoc.sign._pyhanko.reading import FOREIGN_ERRORS
 from vnedoc.sign.report import RevocationStatus
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Coroutine, Iterable
 
     from asn1crypto import x509
@@ -38,7 +38,13 @@ if TYPE_CHECKING:
 
 __all__ = ["RevocationAnswer", "algorithm_policy", "check_with_crls", "check_with_ocsp", "run_to_end"]
 
-_CERTVALIDATOR_ERRORS = (CRLValidationError, OCSPValidationError, ValidationError, PathBuildingError)
+_NO_ANSWER: tuple[type[Exception], ...] = (
+    CRLValidationError,
+    OCSPValidationError,
+    ValidationError,
+    PathBuildingError,
+    *FOREIGN_ERRORS,
+)
 MAX_ITEMS = 100
 """How many responses or lists are looked at for one certificate."""
 
@@ -72,7 +78,7 @@ def run_to_end(work: Coroutine[Any, Any, _Result]) -> _Result:
 
 def algorithm_policy(policy: Policy) -> DisallowWeakAlgorithmsPolicy:
     """Return which algorithms are accepted, in the words of the validator."""
-    return DisallowWeakAlgorithmsPolicy(
+    return DisallowWeakAlgorithmsPolicy(  # type: ignore[no-untyped-call]
         weak_hash_algos=policy.weak_digests, rsa_key_size_threshold=policy.min_rsa_bits
     )
 
@@ -98,9 +104,7 @@ def check_with_ocsp(
     async def check(context: ValidationContext) -> None:
         await verify_ocsp_response(certificate, path, context)
 
-    return _check(
-        "ocsp", certificate, path, responses, issued, check, at=at, others=others, policy=policy
-    )
+    return _check("ocsp", certificate, path, responses, issued, check, at=at, others=others, policy=policy)
 
 
 def check_with_crls(
@@ -149,7 +153,7 @@ def _check(
             if exc.revocation_dt <= at:
                 return RevocationAnswer(RevocationStatus.REVOKED, source, exc.revocation_dt)
             good = RevocationAnswer(RevocationStatus.GOOD, source)
-        except (*_CERTVALIDATOR_ERRORS, *FOREIGN_ERRORS):
+        except _NO_ANSWER:
             # Not about this certificate, not signed by who may, or too old: no answer.
             continue
         else:

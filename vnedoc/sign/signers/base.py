@@ -14,7 +14,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from vnedoc.errors import CredentialError
+from vnedoc import messages
+from vnedoc.errors import CredentialError, RemoteError
 from vnedoc.sign.models import SignatureMechanism
 
 if TYPE_CHECKING:
@@ -23,10 +24,41 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
-__all__ = ["DIGESTS", "SecretCallback", "Signer", "verify_raw_signature"]
+__all__ = ["DIGESTS", "SecretCallback", "SecretPrompt", "Signer", "verify_raw_signature"]
 
 SecretCallback: TypeAlias = Callable[[str], str | None]
-"""Called with a prompt that says which secret is wanted; returns it, or ``None`` if there is none."""
+"""Called with a prompt that says which secret is wanted; returns it, or ``None`` if there is none.
+
+A signer that can want more than one secret asks with a :class:`SecretPrompt`.
+"""
+
+
+class SecretPrompt(str):
+    """What a secret is asked for: an English sentence that knows which message it came from.
+
+    Args:
+        code: The id of the message, for example ``"remote-signing.prompt-pin"``; never changes its meaning.
+        values: What the message names. Never a secret.
+    """
+
+    __slots__ = ("code", "values")
+
+    code: str
+    """The id of the message: a program that holds several secrets tells by it which one is wanted."""
+    values: dict[str, object]
+    """What the message names."""
+
+    def __new__(cls, code: str, /, **values: object) -> Self:
+        """Write the sentence."""
+        prompt = super().__new__(cls, messages.text(code, messages.Language.EN, **values))
+        prompt.code = code
+        prompt.values = values
+        return prompt
+
+    def text(self, language: messages.Language | str = messages.Language.EN) -> str:
+        """Return the sentence in a language."""
+        return messages.text(self.code, language, **self.values)
+
 
 DIGESTS: dict[str, type[hashes.HashAlgorithm]] = {
     "sha256": hashes.SHA256,
@@ -95,6 +127,40 @@ class Signer(abc.ABC):
             RefusedError: A remote service, or the person who holds the key, said no.
         """
         signature = self._sign(content, digest_algorithm)
+        self._check(signature, content, digest_algorithm)
+        return signature
+
+    def sign_many(self, contents: Sequence[bytes], *, digest_algorithm: str = "sha256") -> list[bytes]:
+        """Sign several byte strings and return their signature values, in the same order.
+
+        A signer that asks a person to agree asks once for as many as its service allows. If one fails, all fail.
+
+        Args:
+            contents: What is signed; each is hashed by the signer.
+            digest_algorithm: One of :data:`DIGESTS`.
+
+        Raises:
+            CredentialError: The key cannot sign, or what it returned does not match the certificate.
+            RemoteError: A remote service did not answer, or not with one signature for each content.
+            RefusedError: A remote service, or the person who holds the key, said no.
+        """
+        signatures = self._sign_many(contents, digest_algorithm)
+        if len(signatures) != len(contents):
+            raise RemoteError("remote-signing.wrong-count", expected=len(contents), actual=len(signatures))
+        for signature, content in zip(signatures, contents, strict=True):
+            self._check(signature, content, digest_algorithm)
+        return signatures
+
+    @abc.abstractmethod
+    def _sign(self, content: bytes, digest_algorithm: str) -> bytes:
+        """Return the signature value over the bytes, made by :attr:`mechanism`."""
+
+    def _sign_many(self, contents: Sequence[bytes], digest_algorithm: str) -> list[bytes]:
+        """Return the signature values; signers that can authorise several at once do better."""
+        return [self._sign(content, digest_algorithm) for content in contents]
+
+    def _check(self, signature: bytes, content: bytes, digest_algorithm: str) -> None:
+        """Refuse a signature that was not made with the key of the certificate."""
         if not verify_raw_signature(
             self._certificate,
             signature,
@@ -103,11 +169,6 @@ class Signer(abc.ABC):
             mechanism=self._mechanism,
         ):
             raise CredentialError("signer.key-mismatch", subject=self._certificate.subject.rfc4514_string())
-        return signature
-
-    @abc.abstractmethod
-    def _sign(self, content: bytes, digest_algorithm: str) -> bytes:
-        """Return the signature value over the bytes, made by :attr:`mechanism`."""
 
     def close(self) -> None:  # noqa: B027 - a key in memory has nothing to let go of
         """Let go of the key or of the session that holds it."""

@@ -1,0 +1,85 @@
+"""Decide whether a VXP request comes from the system that it names, unchanged and now. No I/O."""
+
+from __future__ import annotations
+
+import dataclasses
+import hmac
+from typing import TYPE_CHECKING
+
+from vnedoc.exchange import _vxp
+from vnedoc.exchange.hub.refusals import RefusalError
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Caller", "authenticate"]
+
+# An unknown system costs the same work as a wrong secret, so that nobody can find out which ids exist.
+_NOBODYS_SECRET = "-" * 64
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, and what was signed."""
+
+    system_id: str
+    """The id of the system."""
+    parameters: Mapping[str, str]
+    """The signed parameters, keys in lower case."""
+    hash_header: str
+    """The signature; the same one twice is a replay."""
+    expires_at: datetime.datetime
+    """Until when the request would be let in again if it were not remembered."""
+
+    def parameter(self, key: str) -> str:
+        """Return a signed parameter.
+
+        Raises:
+            RefusalError: It was not sent, or not signed.
+        """
+        value = self.parameters.get(key.lower(), "")
+        if not value:
+            raise RefusalError(_vxp.ErrorCode.BAD_PARAMETER, "hub.missing-parameter", name=key)
+        return value
+
+
+def authenticate(
+    headers: Mapping[str, str],
+    *,
+    secret_of: Callable[[str], str | None],
+    now: datetime.datetime,
+    window: datetime.timedelta,
+) -> Caller:
+    """Return who calls.
+
+    Args:
+        headers: The headers of the request; look-up must not depend on letter case.
+        secret_of: Returns the secret of a system, or ``None`` if there is no such system.
+        now: The time.
+        window: How far the clock of the caller may be off.
+
+    Raises:
+        RefusalError: Not signed, not by that system, or not now.
+    """
+    try:
+        signed = _vxp.read_signed(headers)
+    except _vxp.HeaderError as exc:
+        raise _not_let_in("hub.not-signed") from exc
+    given = headers.get(_vxp.HASH_HEADER, "").strip().lower()
+    system_id = signed.get("systemid", "")
+    secret = secret_of(system_id) if system_id else None
+    expected = _vxp.sign(headers[_vxp.SIGN_HEADER], secret or _NOBODYS_SECRET)
+    if not hmac.compare_digest(expected.encode(), given.encode()) or secret is None:
+        raise _not_let_in("hub.wrong-signature")
+    try:
+        moment = _vxp.parse_timestamp(signed.get("timestamp", ""))
+    except ValueError as exc:
+        raise _not_let_in("hub.no-timestamp") from exc
+    if abs(moment - now) > window:
+        raise _not_let_in("hub.clock", minutes=int(window.total_seconds() // 60))
+    return Caller(system_id, signed, expected, moment + window)
+
+
+def _not_let_in(message_id: str, **values: object) -> RefusalError:
+    return RefusalError(_vxp.ErrorCode.UNAUTHENTICATED, message_id, status=401, **values)

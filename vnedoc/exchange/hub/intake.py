@@ -1,0 +1,77 @@
+"""Read and judge a package, and say how it is routed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vnedoc.errors import PackageError
+from vnedoc.exchange._identity import package_identity
+from vnedoc.exchange._vxp import ErrorCode
+from vnedoc.exchange.codes import PackageKind
+from vnedoc.exchange.hub.refusals import RefusalError
+from vnedoc.exchange.models import DocumentHeader
+from vnedoc.exchange.package import read_package
+from vnedoc.exchange.stores.hub import HubPackage
+from vnedoc.exchange.validation import Level, validate_package
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vnedoc.exchange.models import Package, StatusHeader
+
+__all__ = ["route_package"]
+
+
+def route_package(path: Path, *, kind: PackageKind, sender: str) -> HubPackage:
+    """Return what the hub must know of a package.
+
+    Args:
+        path: The package.
+        kind: What the caller says it carries.
+        sender: The code that the caller says it is from; signed.
+
+    Raises:
+        RefusalError: It is not a package of that kind from that sender, or names nobody to deliver to.
+    """
+    try:
+        with path.open("rb") as stream:
+            package = read_package(stream, folder=None)
+        validate_package(package, level=Level.AXIS).raise_for_status()
+    except PackageError as exc:
+        raise RefusalError(ErrorCode.INVALID_PACKAGE, "hub.unreadable-package", reason=str(exc)) from exc
+    if package.kind is not kind:
+        raise RefusalError(ErrorCode.INVALID_PACKAGE, "hub.wrong-kind")
+    header = package.header
+    if header.sender.organ_id != sender:
+        raise RefusalError(
+            ErrorCode.UNKNOWN_SENDER, "hub.other-sender", code=sender, package_code=header.sender.organ_id
+        )
+    if isinstance(header, DocumentHeader):
+        return _document(package, header)
+    return _status(package, header)
+
+
+def _document(package: Package, header: DocumentHeader) -> HubPackage:
+    return HubPackage(
+        kind=PackageKind.DOCUMENT,
+        identity=package_identity(package),
+        sender_code=header.sender.organ_id,
+        recipient_codes=tuple(recipient.organ_id for recipient in header.recipients),
+        document_id=header.document_id,
+        title=header.subject,
+        notation=header.code,
+    )
+
+
+def _status(package: Package, header: StatusHeader) -> HubPackage:
+    # The sender of the document for 01 to 06, 15 and 16; for 13 its receiver: in both cases whom it is for.
+    recipient = header.response_for.organ_id or ""
+    return HubPackage(
+        kind=PackageKind.STATUS,
+        identity=package_identity(package),
+        sender_code=header.sender.organ_id,
+        recipient_codes=(recipient,),
+        document_id=header.response_for.document_id or "",
+        title=header.description or "",
+        notation=header.response_for.code or "",
+    )

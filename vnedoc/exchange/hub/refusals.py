@@ -1,0 +1,34 @@
+"""How the hub says no: a code of the wire, a sentence from the catalogue, an HTTP status. Nothing else leaks out."""
+
+from __future__ import annotations
+
+from vnedoc import messages
+from vnedoc.exchange._vxp import Answer, ErrorCode
+
+__all__ = ["RefusalError"]
+
+
+class RefusalError(Exception):
+    """The hub does not do what was asked.
+
+    Args:
+        error_code: The ``ErrorCode`` of the answer.
+        message_id: The id of its sentence.
+        status: The HTTP status. 200 for what the axis refuses for a reason of its own: clients of the national axis
+            read the envelope of a 200 and of nothing else.
+        values: What the sentence names.
+    """
+
+    def __init__(
+        self, error_code: ErrorCode, message_id: str, *, status: int = 200, **values: object
+    ) -> None:
+        super().__init__(message_id)
+        self.error_code = error_code
+        self.message_id = message_id
+        self.status = status
+        self.values = values
+
+    def answer(self, language: messages.Language) -> Answer:
+        """Return the envelope that says no."""
+        text = messages.text(self.message_id, language, **self.values)
+        return Answer(ok=False, error_code=self.error_code.value, error_text=text)

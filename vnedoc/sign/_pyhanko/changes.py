@@ -1,0 +1,347 @@
+"""What was changed after a signature: revision by revision, through pyHanko's difference analysis.
+
+The pattern of today's government tools, a new visible signature field after a certification with P=2 (ISO 32000-2,
+12.8.2.2), is allowed; everything else is as strict as pyHanko's standard policy. Revisions are found through the
+cross-reference sections, never by splitting the file at ``%%EOF``: anybody can write that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+from pyhanko.pdf_utils import generic, misc
+from pyhanko.pdf_utils.xref import read_object_header
+from pyhanko.sign.diff_analysis import ModificationLevel, StandardDiffPolicy, SuspiciousModification
+from pyhanko.sign.diff_analysis.form_rules_api import FormUpdatingRule
+from pyhanko.sign.diff_analysis.policies import DEFAULT_DIFF_POLICY
+from pyhanko.sign.diff_analysis.rules.form_field_rules import (
+    GenericFieldModificationRule,
+    SigFieldCreationRule,
+    SigFieldModificationRule,
+)
+from pyhanko.sign.fields import FieldMDPSpec, enumerate_sig_fields
+
+from vnedoc.sign._pyhanko.reading import FOREIGN_ERRORS, short_reason, value_of
+from vnedoc.sign._pyhanko.validation import Evidence
+from vnedoc.sign.report import Changes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyhanko.pdf_utils.reader import HistoricalResolver, PdfFileReader
+
+__all__ = ["GRAVITY", "Permissions", "RevisionChange", "RevisionHistory", "read_evidence"]
+
+MAX_EVIDENCE_ITEMS = 500
+MAX_REVISIONS = 500
+GRAVITY = (
+    Changes.NONE,
+    Changes.LONG_TERM_DATA,
+    Changes.SIGNATURES,
+    Changes.FORM,
+    Changes.ANNOTATIONS,
+    Changes.CONTENT,
+)
+"""The kinds of change, the gravest last."""
+
+_POLICY = StandardDiffPolicy(
+    global_rules=DEFAULT_DIFF_POLICY.global_rules,
+    form_rule=FormUpdatingRule(
+        field_rules=[
+            SigFieldCreationRule(allow_new_visible_after_certify=True),
+            SigFieldModificationRule(),
+            GenericFieldModificationRule(),
+        ]
+    ),
+)
+_REVISION_END = re.compile(rb"startxref[\r\n ]+(\d{1,20})[\r\n ]+%%EOF[\r\n]*\Z")
+_COMMENT_LINE = re.compile(rb"%[\t\x20-\x7e]{0,200}\r?\n")
+_SECTION_TAIL = re.compile(
+    rb"(?:\s|endstream|endobj|%[\t\x20-\x7e]{0,200}\r?\n){0,20}?startxref\s{1,10}\d{1,20}\s{1,10}%%EOF"
+)
+_SPACE = b"\0\t\n\f\r "
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RevisionChange:
+    """What one revision changed."""
+
+    kind: Changes
+    """The gravest kind of change."""
+    fields: frozenset[str] = frozenset()
+    """Names of form fields, other than signature fields, that changed."""
+    reason: str = ""
+    """What the analysis found, for logs."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Permissions:
+    """What a signature allows to be changed after it."""
+
+    level: int | None
+    """P of DocMDP (ISO 32000-2, 12.8.2.2): 1 nothing, 2 forms and signatures, 3 annotations, too."""
+    locked: FieldMDPSpec | None
+    """Which fields are locked (ISO 32000-2, 12.8.2.4)."""
+
+    def locks(self, names: frozenset[str]) -> bool:
+        """Tell whether one of these fields may not change."""
+        return self.locked is not None and any(self.locked.is_locked(name) for name in names)
+
+
+class RevisionHistory:
+    """The revisions of one file; each is analysed once, when it is first asked about.
+
+    Args:
+        reader: The opened file.
+        file: Its bytes.
+        signature_fields: Names of all signature fields.
+    """
+
+    def __init__(self, reader: PdfFileReader, file: bytes, signature_fields: frozenset[str]) -> None:
+        self._reader = reader
+        self._file = file
+        self._signature_fields = signature_fields
+        self._changes: dict[int, RevisionChange] = {}
+        self.count: int = reader.xrefs.total_revisions
+        """How many revisions the file has."""
+
+    def ending_at(self, end: int) -> int | None:
+        """Return the revision, from 0, that ends at an offset; ``None`` if none does."""
+        match = _REVISION_END.search(self._file, max(0, end - 1024), end)
+        if match is None:
+            return None
+        xrefs = self._reader.xrefs
+        places = [xrefs.get_xref_container_info(number) for number in range(self.count)]
+        revision = next(
+            (number for number, place in enumerate(places) if place.declared_startxref == int(match[1])), None
+        )
+        if revision is None:
+            return None
+        # A section that lies elsewhere than its place in the chain says is the mark of a made-up history.
+        ordered = all(place.end_location <= end for place in places[: revision + 1]) and all(
+            place.declared_startxref >= end for place in places[revision + 1 :]
+        )
+        return revision if ordered else None
+
+    def last_change_of(self, value_id: tuple[int, int]) -> int | None:
+        """Return the revision that last wrote an object."""
+        try:
+            return int(self._reader.xrefs.get_last_change(self._reference(value_id)))
+        except FOREIGN_ERRORS:
+            return None
+
+    def permissions_of(self, value_id: tuple[int, int] | None) -> Permissions | None:
+        """Return what the signature with this value allows; ``None`` if that cannot be read."""
+        if value_id is None:
+            return Permissions(None, None)
+        try:
+            return _permissions(self._reader.get_object(self._reference(value_id)))
+        except FOREIGN_ERRORS:
+            return None
+
+    def change_in(self, revision: int) -> RevisionChange:
+        """Return what a revision changed against the one before it."""
+        if revision not in self._changes:
+            self._changes[revision] = self._analyse(revision)
+        return self._changes[revision]
+
+    def stray_bytes_after(self, start: int) -> bool:
+        """Tell whether bytes behind an offset belong to no object and no cross-reference section.
+
+        Objects that no table lists are what incremental saving attacks are made of.
+        """
+        try:
+            spans = self._spans(start)
+        except FOREIGN_ERRORS:
+            return True
+        position = start
+        for first, last in sorted(spans):
+            if first > position and not _is_inert(self._file[position:first]):
+                return True
+            position = max(position, last)
+        return not _is_inert(self._file[position:])
+
+    def _reference(self, value_id: tuple[int, int]) -> generic.Reference:
+        return generic.Reference(*value_id, self._reader)
+
+    def _spans(self, start: int) -> list[tuple[int, int]]:
+        spans = []
+        for number in range(self.count):
+            place = self._reader.xrefs.get_xref_container_info(number)
+            # Where the table starts with its keyword; pyHanko's own start lies behind that.
+            if place.declared_startxref < start:
+                continue
+            spans.append((place.declared_startxref, self._section_end(place)))
+            spans += [
+                (offset, self._object_end(offset)) for offset in self._offsets(number) if offset >= start
+            ]
+        return spans
+
+    def _offsets(self, revision: int) -> list[int]:
+        listed = self._reader.xrefs.get_xref_data(revision).standard_xrefs.values()
+        return [offset for _, offset in listed]
+
+    def _object_end(self, offset: int) -> int:
+        stream = io.BytesIO(self._file)
+        stream.seek(offset)
+        number, generation = read_object_header(stream, strict=True)
+        generic.read_object(stream, generic.Reference(number, generation, self._reader))
+        misc.read_non_whitespace(stream, seek_back=True)
+        if stream.read(6) != b"endobj":
+            raise ValueError("an object without an end")
+        return stream.tell()
+
+    def _section_end(self, place: Any) -> int:  # pyHanko's description of a section
+        """Return where a cross-reference section ends, with its trailer and its ``startxref``."""
+        position = int(place.end_location)
+        if place.stream_ref is None:
+            # pyHanko's end of a table lies behind the keyword "trailer".
+            stream = io.BytesIO(self._file)
+            stream.seek(position)
+            misc.read_non_whitespace(stream, seek_back=True)
+            generic.read_object(stream, generic.Reference(0, 0, self._reader))
+            position = stream.tell()
+        match = _SECTION_TAIL.match(self._file, position)
+        return match.end() if match else position
+
+    def _analyse(self, revision: int) -> RevisionChange:
+        if revision > MAX_REVISIONS:
+            return RevisionChange(Changes.CONTENT, reason="too many revisions")
+        try:
+            old = self._reader.get_historical_resolver(revision - 1)
+            new = self._reader.get_historical_resolver(revision)
+        except FOREIGN_ERRORS as exc:
+            return RevisionChange(Changes.CONTENT, reason=short_reason(exc))
+        try:
+            result = _POLICY.apply(old=old, new=new)
+        except SuspiciousModification as exc:
+            return RevisionChange(_gravest_change(old, new), reason=short_reason(exc))
+        except FOREIGN_ERRORS as exc:
+            return RevisionChange(Changes.CONTENT, reason=short_reason(exc))
+        if result.modification_level <= ModificationLevel.LTA_UPDATES:
+            # An invisible signature field looks like long-term data to the analysis.
+            grown = _signature_field_count(new) != _signature_field_count(old)
+            return RevisionChange(Changes.SIGNATURES if grown else Changes.LONG_TERM_DATA)
+        others = frozenset(result.changed_form_fields) - self._signature_fields
+        if others:
+            return RevisionChange(Changes.FORM, fields=others)
+        if result.modification_level is ModificationLevel.FORM_FILLING:
+            return RevisionChange(Changes.SIGNATURES)
+        return RevisionChange(Changes.ANNOTATIONS)
+
+
+def _signature_field_count(resolver: HistoricalResolver) -> int:
+    return sum(1 for _ in enumerate_sig_fields(resolver))
+
+
+def _is_inert(between: bytes) -> bool:
+    return not _COMMENT_LINE.sub(b"", between.strip(_SPACE) + b"\n").strip(_SPACE)
+
+
+def _permissions(value: generic.DictionaryObject) -> Permissions:
+    level: int | None = None
+    locked: FieldMDPSpec | None = None
+    references = value_of(value, "/Reference")
+    if isinstance(references, generic.ArrayObject):
+        for entry in references:
+            reference = entry.get_object()
+            parameters = reference["/TransformParams"]
+            if reference["/TransformMethod"] == "/DocMDP":
+                # ISO 32000-2, table 257: without P it is 2.
+                level = int(value_of(parameters, "/P") or 2)
+            elif reference["/TransformMethod"] == "/FieldMDP":
+                locked = FieldMDPSpec.from_pdf_object(parameters)
+    return Permissions(level, locked)
+
+
+def _gravest_change(old: HistoricalResolver, new: HistoricalResolver) -> Changes:
+    """Tell annotations and form fields from the rest, for the report; the change fails either way."""
+    gravest = Changes.NONE
+    try:
+        for reference in new.explicit_refs_in_revision():
+            if old.is_ref_unassignable(reference):
+                continue
+            kind = _kind_of_change(_value(old, reference), _value(new, reference))
+            gravest = max(gravest, kind, key=GRAVITY.index)
+    except FOREIGN_ERRORS:
+        return Changes.CONTENT
+    return gravest if gravest is not Changes.NONE else Changes.CONTENT
+
+
+def _value(resolver: HistoricalResolver, reference: generic.Reference) -> Any:  # a PDF object of any kind
+    try:
+        return resolver(reference)
+    except FOREIGN_ERRORS:
+        return None
+
+
+def _kind_of_change(before: Any, after: Any) -> Changes:  # PDF objects of any kind
+    if isinstance(before, generic.ArrayObject) and isinstance(after, generic.ArrayObject):
+        kinds = {_kind_of_entry(entry) for entry in after}
+        return max(kinds, key=GRAVITY.index) if kinds else Changes.CONTENT
+    if not isinstance(before, generic.DictionaryObject) or not isinstance(after, generic.DictionaryObject):
+        return Changes.CONTENT
+    if isinstance(after, generic.StreamObject):
+        return Changes.CONTENT
+    changed = {key for key in before.keys() | after.keys() if _raw(before, key) != _raw(after, key)}
+    if value_of(before, "/Type") == "/Page" and changed <= {"/Annots"}:
+        return Changes.ANNOTATIONS
+    if value_of(before, "/Type") == "/Catalog":
+        return Changes.FORM if changed <= {"/AcroForm", "/DSS", "/Perms", "/Extensions"} else Changes.CONTENT
+    if "/FT" in before or "/Fields" in before:
+        return Changes.FORM
+    if value_of(before, "/Subtype") == "/Widget":
+        return Changes.FORM
+    return Changes.ANNOTATIONS if "/Rect" in before and "/Subtype" in before else Changes.CONTENT
+
+
+def _kind_of_entry(entry: Any) -> Changes:  # a PDF object of any kind
+    value = entry.get_object()
+    if isinstance(value, generic.DictionaryObject):
+        if "/FT" in value or value_of(value, "/Subtype") == "/Widget":
+            return Changes.FORM
+        if "/Rect" in value and "/Subtype" in value:
+            return Changes.ANNOTATIONS
+    return Changes.CONTENT
+
+
+def _raw(dictionary: generic.DictionaryObject, key: str) -> Any:  # a PDF object of any kind
+    try:
+        return dictionary.raw_get(key)
+    except KeyError:
+        return None
+
+
+def read_evidence(reader: PdfFileReader) -> Evidence:
+    """Read the document security store (ISO 32000-2, 12.8.4.3); what cannot be read is left out."""
+    try:
+        store = value_of(reader.root, "/DSS")
+        if not isinstance(store, generic.DictionaryObject):
+            return Evidence()
+        certificates = []
+        for encoded in _streams(store, "/Certs"):
+            try:
+                certificates.append(x509.load_der_x509_certificate(encoded))
+            except ValueError:
+                continue
+        return Evidence(
+            tuple(certificates), tuple(_streams(store, "/OCSPs")), tuple(_streams(store, "/CRLs"))
+        )
+    except FOREIGN_ERRORS:
+        return Evidence()
+
+
+def _streams(store: generic.DictionaryObject, key: str) -> Sequence[bytes]:
+    entries = value_of(store, key)
+    if not isinstance(entries, generic.ArrayObject):
+        return []
+    found = []
+    for entry in entries[:MAX_EVIDENCE_ITEMS]:
+        value = entry.get_object()
+        if isinstance(value, generic.StreamObject):
+            found.append(value.data)
+    return found

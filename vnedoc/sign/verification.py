@@ -1,0 +1,353 @@
+"""Verifying the signatures of PDFs.
+
+The order is fixed: two readers read the file, the bytes around each signature are checked, then cryptography and
+chains, then what was changed afterwards, then whether the signer is the sender. A file without a signature, an
+encoding that is not supported, a signature that cannot be parsed: each has its own verdict, and none is "passed".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vnedoc._internal import clock, files
+from vnedoc.errors import DocumentError, InputError
+from vnedoc.sign._aftermath import check_aftermath, place_in_history
+from vnedoc.sign._judgement import Circumstances, Draft, judge_field
+from vnedoc.sign._pyhanko.changes import RevisionHistory, read_evidence
+from vnedoc.sign._pyhanko.reading import open_reader, read_with_pyhanko
+from vnedoc.sign._pyhanko.validation import Evidence, Judge
+from vnedoc.sign._qpdf import read_with_qpdf
+from vnedoc.sign._structure import (
+    Reading,
+    SignatureField,
+    check_field,
+    find_overlaps,
+    find_shared_values,
+    same_signatures,
+)
+from vnedoc.sign.policy import DEFAULT_POLICY, Policy
+from vnedoc.sign.report import (
+    Conclusion,
+    FileReport,
+    Finding,
+    SenderMatch,
+    SenderReport,
+    SignerRole,
+    VerificationReport,
+)
+from vnedoc.sign.senders import ExpectedSender, best_match, reaches
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Iterable, Iterator
+
+    from pyhanko.pdf_utils.reader import PdfFileReader
+
+    from vnedoc.sign.revocation import RevocationSource
+    from vnedoc.sign.trust import TrustStore
+
+__all__ = ["PdfSource", "read_pdf", "verify_files", "verify_pdf"]
+
+PdfSource = Path | bytes
+"""A PDF: the path of a file, or its bytes."""
+
+_GRAVEST_FIRST = (Conclusion.TOTAL_FAILED, Conclusion.INDETERMINATE, Conclusion.TOTAL_PASSED)
+
+
+def verify_pdf(
+    source: PdfSource,
+    *,
+    trust: TrustStore,
+    policy: Policy | None = None,
+    at: datetime.datetime | None = None,
+    sender: ExpectedSender | None = None,
+    revocation: RevocationSource | None = None,
+) -> VerificationReport:
+    """Verify every signature and document time-stamp of a PDF.
+
+    Hostile input ends in a verdict, not in an error.
+
+    Args:
+        source: The PDF.
+        trust: The trust anchors; see :func:`vnedoc.sign.trust.load_trust`.
+        policy: What is demanded; ``None`` is the strict default.
+        at: The time for which the question is asked; ``None`` is now.
+        sender: The agency that is said to have sent the document; one of its signatures must then be there.
+        revocation: Where revocation data may be asked for; ``None`` asks nobody and uses what the file brings.
+
+    Returns:
+        A report on one file. It is no truth value; call ``raise_for_status()``.
+
+    Raises:
+        UsageError: ``at`` has no time zone.
+        ConfigurationError: The directory does not know the sender.
+    """
+    demands = _demands(trust, policy, at, sender, revocation)
+    return VerificationReport((_verify(source, demands),))
+
+
+def verify_files(
+    paths: Iterable[Path],
+    *,
+    trust: TrustStore,
+    policy: Policy | None = None,
+    at: datetime.datetime | None = None,
+    sender: ExpectedSender | None = None,
+    revocation: RevocationSource | None = None,
+) -> Iterator[FileReport]:
+    """Verify many PDFs, one after the other, each by itself. See :func:`verify_pdf`.
+
+    Raises:
+        UsageError: ``at`` has no time zone.
+        ConfigurationError: The directory does not know the sender.
+    """
+    demands = _demands(trust, policy, at, sender, revocation)
+    return (_verify(path, demands) for path in paths)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Demands:
+    trust: TrustStore
+    policy: Policy
+    now: datetime.datetime
+    sender: ExpectedSender | None
+    revocation: RevocationSource | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TwoReadings:
+    """What the two readers made of a file."""
+
+    first: Reading | None
+    """pyHanko's; ``None`` if it refused."""
+    second: Reading | None
+    """qpdf's; ``None`` if it refused."""
+    reader: PdfFileReader | None
+    """The first reader, for further questions."""
+    problems: tuple[Finding, ...]
+    """Why they do not agree; empty if they do."""
+
+    @property
+    def signatures(self) -> tuple[SignatureField, ...]:
+        """Every signature that either reader sees."""
+        first = self.first.signatures if self.first is not None else ()
+        second = self.second.signatures if self.second is not None else ()
+        places = {field.identity: field.box for field in second}
+        known = {field.identity for field in first}
+        return (
+            *(dataclasses.replace(field, box=places.get(field.identity)) for field in first),
+            *(field for field in second if field.identity not in known),
+        )
+
+    @property
+    def field_names(self) -> frozenset[str]:
+        """Names of all signature fields."""
+        readings = (self.first, self.second)
+        return frozenset().union(*(reading.signature_field_names for reading in readings if reading))
+
+
+def _demands(
+    trust: TrustStore,
+    policy: Policy | None,
+    at: datetime.datetime | None,
+    sender: ExpectedSender | None,
+    revocation: RevocationSource | None,
+) -> _Demands:
+    if sender is not None:
+        # An unknown sender is a mistake in the question, and shows before the first file is read.
+        sender.agency()
+    now = clock.utc_now() if at is None else clock.as_utc(at)
+    return _Demands(trust, policy or DEFAULT_POLICY, now, sender, revocation)
+
+
+def _verify(source: PdfSource, demands: _Demands) -> FileReport:
+    path = str(source) if isinstance(source, Path) else "-"
+    try:
+        file = _load(source, demands.policy)
+        readings = read_pdf(file)
+    except InputError as exc:
+        return FileReport(
+            path=path,
+            conclusion=Conclusion.UNREADABLE,
+            readers_agree=False,
+            sender=None,
+            signatures=(),
+            errors=(Finding(exc.code, dict(exc.values)),),
+        )
+    return _verify_readings(path, file, readings, demands)
+
+
+def _load(source: PdfSource, policy: Policy) -> bytes:
+    if isinstance(source, Path):
+        return files.read_bytes(source, max_bytes=policy.max_bytes)
+    if len(source) > policy.max_bytes:
+        raise InputError("file.too-large", path="-", limit=policy.max_bytes)
+    return source
+
+
+def read_pdf(file: bytes) -> TwoReadings:
+    """Let both readers read a file.
+
+    Raises:
+        DocumentError: It is encrypted, or neither can read it.
+    """
+    problems: list[Finding] = []
+    first = second = reader = None
+    try:
+        second = read_with_qpdf(file)
+    except DocumentError as exc:
+        if exc.code == "verify.encrypted":
+            raise
+        problems.append(Finding(exc.code, dict(exc.values)))
+    try:
+        reader = open_reader(file)
+        first = read_with_pyhanko(reader)
+    except DocumentError as exc:
+        if exc.code == "verify.encrypted":
+            raise
+        reader = None
+        problems.append(Finding(exc.code, dict(exc.values)))
+    if first is None and second is None:
+        raise DocumentError("verify.not-a-pdf")
+    if second is not None and second.complaints:
+        problems.append(Finding("verify.second-reader-complains", {"reason": second.complaints[0]}))
+    if first is not None and second is not None:
+        if first.pages != second.pages:
+            problems.append(
+                Finding("verify.page-counts-differ", {"first": first.pages, "second": second.pages})
+            )
+        if not same_signatures(first.signatures, second.signatures):
+            problems.append(Finding("verify.signature-lists-differ"))
+    return TwoReadings(first, second, reader, tuple(problems))
+
+
+def _verify_readings(path: str, file: bytes, readings: TwoReadings, demands: _Demands) -> FileReport:
+    problems = list(readings.problems)
+    fields = readings.signatures
+    if len(fields) > demands.policy.max_signatures:
+        limit = Finding("verify.too-many-signatures", {"limit": demands.policy.max_signatures})
+        return FileReport(path, Conclusion.INDETERMINATE, not problems, None, (), errors=(*problems, limit))
+    history = (
+        RevisionHistory(readings.reader, file, readings.field_names) if readings.reader is not None else None
+    )
+    drafts = _judge_fields(file, fields, readings, history, demands)
+    check_aftermath(drafts, history)
+    covered_ends = [draft.covered.end for draft in drafts if draft.covered is not None]
+    first_end = min(covered_ends, default=len(file))
+    if history is not None and first_end < len(file) and history.stray_bytes_after(first_end):
+        problems.append(Finding("verify.stray-bytes"))
+    warnings: list[Finding] = []
+    if file.count(b"/ByteRange") > len(fields):
+        warnings.append(Finding("verify.unreachable-signature"))
+    if any(not field.from_form for field in fields):
+        warnings.append(Finding("verify.signature-not-in-form"))
+    conclusion = _conclude(drafts, problems)
+    sender, sender_error = _check_sender(drafts, demands)
+    errors = [*problems]
+    if not drafts:
+        errors.append(Finding("verify.no-signature"))
+    if sender_error is not None:
+        errors.append(sender_error)
+        if sender_error.id == "verify.sender-mismatch" and drafts:
+            conclusion = Conclusion.TOTAL_FAILED
+    return FileReport(
+        path=path,
+        conclusion=conclusion,
+        readers_agree=not problems,
+        sender=sender,
+        signatures=tuple(draft.report() for draft in drafts),
+        warnings=tuple(warnings),
+        errors=tuple(errors),
+    )
+
+
+def _judge_fields(
+    file: bytes,
+    fields: tuple[SignatureField, ...],
+    readings: TwoReadings,
+    history: RevisionHistory | None,
+    demands: _Demands,
+) -> list[Draft]:
+    checks = [check_field(file, field) for field in fields]
+    drafts = [Draft(field, covered) for field, (covered, _, _) in zip(fields, checks, strict=True)]
+    for draft, (_, _, findings) in zip(drafts, checks, strict=True):
+        for finding in findings:
+            draft.fail("FORMAT_FAILURE", finding)
+    for position in find_shared_values(fields):
+        drafts[position].fail("FORMAT_FAILURE", Finding("verify.shared-value"))
+    for position in find_overlaps([covered for covered, _, _ in checks]):
+        drafts[position].fail("FORMAT_FAILURE", Finding("verify.overlap"))
+    evidence = read_evidence(readings.reader) if readings.reader is not None else Evidence()
+    around = Circumstances(
+        judge=Judge(
+            trust=demands.trust, policy=demands.policy, revocation=demands.revocation, evidence=evidence
+        ),
+        policy=demands.policy,
+        now=demands.now,
+        directory=demands.sender.directory if demands.sender is not None else None,
+    )
+    order = sorted(range(len(drafts)), key=lambda position: _end_of(drafts[position]), reverse=True)
+    for position in order:
+        draft = drafts[position]
+        encoded = checks[position][1]
+        place_in_history(file, draft, history)
+        if encoded is None:
+            continue
+        later = tuple(
+            other
+            for other in drafts
+            if other.is_timestamp and other is not draft and _end_of(other) > _end_of(draft)
+        )
+        judge_field(file, draft, encoded, around, later_stamps=later)
+    # In the order of signing: the smallest covered range first.
+    return [drafts[position] for position in reversed(order)]
+
+
+def _end_of(draft: Draft) -> int:
+    return draft.covered.end if draft.covered is not None else -1
+
+
+def _conclude(drafts: list[Draft], problems: list[Finding]) -> Conclusion:
+    if not drafts:
+        # "No signature" says that there is none: nobody can say that of a file that reads two ways.
+        return Conclusion.INDETERMINATE if problems else Conclusion.NO_SIGNATURE
+    found = {draft.conclusion for draft in drafts}
+    if problems:
+        found.add(Conclusion.INDETERMINATE)
+    return next(conclusion for conclusion in _GRAVEST_FIRST if conclusion in found)
+
+
+def _check_sender(drafts: list[Draft], demands: _Demands) -> tuple[SenderReport | None, Finding | None]:
+    sender = demands.sender
+    if sender is None:
+        return None, None
+    agency = sender.agency()
+    matches = {
+        conclusion: best_match(
+            (
+                draft.certificate
+                for draft in drafts
+                if draft.role is SignerRole.AGENCY
+                and draft.conclusion is conclusion
+                and draft.certificate is not None
+            ),
+            agency,
+            on=sender.day,
+        )
+        for conclusion in (Conclusion.TOTAL_PASSED, Conclusion.INDETERMINATE)
+    }
+    match = matches[Conclusion.TOTAL_PASSED]
+    report = SenderReport(sender.organ_id, match)
+    if _is_enough(match, sender):
+        return report, None
+    values: dict[str, object] = {"agency": agency.name, "match": match.value}
+    if _is_enough(matches[Conclusion.INDETERMINATE], sender):
+        # The right certificate is there; only its signature could not be proven.
+        return report, Finding("verify.sender-unproven", values)
+    return report, Finding("verify.sender-mismatch", values)
+
+
+def _is_enough(match: SenderMatch, sender: ExpectedSender) -> bool:
+    return match is not SenderMatch.NONE and reaches(match, sender.required)
