@@ -213,9 +213,7 @@ def open_answer(
     if timeout_s is not None:
         timeout = httpx2.Timeout(timeout_s, connect=timeout.connect)
     try:
-        with client.stream(
-            method, url, content=content, headers=dict(headers), timeout=timeout
-        ) as response:
+        with client.stream(method, url, content=content, headers=dict(headers), timeout=timeout) as response:
             yield StreamedAnswer(
                 url=url,
                 status=response.status_code,

@@ -7,15 +7,13 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from vnedoc._internal import files
 from vnedoc.errors import InputError, PackageError
 from vnedoc.exchange._identity import package_identity
 from vnedoc.exchange.codes import PackageKind
-from vnedoc.exchange.judgement import PackageJudgement
-from vnedoc.exchange.models import DocumentHeader, Package, StatusHeader
+from vnedoc.exchange.models import DocumentHeader
 from vnedoc.exchange.package import read_package, reply_header, write_package
 from vnedoc.exchange.states import DeliveryState
 from vnedoc.exchange.stores.records import NewReceived, NewSent, Recipient, StatusNews
@@ -24,18 +22,18 @@ from vnedoc.sign.report import Finding
 
 if TYPE_CHECKING:
     import datetime
+    from collections.abc import Iterator
     from pathlib import Path
 
     from vnedoc.exchange.codes import StatusCode
     from vnedoc.exchange.connectors.base import RemoteMessage
-    from vnedoc.exchange.models import Organization
+    from vnedoc.exchange.judgement import Judge
+    from vnedoc.exchange.models import Organization, Package, StatusHeader
     from vnedoc.exchange.package import Dialect
     from vnedoc.exchange.stores.payloads import PayloadStore, StoredPayload
     from vnedoc.exchange.stores.records import ReceivedMessage
 
 __all__ = [
-    "Judge",
-    "Package",
     "Parcel",
     "judged",
     "new_sent",
@@ -44,9 +42,6 @@ __all__ = [
     "read_sendable",
     "status_parcel",
 ]
-
-Judge: TypeAlias = Callable[[Package], PackageJudgement]
-"""Decides whether a received package may be passed on."""
 
 QUARANTINE = "quarantine"
 
@@ -82,6 +77,8 @@ def read_sendable(path: Path, *, name: Path) -> Package:
         with path.open("rb") as stream:
             package = read_package(stream, folder=None)
         validate_package(package, level=Level.AXIS).raise_for_status()
+    except OSError as exc:
+        raise InputError("file.cannot-read", path=name, reason=exc.strerror) from exc
     except PackageError as exc:
         exc.values.setdefault("path", name)
         raise

@@ -312,7 +312,7 @@ _REQUIRED: Mapping[type[object], tuple[str, ...]] = {
     Organization: ("organ_id", "organ_name"),
     Receiver: ("organ_id", "receiver_type"),
     ReplacementInfo: ("document_id",),
-    TraceHeader: ("organ_id", "timestamp"),
+    TraceHeader: (),
     DocumentHeader: ("sender", "recipients", "code_number", "code_notation", "promulgation_date", "subject"),
     StatusHeader: ("sender", "response_for", "timestamp"),
     DocumentType: (),

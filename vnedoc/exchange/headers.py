@@ -255,9 +255,9 @@ class Business:
 class TraceHeader:
     """One station on the way of a package."""
 
-    organ_id: str | None
+    organ_id: str | None = None
     """Its code; the national axis writes none."""
-    timestamp: datetime.datetime | None
+    timestamp: datetime.datetime | None = None
     """When; aware."""
 
     def __post_init__(self) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 from vnedoc.errors import ConfigurationError, UsageError
 from vnedoc.exchange.models import DocumentHeader
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from vnedoc.sign.revocation import RevocationSource
     from vnedoc.sign.trust import TrustStore
 
-__all__ = ["PackageJudgement", "PackagePolicy", "judge_package"]
+__all__ = ["Judge", "PackageJudgement", "PackagePolicy", "judge_package"]
 
 PDF_TYPE = "application/pdf"
 
@@ -56,6 +57,10 @@ class PackageJudgement:
     """What was odd but is no reason."""
     files: tuple[FileReport, ...] = ()
     """The verdicts on its PDFs, in the order of the package."""
+
+
+Judge: TypeAlias = Callable[["Package"], PackageJudgement]
+"""Decides whether a received package, whose attachments are on the disk, may be passed on."""
 
 
 def judge_package(

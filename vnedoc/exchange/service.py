@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from vnedoc.exchange._parcels import Judge
     from vnedoc.exchange.connectors.base import Connector, RemoteMessage
-    from vnedoc.exchange.models import Organization
+    from vnedoc.exchange.judgement import Judge
+    from vnedoc.exchange.models import Organization, Package
     from vnedoc.exchange.stores.records import NewReceived, NewSent, StatusNews
     from vnedoc.exchange.stores.store import AgencyStore
 
@@ -126,13 +126,19 @@ class Exchange:
         """
         # What is judged is our own copy: the file may change while we look at it.
         payload = self._store.payloads.copy_in(path)
-        package = parcels.read_sendable(self._store.payloads.path(payload.sha256), name=path)
-        own = self._organization.organ_id
-        if package.header.sender.organ_id != own:
-            raise UsageError("exchange.not-ours", path=path, code=package.header.sender.organ_id, own=own)
+        package = self._examine(self._store.payloads.path(payload.sha256), name=path)
         return self._store.queue(
             parcels.new_sent(package, payload), connection=self._connector.name, at=self._clock()
         )
+
+    def examine(self, path: Path) -> Package:
+        """Check that a package could be sent, and return it; nothing is queued.
+
+        Raises:
+            PackageError: The file is no package that the axis could deliver.
+            UsageError: It is not from this agency.
+        """
+        return self._examine(path, name=path)
 
     def deliver(self, message_id: str) -> SentMessage:
         """Hand one queued message to the axis now, even if its next attempt is due later.
@@ -273,6 +279,13 @@ class Exchange:
         """
         return self._store.find(message_id)
 
+    def _examine(self, path: Path, *, name: Path) -> Package:
+        package = parcels.read_sendable(path, name=name)
+        own = self._organization.organ_id
+        if package.header.sender.organ_id != own:
+            raise UsageError("exchange.not-ours", path=name, code=package.header.sender.organ_id, own=own)
+        return package
+
     def _take_in(self, remote: RemoteMessage, folder: Path, verify: Judge | None) -> Received:
         try:
             return self._take_in_or_raise(remote, folder, verify)
@@ -325,7 +338,7 @@ class Exchange:
         return None
 
     def _status_of(
-        self, package: parcels.Package, code: StatusCode, reason: str | None
+        self, package: Package, code: StatusCode, reason: str | None
     ) -> tuple[NewSent, StatusNews]:
         return parcels.status_parcel(
             package,

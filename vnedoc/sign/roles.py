@@ -366,8 +366,8 @@ def _values(blanks: NumberingBlanks, number: str, date: datetime.date) -> dict[s
     if "/" in plain:
         raise UsageError("signing.number-mismatch", number=number, notation=notation)
     parts = layout.date_parts(date)
-    printed = blanks.day.following
-    # What the draft prints after the blank of the day: “tháng … năm 2026”, or “tháng 11 năm 2026”.
+    # What the draft prints around the blanks: “tháng … năm 2026”, or “tháng 11 năm 2026”.
+    printed = " ".join(blank.following for blank in (blanks.day, blanks.month, blanks.year) if blank is not None)
     numbers = [word for word in printed.replace(",", " ").split() if word.isdigit()]
     expected = [int(parts.month)] * (blanks.month is None) + [int(parts.year)] * (blanks.year is None)
     if [int(number) for number in numbers] != expected:

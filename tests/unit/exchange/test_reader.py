@@ -12,6 +12,7 @@ import pytest
 
 from tests import edxml
 from vnedoc.errors import InputError, PackageError, VnedocError
+from vnedoc.exchange._edxml.payload import Budget, ContentSink
 from vnedoc.exchange.codes import BusinessKind, PackageKind, StatusCode
 from vnedoc.exchange.models import DocumentHeader, Limits, Package, StatusHeader
 from vnedoc.exchange.package import VNPT, read_package, write_package
@@ -547,3 +548,12 @@ def test_damaged_archives_give_a_result_or_one_of_our_errors(seed: int) -> None:
             edxml.package(edxml.attached("a.png", bytes(archive))), folder=None
         ).attachments
         assert item.size >= 0
+
+
+def test_a_full_disk_is_not_taken_for_a_bad_package() -> None:
+    budget = Budget(Limits())
+    sink = ContentSink(lambda: open("/dev/full", "wb", buffering=0), keep=True, budget=budget, name="a")  # noqa: SIM115, PTH123
+    with pytest.raises(InputError) as caught:
+        sink.feed("QUJD")
+    assert caught.value.code == "file.cannot-write"
+    sink.close()

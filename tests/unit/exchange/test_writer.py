@@ -307,3 +307,13 @@ def test_a_recall_needs_no_attachment() -> None:
     assert b"AttachmentEncoded" not in content
     assert b'<edXML:edXMLManifest version="1.0" />' in content
     assert read_package(content, folder=None).warnings == ()
+
+
+def test_an_attachment_longer_than_any_text_the_parser_takes_at_once(tmp_path: Path) -> None:
+    source = tmp_path / "lon.bin"
+    content = bytes(range(256)) * 48 * 1024
+    source.write_bytes(content)
+    write_package(edxml.document(), [Attachment.from_file(source)], tmp_path / "goi.edxml", dialect=NET)
+    (item,) = read_package(tmp_path / "goi.edxml", folder=tmp_path / "den").attachments
+    assert item.size == len(content) > 10_000_000
+    assert item.sha256 == hashlib.sha256(content).hexdigest()

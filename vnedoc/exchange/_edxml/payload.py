@@ -18,14 +18,23 @@ import zipfile
 import zlib
 from typing import TYPE_CHECKING, BinaryIO
 
-from vnedoc.errors import PackageError
+from vnedoc.errors import InputError, PackageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vnedoc.exchange.models import Limits
 
-__all__ = ["Budget", "ContentSink", "Unwrapped", "detect_type", "safe_name", "unique_name", "unwrap"]
+__all__ = [
+    "Budget",
+    "ContentSink",
+    "Unwrapped",
+    "detect_type",
+    "safe_name",
+    "unique_name",
+    "unwrap",
+    "write_piece",
+]
 
 CHUNK_BYTES = 1024 * 1024
 HEAD_BYTES = 4096
@@ -160,7 +169,7 @@ class ContentSink:
         if self.file is None and (self._keep or (self.size == len(decoded) and self.head[:2] == b"PK")):
             self.file = self._open_file()
         if self.file is not None:
-            self.file.write(decoded)
+            write_piece(self.file, decoded)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -240,7 +249,7 @@ def _extract(
                 digest.update(chunk)
                 head = head or chunk[:HEAD_BYTES]
                 if target is not None:
-                    target.write(chunk)
+                    write_piece(target, chunk)
     except BaseException:
         if target is not None:
             target.close()
@@ -261,6 +270,19 @@ def _is_small_archive(file: BinaryIO) -> bool:
     # A 64-bit table of contents would make this check look at the wrong numbers.
     big = tail[max(0, place - 20) : place].startswith(b"PK\x06\x07")
     return not big and count <= 64 and directory_bytes <= MAX_DIRECTORY_BYTES
+
+
+def write_piece(file: BinaryIO, content: bytes) -> None:
+    """Write to a file of the target folder.
+
+    Raises:
+        InputError: The disk is full, or else does not take it.
+    """
+    try:
+        file.write(content)
+    except OSError as exc:
+        # Not to be taken for a fault of the package.
+        raise InputError("file.cannot-write", path=file.name, reason=exc.strerror) from exc
 
 
 def detect_type(head: bytes) -> str | None:

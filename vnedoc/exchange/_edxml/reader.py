@@ -108,17 +108,25 @@ class _Writing:
                     path.rmdir()
 
     def open_file(self) -> BinaryIO:
-        file = (self._work / f"{len(self._files)}.part").open("w+b")
+        path = self._work / f"{len(self._files)}.part"
+        try:
+            file = path.open("w+b")
+        except OSError as exc:
+            raise InputError("file.cannot-write", path=path, reason=exc.strerror) from exc
         self._files.append(file)
         return file
 
     def settle(self, file: BinaryIO | None) -> Path | None:
         if file is None:
             return None
-        file.flush()
-        os.fsync(file.fileno())
-        file.close()
-        return Path(file.name)
+        path = Path(file.name)
+        try:
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+        except OSError as exc:
+            raise InputError("file.cannot-write", path=path, reason=exc.strerror) from exc
+        return path
 
     def publish(self, attachments: Sequence[ReceivedAttachment]) -> tuple[ReceivedAttachment, ...]:
         """Move every attachment to its name; a name that is taken in the folder is not touched."""

@@ -1,0 +1,96 @@
+"""What remote signing services send, decoded: certificates, signatures, waiting times."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime
+import email.utils
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from vnedoc._internal import clock
+from vnedoc.sign.signers._remote_address import MAX_WAIT_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = [
+    "DIGEST_OIDS",
+    "decode_signature",
+    "order_chain",
+    "parse_certificate",
+    "parse_retry_after",
+    "text_of",
+]
+
+DIGEST_OIDS = {
+    "sha256": "2.16.840.1.101.3.4.2.1",
+    "sha384": "2.16.840.1.101.3.4.2.2",
+    "sha512": "2.16.840.1.101.3.4.2.3",
+}
+"""Object identifiers of the digest algorithms (RFC 5754)."""
+
+
+def parse_retry_after(value: str | None) -> float | None:
+    """Return the seconds of a Retry-After header (RFC 9110, 10.2.3), at most an hour; ``None`` if it says nothing."""
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), MAX_WAIT_S)
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return min(max((moment - clock.utc_now()).total_seconds(), 0.0), MAX_WAIT_S)
+
+
+def parse_certificate(value: object) -> x509.Certificate:
+    """Return a certificate that a service sent as base64, with or without PEM lines.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not isinstance(value, str):
+        raise ValueError("a certificate that is no text")  # noqa: TRY004 - what came is wrong, not how we call
+    text = "".join(line for line in value.splitlines() if not line.startswith("-----"))
+    return x509.load_der_x509_certificate(base64.b64decode("".join(text.split()), validate=True))
+
+
+def decode_signature(value: object) -> bytes:
+    """Return a signature that a service sent as base64; some break it into lines.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not isinstance(value, str):
+        raise ValueError("a signature that is no text")  # noqa: TRY004 - what came is wrong, not how we call
+    try:
+        return base64.b64decode("".join(value.split()), validate=True)
+    except binascii.Error as exc:
+        raise ValueError("a signature that is no base64") from exc
+
+
+def order_chain(leaf: x509.Certificate, others: Iterable[x509.Certificate]) -> list[x509.Certificate]:
+    """Return the certificates above one, nearest first; services list them in any order, some with the leaf."""
+    pool = [item for item in others if item != leaf]
+    chain: list[x509.Certificate] = []
+    current = leaf
+    while current.subject != current.issuer:
+        above = next((item for item in pool if item.subject == current.issuer), None)
+        if above is None:
+            break
+        pool.remove(above)
+        chain.append(above)
+        current = above
+    return chain
+
+
+def text_of(members: Mapping[str, object], name: str) -> str | None:
+    """Return a member of a JSON object that is a text and not empty."""
+    value = members.get(name)
+    return value if isinstance(value, str) and value else None
