@@ -220,14 +220,7 @@ def test_an_axis_that_never_answers_is_given_up(axis):
         (b"nonsense\r\n\r\n", ConnectorError, "remote.unreachable"),
         (b"HTTP/1.1 404 X\r\nContent-Length: 6\r\n\r\n<html>", RefusedError, "connector.refused"),
         (b"HTTP/1.1 403 X\r\nContent-Length: 0\r\n\r\n", RefusedError, "connector.not-let-in"),
-        (
-            b'HTTP/1.1 200 X\r\nContent-Length: 51\r\n\r\n{"status":"FAIL","ErrorCode":"7","ErrorDesc":"TEST"}'[
-                :-1
-            ]
-            + b"}",
-            ConnectorError,
-            "connector.bad-answer",
-        ),
+        (b'HTTP/1.1 200 X\r\nContent-Length: 12\r\n\r\n{"status":"O', ConnectorError, "connector.bad-answer"),
         (
             b'HTTP/1.1 200 X\r\nContent-Length: 52\r\n\r\n{"status":"FAIL","ErrorCode":"7","ErrorDesc":"TEST"}',
             RefusedError,
@@ -236,9 +229,12 @@ def test_an_axis_that_never_answers_is_given_up(axis):
     ],
 )
 def test_strange_answers_end_in_the_right_error(axis, answer, kind, code):
-    with answering(answer) as url, axis.connector("TEST.A", url=url) as connector:
-        with pytest.raises(kind) as caught:
-            connector.list_received(PackageKind.DOCUMENT)
+    with (
+        answering(answer) as url,
+        axis.connector("TEST.A", url=url) as connector,
+        pytest.raises(kind) as caught,
+    ):
+        connector.list_received(PackageKind.DOCUMENT)
     assert caught.value.code == code
 
 
@@ -273,9 +269,11 @@ def test_files_that_cannot_be_sent(axis, sender, package, tmp_path):
     (tmp_path / "empty").write_bytes(b"")
     with pytest.raises(InputError):
         sender.send(tmp_path / "empty", sender_code=SENDER, kind=PackageKind.DOCUMENT)
-    with axis.connector("TEST.A", options=VXPOptions(max_package_bytes=1000)) as connector:
-        with pytest.raises(InputError) as caught:
-            connector.send(package, sender_code=SENDER, kind=PackageKind.DOCUMENT)
+    with (
+        axis.connector("TEST.A", options=VXPOptions(max_package_bytes=1000)) as connector,
+        pytest.raises(InputError) as caught,
+    ):
+        connector.send(package, sender_code=SENDER, kind=PackageKind.DOCUMENT)
     assert caught.value.code == "file.too-large"
 
 

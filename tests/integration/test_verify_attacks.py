@@ -188,7 +188,7 @@ def _with_range(content: bytes, change: Callable[[list[int]], list[int]]) -> byt
         (lambda r: [0, r[1], r[2], r[3] + 9], "verify.bad-byte-range"),
         (lambda r: [0, 0, r[2], r[3]], "verify.bad-byte-range"),
         (lambda r: [0, r[2], r[1], r[3]], "verify.bad-byte-range"),
-        (lambda r: [0, 99999999999, 9, 9], "verify.bad-byte-range"),
+        (lambda r: [0, 9999999999, 9, 9], "verify.bad-byte-range"),
         (lambda r: [0, r[1] - 1, r[2], r[3]], "verify.gap-not-contents"),
         (lambda r: [0, r[1], r[2] + 1, r[3] - 1], "verify.gap-not-contents"),
         (lambda r: [0, r[1], r[2], r[3] - 3], "verify.covers-part"),

@@ -262,8 +262,10 @@ def _gravest_change(old: HistoricalResolver, new: HistoricalResolver) -> Changes
     """Tell annotations and form fields from the rest, for the report; the change fails either way."""
     gravest = Changes.NONE
     try:
+        # Every tool writes its date into the information dictionary; that is no change of the document.
+        about = {repr(_raw(resolver.trailer_view, "/Info")) for resolver in (old, new)}
         for reference in new.explicit_refs_in_revision():
-            if old.is_ref_unassignable(reference):
+            if old.is_ref_unassignable(reference) or repr(generic.IndirectObject(reference.idnum, reference.generation, None)) in about:
                 continue
             kind = _kind_of_change(_value(old, reference), _value(new, reference))
             gravest = max(gravest, kind, key=GRAVITY.index)
@@ -287,7 +289,8 @@ def _kind_of_change(before: Any, after: Any) -> Changes:  # PDF objects of any k
         return Changes.CONTENT
     if isinstance(after, generic.StreamObject):
         return Changes.CONTENT
-    changed = {key for key in before.keys() | after.keys() if _raw(before, key) != _raw(after, key)}
+    # References of two revisions never compare equal; written out they do.
+    changed = {key for key in before.keys() | after.keys() if repr(_raw(before, key)) != repr(_raw(after, key))}
     if value_of(before, "/Type") == "/Page" and changed <= {"/Annots"}:
         return Changes.ANNOTATIONS
     if value_of(before, "/Type") == "/Catalog":
@@ -340,7 +343,7 @@ def _streams(store: generic.DictionaryObject, key: str) -> Sequence[bytes]:
     if not isinstance(entries, generic.ArrayObject):
         return []
     found = []
-    for entry in entries[:MAX_EVIDENCE_ITEMS]:
+    for entry in list(entries)[:MAX_EVIDENCE_ITEMS]:
         value = entry.get_object()
         if isinstance(value, generic.StreamObject):
             found.append(value.data)

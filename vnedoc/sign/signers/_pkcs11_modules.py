@@ -74,6 +74,7 @@ PRESETS = {
     "safesign": ModulePreset("A.E.T. SafeSign", ("libaetpkss.so",), ("aetpkss1.dll",)),
     "gemalto": ModulePreset("Gemalto Classic Client", ("libgclib.so",), ("gclib.dll",)),
     "fpt": ModulePreset("FPT-CA", ("fptca_v4.so",)),
+    "viettel": ModulePreset("Viettel-CA", ("viettel-ca_v6.so",)),
     "softhsm": ModulePreset(
         "SoftHSM2",
         ("/usr/lib/softhsm/libsofthsm2.so", "libsofthsm2.so"),

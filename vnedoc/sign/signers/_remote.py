@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from vnedoc.sign.signers.base import SecretCallback
 
 __all__ = [
+    "JSON",
     "JSONService",
     "Pending",
     "Refusal",
@@ -45,10 +46,13 @@ __all__ = [
 MAX_REMOTE_TEXT = 200
 """How much of a server's words gets into an error."""
 MAX_REPLY_BYTES = 1024 * 1024
+TOKEN_MARGIN_S = 30.0
+"""How long before its end a token is renewed."""
 MAX_FAILED_POLLS = 5
 """How many polls in a row may fail on the way while a person is being waited for."""
 
 JSON: TypeAlias = dict[str, Any]  # values are whatever the other side sent; each is checked where it is used
+_TOKEN_ERRORS = frozenset({"expired_token", "invalid_token"})
 _BUSY = frozenset({408, 425, 429})
 _LOST_ON_THE_WAY = frozenset({"remote.timeout", "remote.unreachable", "remote-signing.unavailable"})
 _Outcome = TypeVar("_Outcome")
@@ -169,7 +173,7 @@ class JSONService:
         client: The way there.
         secrets: The secrets of the signer.
         options: How long to wait.
-        sign_in: Returns a new token; ``None`` for a service that wants none.
+        sign_in: Returns a new token and how many seconds it lives; ``None`` for a service that wants none.
     """
 
     def __init__(
@@ -180,7 +184,7 @@ class JSONService:
         client: httpx2.Client,
         secrets: Secrets,
         options: RemoteOptions,
-        sign_in: Callable[[], str] | None = None,
+        sign_in: Callable[[], tuple[str, float]] | None = None,
     ) -> None:
         self.base_url = base_url
         self.name = name
@@ -189,14 +193,17 @@ class JSONService:
         self.sign_in = sign_in
         self._client = client
         self._token: str | None = None
+        self._good_until = 0.0
 
-    def post(self, path: str, body: JSON, *, patient: bool = False) -> Reply:
+    def post(self, path: str, body: JSON, *, patient: bool = False, once: bool = False) -> Reply:
         """Call with the token; if the token is refused, get a new one once.
 
         Args:
             path: The call, below the base address.
             body: Its parameters.
             patient: The call may take as long as a person does.
+            once: The call carries a PIN or a one-time code. Services answer 401 to a wrong one too, so it is made
+                again only if the service says in so many words that it was the token.
 
         Raises:
             RemoteError: See :meth:`post_plain`.
@@ -207,6 +214,8 @@ class JSONService:
         reply = self._post_with_token(path, body, patient=patient)
         if _is_token_refused(reply):
             self._token = None
+            if once and reply.text("error") not in _TOKEN_ERRORS:
+                return reply
             reply = self._post_with_token(path, body, patient=patient)
             if _is_token_refused(reply):
                 raise CredentialError("remote-signing.token-refused", **self.refusal(reply).values())
@@ -256,14 +265,22 @@ class JSONService:
             self.secrets.clean(words or f"HTTP {reply.status}"),
         )
 
+    def close(self) -> None:
+        """Close the connection and forget secrets and token."""
+        self._token = None
+        self.secrets.forget()
+        self._client.close()
+
     def bad_answer(self, reason: str) -> RemoteError:
         """Return the error for an answer that does not keep to the protocol."""
         return RemoteError("remote-signing.bad-answer", service=self.name, reason=reason)
 
     def _post_with_token(self, path: str, body: JSON, *, patient: bool) -> Reply:
         assert self.sign_in is not None
-        if self._token is None:
-            self._token = self.sign_in()
+        if self._token is None or self.options.clock() > self._good_until:
+            asked = self.options.clock()
+            self._token, lifetime_s = self.sign_in()
+            self._good_until = asked + lifetime_s - min(TOKEN_MARGIN_S, lifetime_s / 2)
             self.secrets.hide(self._token)
         return self.post_plain(
             path, body, headers={"Authorization": f"Bearer {self._token}"}, patient=patient
@@ -279,8 +296,7 @@ class RemoteSigner(Signer):
         certificate: The signing certificate, as the service gave it.
         chain: The certificates above it.
         mechanism: See :class:`~vnedoc.sign.signers.base.Signer`.
-        client: The way to the service; closed with the signer.
-        secrets: Its secrets; forgotten when it is closed.
+        service: The way to the service; closed with the signer.
         batch_size: How many hashes one authorisation may cover.
     """
 
@@ -290,13 +306,11 @@ class RemoteSigner(Signer):
         chain: Sequence[x509.Certificate],
         *,
         mechanism: SignatureMechanism | None,
-        client: httpx2.Client,
-        secrets: Secrets,
+        service: JSONService,
         batch_size: int = 1,
     ) -> None:
         super().__init__(certificate, chain, mechanism=mechanism)
-        self._client = client
-        self._secrets = secrets
+        self._service = service
         self._batch_size = max(1, batch_size)
         # A service counts authorisations, and a person reads one prompt at a time.
         self._lock = threading.Lock()
@@ -306,8 +320,7 @@ class RemoteSigner(Signer):
 
     def close(self) -> None:
         """Close the connection and forget the secrets."""
-        self._secrets.forget()
-        self._client.close()
+        self._service.close()
 
     def _sign(self, content: bytes, digest_algorithm: str) -> bytes:
         return self._sign_many([content], digest_algorithm)[0]
@@ -425,6 +438,4 @@ def _first_of(members: Mapping[str, object], names: Iterable[str]) -> str | None
 
 def _is_token_refused(reply: Reply) -> bool:
     # CSC 2.0.0.2, table 3: the error may come with either status.
-    return reply.status == 401 or (
-        reply.status == 400 and reply.text("error") in {"expired_token", "invalid_token"}
-    )
+    return reply.status == 401 or (reply.status == 400 and reply.text("error") in _TOKEN_ERRORS)

@@ -1,0 +1,358 @@
+"""Signing many documents with one key: one PIN, one result for each file, safe to start again.
+
+What goes wrong with one document does not stop the others. What goes wrong with the key does, because every further
+try could lock it. Documents can be shared out to other processes by any :class:`concurrent.futures.Executor`; each
+process opens the key for itself, and the first document goes alone, so that a wrong PIN is tried once and not by
+every process.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import enum
+import functools
+import multiprocessing
+import pickle
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+from vnedoc.errors import ConfigurationError, ExitCode, InternalError, UsageError, VnedocError
+from vnedoc.sign._finished import find_finished
+from vnedoc.sign._together import sign_together
+from vnedoc.sign.signers import open_signer
+from vnedoc.sign.signing import sign_pdf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from vnedoc.sign.models import SignatureMechanism
+    from vnedoc.sign.roles import SigningOptions
+    from vnedoc.sign.signers.base import SecretCallback, Signer
+    from vnedoc.sign.signing import SigningResult
+
+__all__ = [
+    "JobOutcome",
+    "JobState",
+    "SignerAccess",
+    "SigningJob",
+    "gravest_code",
+    "process_pool",
+    "sign_many",
+]
+
+# The order of the command line for many files; a key that failed stands above all, because it stopped the work.
+_GRAVEST_FIRST = (
+    ExitCode.BUG, ExitCode.CONFIGURATION, ExitCode.NO, ExitCode.CANNOT_TELL, ExitCode.UNREADABLE, ExitCode.USAGE,
+    ExitCode.REFUSED, ExitCode.REMOTE,
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SigningJob:
+    """One document of a batch."""
+
+    source: Path
+    """The document."""
+    output: Path
+    """Where the signed document goes; may be the source."""
+
+
+class JobState(enum.StrEnum):
+    """What became of a job."""
+
+    SIGNED = "signed"
+    """The document was signed."""
+    PRESENT = "already-signed"
+    """The output has the signature already, and it is intact; nothing was done."""
+    FAILED = "failed"
+    """The document was not signed."""
+    NOT_TRIED = "not-tried"
+    """The key had failed before; the document was not touched."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class JobOutcome:
+    """What became of a job, and why."""
+
+    job: SigningJob
+    """The job."""
+    state: JobState
+    """What became of it."""
+    result: SigningResult | None = None
+    """What was signed."""
+    field: str | None = None
+    """Name of the signature field, if there is a signature."""
+    error: VnedocError | None = None
+    """Why the document was not signed; for a job that was not tried, why the key failed."""
+
+
+class SignerAccess:
+    """How a process opens a key that another process has opened before: the URI with the answers given then.
+
+    It is made to be pickled and sent through a pipe; its ``repr`` shows no secret. Do not write it to a file.
+
+    Args:
+        uri: See :func:`~vnedoc.sign.signers.open_signer`.
+        answers: The secrets, by what was asked.
+        mechanism: See :func:`~vnedoc.sign.signers.open_signer`.
+    """
+
+    def __init__(
+        self, uri: str, answers: Mapping[str, str | None], *, mechanism: SignatureMechanism | None = None
+    ) -> None:
+        self._uri = uri
+        self._answers = {str(question): answer for question, answer in answers.items()}
+        self._mechanism = mechanism
+
+    @classmethod
+    @contextlib.contextmanager
+    def recorded(
+        cls, uri: str, *, secret: SecretCallback, mechanism: SignatureMechanism | None = None
+    ) -> Iterator[tuple[Signer, Callable[[], SignerAccess]]]:
+        """Open a signer and remember what was answered.
+
+        Yields:
+            The signer, and a function that returns the access with the answers given so far.
+
+        Raises:
+            VnedocError: The errors of :func:`~vnedoc.sign.signers.open_signer`.
+        """
+        answers: dict[str, str | None] = {}
+
+        def ask(question: str) -> str | None:
+            answers[question] = secret(question)
+            return answers[question]
+
+        with open_signer(uri, secret=ask, mechanism=mechanism) as signer:
+            yield signer, lambda: cls(uri, answers, mechanism=mechanism)
+
+    def __call__(self) -> Signer:
+        """Open the key.
+
+        Raises:
+            VnedocError: The errors of :func:`~vnedoc.sign.signers.open_signer`.
+        """
+        return open_signer(self._uri, secret=self._answers.get, mechanism=self._mechanism)
+
+    def __repr__(self) -> str:
+        return f"SignerAccess({self._uri!r}, …)"
+
+
+def sign_many(
+    jobs: Sequence[SigningJob],
+    *,
+    options: SigningOptions,
+    signer: Signer | None = None,
+    signer_factory: Callable[[], Signer] | None = None,
+    executor: concurrent.futures.Executor | None = None,
+    again: bool = False,
+    on_outcome: Callable[[JobOutcome], object] | None = None,
+) -> list[JobOutcome]:
+    """Sign many documents in one role with one key.
+
+    Give a signer to work in this process, or an executor with a factory that opens the key in each of its processes.
+    Documents that are signed already are skipped, so a batch that was interrupted can be started again.
+
+    Args:
+        jobs: The documents.
+        options: The role, and what it needs; the same for all.
+        signer: Who signs, here.
+        signer_factory: Opens the key in a worker; with a process pool it must be picklable, as
+            :class:`SignerAccess` is. A worker keeps the key open until it ends.
+        executor: Runs the work; see :func:`process_pool`.
+        again: Sign also what is signed already.
+        on_outcome: Called with each outcome as soon as it is known, in this thread.
+
+    Returns:
+        The outcomes, in the order of the jobs.
+
+    Raises:
+        UsageError: Neither or both ways were given, or two jobs have one output.
+    """
+    if (signer is None) == (executor is None) or (executor is None) != (signer_factory is None):
+        raise UsageError("batch.signer-or-executor")
+    if len({job.output.resolve() for job in jobs}) != len(jobs):
+        raise UsageError("signing.same-output")
+    known: dict[SigningJob, JobOutcome] = {}
+
+    def tell(outcome: JobOutcome) -> None:
+        known[outcome.job] = outcome
+        if on_outcome is not None:
+            on_outcome(outcome)
+
+    if signer is not None:
+        _sign_here(jobs, signer=signer, options=options, again=again, tell=tell)
+    else:
+        assert executor is not None
+        work = pickle.dumps((signer_factory, options, again))
+        _sign_elsewhere(jobs, executor, work, tell)
+    return [known[job] for job in jobs]
+
+
+@contextlib.contextmanager
+def process_pool(workers: int) -> Iterator[concurrent.futures.Executor]:
+    """Provide fresh processes to sign with.
+
+    They are started anew, not forked, so that they inherit no open session of a token. What they are given, secrets
+    included, reaches them through a pipe: it is in no command line, environment or file.
+
+    Args:
+        workers: How many.
+
+    Raises:
+        UsageError: There would be none.
+    """
+    if workers < 1:
+        raise UsageError("batch.no-workers", workers=workers)
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_leave_interrupts_alone
+    ) as pool:
+        try:
+            yield pool
+        except BaseException:
+            # The user stopped: what has not begun never begins; a file that was begun is finished.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def gravest_code(outcomes: Sequence[JobOutcome]) -> ExitCode:
+    """Return how a command ends that came to these outcomes."""
+    codes = {outcome.error.exit_code for outcome in outcomes if outcome.error is not None}
+    return next((code for code in _GRAVEST_FIRST if code in codes), ExitCode.DONE)
+
+
+def _sign_here(
+    jobs: Sequence[SigningJob],
+    *,
+    signer: Signer,
+    options: SigningOptions,
+    again: bool,
+    tell: Callable[[JobOutcome], None],
+) -> None:
+    stop: VnedocError | None = None
+    size = max(1, signer.batch_size)
+    for start in range(0, len(jobs), size):
+        group = jobs[start : start + size]
+        if stop is not None:
+            outcomes = [JobOutcome(job, JobState.NOT_TRIED, error=stop) for job in group]
+        elif size == 1:
+            outcomes = [_attempt(job, signer=signer, options=options, again=again) for job in group]
+        else:
+            outcomes = sign_together(
+                group, signer, lambda job, each: _attempt(job, signer=each, options=options, again=again)
+            )
+        for outcome in outcomes:
+            stop = stop or _fatal(outcome)
+            tell(outcome)
+
+
+def _attempt(job: SigningJob, *, signer: Signer, options: SigningOptions, again: bool) -> JobOutcome:
+    try:
+        if not again:
+            field = find_finished(
+                job.source, job.output, certificate=signer.certificate, role=options.role, level=options.level
+            )
+            if field is not None:
+                return JobOutcome(job, JobState.PRESENT, field=field)
+        result = sign_pdf(job.source, job.output, signer=signer, options=options)
+    except VnedocError as exc:
+        return JobOutcome(job, JobState.FAILED, error=exc)
+    return JobOutcome(job, JobState.SIGNED, result=result, field=result.field)
+
+
+def _fatal(outcome: JobOutcome) -> VnedocError | None:
+    """Return the error after which no further document is tried: the key, its certificate, the settings."""
+    return outcome.error if isinstance(outcome.error, ConfigurationError) else None
+
+
+def _sign_elsewhere(
+    jobs: Sequence[SigningJob],
+    executor: concurrent.futures.Executor,
+    work: bytes,
+    tell: Callable[[JobOutcome], None],
+) -> None:
+    stop: VnedocError | None = None
+    # The first document goes alone: if the key does not open, it is not tried by all workers at once.
+    for group in (jobs[:1], jobs[1:]):
+        if stop is not None:
+            for job in group:
+                tell(JobOutcome(job, JobState.NOT_TRIED, error=stop))
+            continue
+        waiting = {_submit(executor, work, job): job for job in group}
+        for future in concurrent.futures.as_completed(waiting):
+            outcome = _outcome_of(future, waiting[future], stop)
+            tell(outcome)
+            fatal = _fatal(outcome)
+            if stop is None and fatal is not None:
+                stop = fatal
+                for other in waiting:
+                    other.cancel()
+
+
+def _submit(
+    executor: concurrent.futures.Executor, work: bytes, job: SigningJob
+) -> concurrent.futures.Future[JobOutcome]:
+    try:
+        return executor.submit(_work, work, job)
+    except concurrent.futures.BrokenExecutor as exc:
+        broken: concurrent.futures.Future[JobOutcome] = concurrent.futures.Future()
+        broken.set_exception(exc)
+        return broken
+
+
+def _outcome_of(
+    future: concurrent.futures.Future[JobOutcome], job: SigningJob, stop: VnedocError | None
+) -> JobOutcome:
+    try:
+        return future.result()
+    except concurrent.futures.CancelledError:
+        assert stop is not None
+        return JobOutcome(job, JobState.NOT_TRIED, error=stop)
+    except concurrent.futures.BrokenExecutor:
+        # A worker died: out of memory, or killed. Its files are whole or absent; the batch can be started again.
+        return JobOutcome(job, JobState.FAILED, error=InternalError("batch.worker-died", path=job.source))
+
+
+# In a worker. PDFium is not safe in threads, and a token is asked by one at a time.
+_turn = threading.Lock()
+
+
+@dataclasses.dataclass(slots=True)
+class _Bench:
+    """What a worker keeps between documents."""
+
+    signer: Signer | None
+    options: SigningOptions
+    again: bool
+    stop: VnedocError | None = None
+
+
+def _work(work: bytes, job: SigningJob) -> JobOutcome:
+    with _turn:
+        bench = _bench(work)
+        if bench.stop is not None:
+            # The key failed here before: it is not tried again.
+            return JobOutcome(job, JobState.NOT_TRIED, error=bench.stop)
+        assert bench.signer is not None
+        outcome = _attempt(job, signer=bench.signer, options=bench.options, again=bench.again)
+        bench.stop = _fatal(outcome)
+        return outcome
+
+
+@functools.lru_cache(maxsize=1)
+def _bench(work: bytes) -> _Bench:
+    signer_factory, options, again = pickle.loads(work)  # noqa: S301 - made by sign_many in the parent process
+    try:
+        return _Bench(signer_factory(), options, again)
+    except VnedocError as exc:
+        return _Bench(None, options, again, stop=exc)
+
+
+def _leave_interrupts_alone() -> None:
+    # Ctrl-C reaches every process of the terminal; the parent decides, and a worker finishes its file.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
