@@ -23,6 +23,7 @@ TOOLS = {
     "pdffonts": "poppler-utils",
     "qpdf": "qpdf",
     "openssl": "openssl",
+    "bash": "bash",
     "soffice": "libreoffice-writer-nogui",
     "xmlsec1": "xmlsec1",
 }

@@ -312,7 +312,7 @@ def test_wrong_secret_and_unknown_system_look_the_same(sender):
     [
         ("XroadVnpt-systemid", "TEST.B"),
         ("XroadVnpt-docId", "other"),
-        ("XroadVnpt-timestamp", "21112026T090000+0001"),
+        ("XroadVnpt-timestamp", "21112026T090000+0500"),
         ("XroadVnpt-sign-header-key", "systemid;timestamp"),
         ("XroadVnpt-hash-header", "0" * 64),
         ("XroadVnpt-hash-header", ""),

@@ -198,7 +198,9 @@ def test_the_root_alone_is_not_enough_when_the_signature_holds_only_the_leaf(
 ) -> None:
     trust = TrustStore.from_certificates([pki.root.certificate])
     content = signed_pdfs.sign(signed_pdfs.blank(), pki.agency)
-    assert only(content, trust, revocation=online).signatures[0].sub_indication == "NO_CERTIFICATE_CHAIN_FOUND"
+    assert (
+        only(content, trust, revocation=online).signatures[0].sub_indication == "NO_CERTIFICATE_CHAIN_FOUND"
+    )
 
 
 def test_no_signature_has_its_own_verdict(trust: TrustStore) -> None:

@@ -188,7 +188,7 @@ def _with_range(content: bytes, change: Callable[[list[int]], list[int]]) -> byt
         (lambda r: [0, r[1], r[2], r[3] + 9], "verify.bad-byte-range"),
         (lambda r: [0, 0, r[2], r[3]], "verify.bad-byte-range"),
         (lambda r: [0, r[2], r[1], r[3]], "verify.bad-byte-range"),
-        (lambda r: [0, 9999999999, 9, 9], "verify.bad-byte-range"),
+        (lambda _: [0, 9999999999, 9, 9], "verify.bad-byte-range"),
         (lambda r: [0, r[1] - 1, r[2], r[3]], "verify.gap-not-contents"),
         (lambda r: [0, r[1], r[2] + 1, r[3] - 1], "verify.gap-not-contents"),
         (lambda r: [0, r[1], r[2], r[3] - 3], "verify.covers-part"),
@@ -210,7 +210,9 @@ def test_byte_range_games(
         (b"/Contents <", b"/Contentz <", "verify.no-contents"),
     ],
 )
-def test_a_key_that_is_missing(signed: bytes, trust: TrustStore, old: bytes, new: bytes, finding: str) -> None:
+def test_a_key_that_is_missing(
+    signed: bytes, trust: TrustStore, old: bytes, new: bytes, finding: str
+) -> None:
     report = judge(signed_pdfs.replaced(signed, old, new), trust)
     assert report.conclusion is Conclusion.TOTAL_FAILED
     assert finding in ids(report)
@@ -319,7 +321,9 @@ def test_a_timestamp_of_another_signature(pki: TestPKI, trust: TrustStore) -> No
 
     attributes = load(stamped)["content"]["signer_infos"][0]["unsigned_attrs"]
     forged = load(target)
-    forged["content"]["signer_infos"][0]["unsigned_attrs"] = cms.CMSAttributes(attributes.native and list(attributes))
+    forged["content"]["signer_infos"][0]["unsigned_attrs"] = cms.CMSAttributes(
+        attributes.native and list(attributes)
+    )
     digits = signed_pdfs.last_signature(target)[1]
     report = judge(target.replace(digits, forged.dump().hex().encode().ljust(len(digits), b"0")), trust)
     (signature,) = report.signatures

@@ -196,9 +196,7 @@ def test_a_private_address_is_not_asked_unless_it_is_named(pki: TestPKI, trust: 
 
 
 @pytest.mark.parametrize("rule", [RevocationRule.WHEN_AVAILABLE, RevocationRule.IGNORE])
-def test_a_policy_may_ask_for_less_and_says_so(
-    pki: TestPKI, trust: TrustStore, rule: RevocationRule
-) -> None:
+def test_a_policy_may_ask_for_less_and_says_so(pki: TestPKI, trust: TrustStore, rule: RevocationRule) -> None:
     content = signed_pdfs.sign(signed_pdfs.blank(), pki.agency)
     report, signature = only(content, trust, policy=Policy(revocation=rule))
     assert report.conclusion is Conclusion.TOTAL_PASSED
@@ -260,7 +258,10 @@ def _long_term(pki: TestPKI, **options: object) -> bytes:
         x509.Certificate.load(certificate.public_bytes(Encoding.DER)) for certificate in pki.ca_certificates
     ]
     context = ValidationContext(
-        trust_roots=authorities[:1], other_certs=authorities[1:], allow_fetching=True, revocation_mode="require"
+        trust_roots=authorities[:1],
+        other_certs=authorities[1:],
+        allow_fetching=True,
+        revocation_mode="require",
     )
     return signed_pdfs.sign(
         signed_pdfs.blank(),
