@@ -26,6 +26,7 @@ TOOLS = {
     "bash": "bash",
     "soffice": "libreoffice-writer-nogui",
     "xmlsec1": "xmlsec1",
+    "softhsm2-util": "softhsm2",
 }
 
 

@@ -238,6 +238,19 @@ def test_strange_answers_end_in_the_right_error(axis, answer, kind, code):
     assert caught.value.code == code
 
 
+def test_what_a_refusal_says_cannot_steer_a_terminal(axis):
+    body = b'{"status":"FAIL","ErrorCode":"7\\u001b[2J","ErrorDesc":"TEST\\u001b[31m\\r\\n\\u202e"}'
+    answer = b"HTTP/1.1 200 X\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body
+    with (
+        answering(answer) as url,
+        axis.connector("TEST.A", url=url) as connector,
+        pytest.raises(RefusedError) as caught,
+    ):
+        connector.agencies()
+    assert str(caught.value).isprintable()
+    assert "TEST" in str(caught.value)
+
+
 def test_ids_that_could_not_be_file_names_are_left_out(axis):
     body = (
         b'{"status":"OK","ErrorCode":"0","data":[{"docId":"../../x"},{"docId":"a b"},{"docId":""},{},7,'
@@ -275,6 +288,14 @@ def test_files_that_cannot_be_sent(axis, sender, package, tmp_path):
     ):
         connector.send(package, sender_code=SENDER, kind=PackageKind.DOCUMENT)
     assert caught.value.code == "file.too-large"
+
+
+def test_a_file_that_shrinks_while_it_is_sent(sender, package, monkeypatch):
+    send = sender._send
+    monkeypatch.setattr(sender, "_send", lambda path, size, *rest: send(path, size + 1, *rest))
+    with pytest.raises(InputError) as caught:
+        sender.send(package, sender_code=SENDER, kind=PackageKind.DOCUMENT)
+    assert caught.value.code == "connector.file-changed"
 
 
 def test_a_package_over_the_limit_is_not_fetched(axis, sender, package, tmp_path):

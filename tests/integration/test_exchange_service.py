@@ -559,6 +559,31 @@ def test_only_received_documents_can_be_answered(offices, package):
     assert caught.value.code == "exchange.not-a-reply"
 
 
+def test_a_document_is_answered_the_way_it_came(hub, offices, package):
+    province, department, _commune = offices
+    province.exchange.send(package)
+    [received] = department.receive()
+    with VXPConnector(hub.url, "TEST.X", secret=lambda _: "x", name="OTHER") as connector:
+        other = Exchange(connector, department.store, organization=make_organization(DEPARTMENT))
+        with pytest.raises(UsageError) as caught:
+            other.reply(received.message.id, StatusCode.ACCEPTED)
+    assert caught.value.code == "exchange.other-connection"
+
+
+def test_leftovers_of_a_killed_process_are_swept(offices):
+    import os
+
+    department = offices[1]
+    old, young = department.inbox / ".a.00.part", department.inbox / ".b.00.part"
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+        (folder / "TEST.pdf").write_bytes(b"TEST")
+    os.utime(old, (1, 1))
+    department.receive()
+    assert not old.exists()
+    assert young.exists()
+
+
 def test_a_message_is_found_by_its_ids(offices, package):
     province, department, _commune = offices
     sent = province.exchange.send(package)

@@ -383,6 +383,9 @@ def test_a_sender_that_is_not_registered_for_the_system(sender, recipient, make)
 
 def test_a_package_from_another_sender_than_the_header_says(sender, recipient, make):
     refused(sender.send(make(sender=OTHER)), "19")
+    # Not even if both are agencies of the caller.
+    refused(recipient.send(make(sender=OTHER, recipients=[SENDER]), sender=RECIPIENT), "19")
+    assert sender.listed() == []
 
 
 def test_unknown_recipients_refuse_the_whole_package(hub, sender, recipient, make):
@@ -502,26 +505,38 @@ def test_trouble_inside_is_not_shown_and_worth_another_try(
     assert sender.send(content).json()["status"] == "OK"
 
 
-def test_a_caller_that_hangs_up_leaves_nothing(hub, sender, make, tmp_path):
-    content = make()
-    headers = sender.headers(
-        [
-            ("messagetype", "edoc"),
-            ("hash-file", hashlib.sha256(content).hexdigest()),
-            ("from", SENDER),
-        ],
-        content_type="application/octet-stream",
-    )
+def begin_sending(client, content):
+    """Open a connection and send only the beginning of a package."""
+    parameters = [
+        ("messagetype", "edoc"),
+        ("hash-file", hashlib.sha256(content).hexdigest()),
+        ("from", SENDER),
+    ]
+    headers = client.headers(parameters, content_type="application/octet-stream")
     lines = [f"{name}: {value}" for name, value in headers.items()]
-    head = "\r\n".join(
-        ["POST /sendEdoc HTTP/1.1", "Host: x", f"Content-Length: {len(content)}", *lines, "", ""]
-    )
-    address = hub.url.removeprefix("http://").split(":")
-    with socket.create_connection((address[0], int(address[1]))) as connection:
-        connection.sendall(head.encode() + content[:500])
-    # The next request is answered after the broken one was let go.
+    head = ["POST /sendEdoc HTTP/1.1", "Host: x", f"Content-Length: {len(content)}", *lines, "", ""]
+    host, port = client.url.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)), timeout=20)
+    connection.sendall("\r\n".join(head).encode() + content[:500])
+    return connection
+
+
+def test_a_caller_that_hangs_up_leaves_nothing(hub, sender, make):
+    begin_sending(sender, make()).close()
+    # The next request is answered as if nothing had been.
     assert sender.post("/getAgenciesList").json()["status"] == "OK"
     assert hub.store.stats().documents == 0
+
+
+def test_a_caller_that_stops_half_way_is_given_up(tmp_path, clock, make, monkeypatch):
+    monkeypatch.setattr("vnedoc.exchange.hub.vxp._DRAIN_TIMEOUT_S", 0.05)
+    options = HubOptions(upload_timeout_s=0.05)
+    with running_hub(tmp_path / "slow", clock=clock, options=options) as hub:
+        client = Client(hub.url, "TEST.A", hub.add_system("TEST.A", SENDER), clock)
+        with client.http, begin_sending(client, make()) as connection:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
+        assert not list((tmp_path / "slow" / "payloads" / "incoming").iterdir())
+        assert hub.store.stats().documents == 0
 
 
 # Statuses

@@ -342,9 +342,9 @@ def _bad_options(picture: Picture) -> dict[str, tuple[SigningOptions, str, ExitC
             "timestamp.no-authority",
             ExitCode.USAGE,
         ),
-        "level": (
+        "no timestamp for the archive": (
             replace(INVISIBLE, level=SignatureLevel.B_LTA),
-            "signing.level-not-offered",
+            "timestamp.no-authority",
             ExitCode.USAGE,
         ),
         "seal before signature": (

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import io
 import subprocess
 from typing import TYPE_CHECKING
 
+import pikepdf
 import pytest
 from pyhanko.sign.fields import MDPPerm, SigSeedSubFilter
 
@@ -129,6 +131,27 @@ def test_leader_then_agency_after_certification(
     assert leader.changes_after is Changes.SIGNATURES
     assert leader.role is SignerRole.PERSON
     assert agency.box == (1, "60,90,100,100")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"object_stream_mode": pikepdf.ObjectStreamMode.generate}, {"linearize": True}],
+    ids=["object-streams", "linearized"],
+)
+def test_other_ways_to_write_a_file(
+    pki: TestPKI, trust: TrustStore, online: RevocationSource, options: dict[str, object]
+) -> None:
+    with pikepdf.open(io.BytesIO(signed_pdfs.blank(text_field="Number"))) as pdf:
+        content = signed_pdfs.saved(pdf, **options)
+    first = signed_pdfs.sign(content, pki.leader, "Leader")
+    second = signed_pdfs.sign(first, pki.agency, "Agency", before=signed_pdfs.fill("7"))
+    report = only(signed_pdfs.add_document_timestamp(second, pki.tsa_url), trust, revocation=online)
+    assert report.conclusion is Conclusion.TOTAL_PASSED
+    assert [signature.changes_after for signature in report.signatures] == [
+        Changes.FORM,
+        Changes.LONG_TERM_DATA,
+        Changes.NONE,
+    ]
 
 
 def test_a_certification_that_forbids_everything_is_held(

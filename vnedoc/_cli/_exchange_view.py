@@ -116,41 +116,38 @@ def show_received(outcomes: Sequence[Received], form: str, state: CLIState) -> N
         _show_outcome(outcome, state)
 
 
+def _say(text: str) -> None:
+    click.echo(_printable(text), err=True)
+
+
 def _show_outcome(outcome: Received, state: CLIState) -> None:
     from vnedoc.exchange.codes import PackageKind, status_name
 
     message = outcome.message
     if message is None:
         reason = "" if outcome.error is None else outcome.error.text(state.language)
-        click.echo(state.text("exchange.not-taken-in", doc_id=outcome.remote_doc_id, reason=reason), err=True)
+        _say(state.text("exchange.not-taken-in", doc_id=outcome.remote_doc_id, reason=reason))
         return
     sender = message.sender_code
     if is_quarantined(message):
         reason = "; ".join(finding.text(state.language) for finding in message.reasons)
-        click.echo(
-            state.text("exchange.quarantined", doc_id=outcome.remote_doc_id, sender=sender, reason=reason),
-            err=True,
-        )
+        _say(state.text("exchange.quarantined", doc_id=outcome.remote_doc_id, sender=sender, reason=reason))
         click.echo(str(outcome.path))
     elif message.kind is PackageKind.STATUS:
-        name = "took-in-status" if outcome.matched else "unmatched"
-        click.echo(
+        message_id = "exchange.took-in-status" if outcome.matched else "exchange.unmatched"
+        _say(
             state.text(
-                f"exchange.{name}",
+                message_id,
                 sender=sender,
                 status=message.subject,
                 name=status_name(message.subject, state.language),
                 code=message.code,
-            ),
-            err=True,
+            )
         )
     else:
-        click.echo(
-            state.text("exchange.took-in", code=message.code, sender=sender, subject=message.subject),
-            err=True,
-        )
+        _say(state.text("exchange.took-in", code=message.code, sender=sender, subject=message.subject))
         for finding in message.reasons:
-            click.echo(f"  {finding.text(state.language)}", err=True)
+            _say(f"  {finding.text(state.language)}")
         click.echo(str(outcome.path))
 
 
@@ -180,7 +177,7 @@ def show_status(
         if history:
             _show_events(incoming.events, state)
             for finding in incoming.reasons:
-                click.echo(f"    {finding.text(state.language)}")
+                click.echo(_printable(f"    {finding.text(state.language)}"))
 
 
 def _show_message(message: SentMessage | ReceivedMessage) -> None:
@@ -188,10 +185,15 @@ def _show_message(message: SentMessage | ReceivedMessage) -> None:
 
 
 def _show_attempts(message: SentMessage, state: CLIState) -> None:
-    click.echo(f"  {state.text('exchange.heading-attempts')}:")
+    heading = state.text("exchange.heading-attempts")
+    click.echo(f"  {heading}:")
     for attempt in message.attempts:
         said = " ".join(filter(None, [attempt.error_code, attempt.remote_code, attempt.remote_message]))
-        click.echo(f"    {attempt.number}. {_time(attempt.started_at)}  {attempt.outcome}  {said}".rstrip())
+        click.echo(
+            _printable(
+                f"    {attempt.number}. {_time(attempt.started_at)}  {attempt.outcome}  {said}"
+            ).rstrip()
+        )
 
 
 def _show_events(events: Iterable[StatusEvent], state: CLIState) -> None:
@@ -200,7 +202,9 @@ def _show_events(events: Iterable[StatusEvent], state: CLIState) -> None:
     for event in events:
         moment = event.reported_at or event.recorded_at
         name = status_name(event.code, state.language)
-        click.echo(f"    {_time(moment)}  {event.code} {name}  {event.description or ''}".rstrip())
+        click.echo(
+            _printable(f"    {_time(moment)}  {event.code} {name}  {event.description or ''}").rstrip()
+        )
 
 
 def _states(state: CLIState, delivery: str, transport: object, business: Any) -> str:  # a BusinessState
@@ -221,6 +225,11 @@ def _padded(text: str, width: int) -> str:
     return text + " " * max(0, width - _columns(text))
 
 
+def _printable(text: str) -> str:
+    """Return a text that cannot steer a terminal: subjects and reasons come from strangers."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
 def _cut(text: str) -> str:
-    text = unicodedata.normalize("NFC", text.replace("\n", " "))
+    text = unicodedata.normalize("NFC", _printable(text))
     return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"

@@ -51,7 +51,7 @@ _format = click.option(
 @click.option("--dry-run", is_flag=True, help="Check the packages; queue and send nothing.")
 @click.pass_obj
 def send(state: CLIState, *, files: tuple[Path, ...], via: str | None, form: str, dry_run: bool) -> int:
-    r"""Send packages to the axis.
+    """Send packages to the axis.
 
     A package is kept in the outbox before anything is sent, and stays there until the axis has it. Sending the
     same package again is safe.
@@ -62,7 +62,7 @@ def send(state: CLIState, *, files: tuple[Path, ...], via: str | None, form: str
     """
     codes: set[ExitCode] = {ExitCode.DONE}
     results: list[object] = []
-    with _opened(state, via) as (exchange, _store):
+    with _opened(state, via) as exchange:
         for path in files:
             try:
                 if dry_run:
@@ -104,7 +104,7 @@ def send(state: CLIState, *, files: tuple[Path, ...], via: str | None, form: str
 def receive(
     state: CLIState, *, via: str | None, folder: Path, once: bool, unverified: bool, form: str
 ) -> int:
-    r"""Take in what waits on the axis: documents and statuses.
+    """Take in what waits on the axis: documents and statuses.
 
     Each document is verified with the trust anchors and the agency directory of the settings. What passes is laid
     out in the folder, acknowledged, and answered with status 01; what does not is kept in quarantine/ with the
@@ -117,7 +117,7 @@ def receive(
     del once
     codes: set[ExitCode] = {ExitCode.DONE}
     with contextlib.ExitStack() as stack:
-        exchange, _store = stack.enter_context(_opened(state, via))
+        exchange = stack.enter_context(_opened(state, via))
         judge = None if unverified else stack.enter_context(_judge(state.config()))
         if unverified:
             click.echo(state.text("exchange.unverified"), err=True)
@@ -142,7 +142,7 @@ def receive(
     "15 agrees to giving back or updating, 16 does not.",
 )
 @click.option("--reason", metavar="TEXT", help="Why; required for 02 and 16.")
-@_via
+@click.option("--via", metavar="NAME", help="Connection of the settings (default: the one it came by).")
 @_format
 @click.option("--dry-run", is_flag=True, help="Show the document; send nothing.")
 @click.pass_obj
@@ -156,7 +156,7 @@ def reply(
     form: str,
     dry_run: bool,
 ) -> int:
-    r"""Tell the sender what was done with a document.
+    """Tell the sender what was done with a document.
 
     \b
     Exit codes: 0 the axis has the status · 1 the document has come further already ·
@@ -164,10 +164,13 @@ def reply(
     """
     from vnedoc.exchange.codes import StatusCode
 
-    with _opened(state, via) as (exchange, _store):
-        if dry_run:
-            view.show_results([view.plain(exchange.status(message_id))], form, state)
-            return ExitCode.DONE
+    with _store(state.config()) as store:
+        found = store.find(message_id)
+    if dry_run:
+        view.show_results([view.plain(found)], form, state)
+        return ExitCode.DONE
+    # A document is answered the way it came.
+    with _opened(state, via or found.connection) as exchange:
         message = exchange.reply(message_id, StatusCode(code), reason=reason)
     view.show_results([view.plain(message)], form, state)
     return ExitCode.DONE
@@ -179,7 +182,7 @@ def reply(
 @_format
 @click.pass_obj
 def status(state: CLIState, *, message_id: str | None, history: bool, form: str) -> int:
-    r"""Show what became of messages, from the store of this machine.
+    """Show what became of messages, from the store of this machine.
 
     Three states are shown and never mixed: what was done here, what the axis says of the package, and what the
     recipient's office reports.
@@ -206,7 +209,7 @@ def status(state: CLIState, *, message_id: str | None, history: bool, form: str)
 
 
 @contextlib.contextmanager
-def _opened(state: CLIState, via: str | None) -> Iterator[tuple[Exchange, AgencyStore]]:
+def _opened(state: CLIState, via: str | None) -> Iterator[Exchange]:
     """Open the exchange that the settings describe."""
     from vnedoc.exchange.connectors import open_connector
     from vnedoc.exchange.models import Organization
@@ -235,7 +238,7 @@ def _opened(state: CLIState, via: str | None) -> Iterator[tuple[Exchange, Agency
         timeout_s=connection.timeout_s,
     )
     with connector, _store(config) as store:
-        yield Exchange(connector, store, organization=organization), store
+        yield Exchange(connector, store, organization=organization)
 
 
 @contextlib.contextmanager

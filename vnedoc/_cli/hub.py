@@ -50,7 +50,7 @@ def hub(ctx: click.Context, *, folder: Path) -> None:
 @hub.command(short_help="Make a hub.")
 @click.pass_obj
 def init(state: CLIState) -> int:
-    r"""Make a hub, or leave the one that is there as it is.
+    """Make a hub, or leave the one that is there as it is.
 
     \b
     Exit codes: 0 ready · 4 the folder cannot be written to.
@@ -72,7 +72,7 @@ def init(state: CLIState) -> int:
 )
 @click.pass_obj
 def serve(state: CLIState, *, host: str, port: int, max_package_mb: int) -> int:
-    r"""Answer requests until it is stopped.
+    """Answer requests until it is stopped.
 
     The wire is HTTP without TLS, as the axis's own network has it; on any other network put a TLS proxy before it.
 
@@ -102,7 +102,7 @@ def system() -> None:
 )
 @click.pass_obj
 def add_system(state: CLIState, *, system_id: str, name: str | None, secret_env: str | None) -> int:
-    r"""Let a system call the hub, and print its secret if a new one was made.
+    """Let a system call the hub, and print its secret if a new one was made.
 
     The hub must know the secret itself to check signatures; it is kept in the hub's data file, which only its owner
     can read.
@@ -133,7 +133,7 @@ def add_system(state: CLIState, *, system_id: str, name: str | None, secret_env:
 @system.command("list", short_help="Show the systems.")
 @_format
 def list_systems(*, form: str) -> int:
-    r"""Show the systems; never their secrets.
+    """Show the systems; never their secrets.
 
     \b
     Exit codes: 0 shown · 5 there is no hub.
@@ -165,7 +165,7 @@ def agency() -> None:
 )
 @click.pass_obj
 def import_agencies(state: CLIState, *, file: Path, system_id: str, only: tuple[str, ...]) -> int:
-    r"""Register the agencies of a directory file (vnedoc.directory/1) for a system.
+    """Register the agencies of a directory file (vnedoc.directory/1) for a system.
 
     Entries that are not good for today are left out. An agency that another system served moves to this one.
 
@@ -194,7 +194,7 @@ def import_agencies(state: CLIState, *, file: Path, system_id: str, only: tuple[
 @hub.command(short_help="Count what the hub holds.")
 @_format
 def stats(*, form: str) -> int:
-    r"""Count what the hub holds.
+    """Count what the hub holds.
 
     \b
     Exit codes: 0 shown · 5 there is no hub.

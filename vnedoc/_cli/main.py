@@ -23,11 +23,13 @@ __all__ = ["CLIState", "cli", "run"]
 
 # Where each command lives; its module is imported when it is called, so that `--version` is instant.
 COMMANDS = {
+    "complete": "vnedoc._cli.prepare:complete",
     "demo": "vnedoc._cli.demo:demo",
     "hub": "vnedoc._cli.hub:hub",
     "inspect": "vnedoc._cli.verify:inspect",
     "pack": "vnedoc._cli.package:pack",
     "pki": "vnedoc._cli.pki:pki",
+    "prepare": "vnedoc._cli.prepare:prepare",
     "receive": "vnedoc._cli.exchange:receive",
     "reply": "vnedoc._cli.exchange:reply",
     "send": "vnedoc._cli.exchange:send",

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from vnedoc._cli._verification import means, verification_options
+from vnedoc._cli.secrets import passphrase_options, read_secret
 from vnedoc.errors import ExitCode, InputError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vnedoc._cli._verification import VerificationMeans
     from vnedoc._cli.main import CLIState
     from vnedoc.exchange.models import Package, PackageFinding
+    from vnedoc.exchange.xmlsig import PackageSignatureReport
+    from vnedoc.sign.signers.base import Signer
 
 __all__ = ["pack", "unpack", "validate"]
 
@@ -21,6 +29,8 @@ PACKAGE_SCHEMA = "vnedoc.package/1"
 VALIDATION_SCHEMA = "vnedoc.validation/1"
 DIALECT_NAMES = ("vnpt", "net", "bkav")
 LEVELS = ("strict", "axis", "lenient")
+# The reader can only say that it did not look at the signature.
+_SAID_BY_SIGNATURE = frozenset({"edxml.signature-unchecked", "edxml.signature-decorative"})
 
 _path = click.Path(path_type=Path)
 _format = click.option(
@@ -39,26 +49,48 @@ _format = click.option(
     show_default=True,
     help="The kit that the receiver reads with.",
 )
+@click.option("--signer", "signer_uri", metavar="URI", help="Sign header and attachments: pkcs12:PATH.")
+@click.option(
+    "--accept-unverified",
+    is_flag=True,
+    help="Pack documents whose signatures do not verify, or were not verified.",
+)
+@click.option("--keep-names", is_flag=True, help="Keep file names as they are: not cleaned for receivers.")
+@verification_options
+@passphrase_options
 @_format
 @click.pass_obj
 def pack(
-    state: CLIState, *, header_path: Path, files: tuple[Path, ...], output: Path, dialect: str, form: str
+    state: CLIState,
+    *,
+    header_path: Path,
+    files: tuple[Path, ...],
+    output: Path,
+    dialect: str,
+    form: str,
+    **given: Any,  # click's values
 ) -> int:
-    r"""Put a document and its attachments into an edXML package.
+    """Put a document and its attachments into an edXML package.
 
     The header file uses the snake_case of the element names; unknown keys are refused. A document that has no
-    station on its way yet gets its sender as the first one.
+    station on its way yet gets its sender as the first one. Signed PDFs come first; their signatures are verified
+    with --trust before they are packed. File names become ASCII of at most 50 characters; the original
+    name stays in the description.
 
     \b
-      vnedoc pack --header header.toml signed.pdf appendix.xlsx -o document.edxml
+      vnedoc pack --header header.toml signed.pdf appendix.xlsx -o document.edxml \
+             --trust shipped:vn-government --signer pkcs12:agency.p12
 
     \b
-    Exit codes: 0 written · 2 wrong usage · 4 the header or a file cannot be used.
+    Exit codes: 0 written · 1 a signature in a document is not valid · 2 wrong usage ·
+    3 it cannot be told whether one is · 4 the header or a file cannot be used ·
+    5 no trust given for signed documents; key, passphrase or certificate.
     """
     from vnedoc._internal.clock import utc_now
     from vnedoc.exchange.header_files import load_header
-    from vnedoc.exchange.models import Attachment, StatusHeader
+    from vnedoc.exchange.models import StatusHeader
     from vnedoc.exchange.package import DIALECTS, write_package
+    from vnedoc.exchange.packing import arrange
 
     header = load_header(header_path)
     if isinstance(header, StatusHeader):
@@ -67,14 +99,22 @@ def pack(
         raise UsageError("package.would-overwrite", path=output)
     if not header.trace:
         header = header.with_trace(header.sender.organ_id, at=utc_now())
-    attachments = [Attachment.from_file(path) for path in files]
-    written = write_package(header, attachments, output, dialect=DIALECTS[dialect])
+    attachments = arrange(files, keep_names=given["keep_names"])
+    if not given["accept_unverified"]:
+        _check_issued(state, files, given)
+    with _signer(state, given) as signer:
+        written = write_package(header, attachments, output, dialect=DIALECTS[dialect], signer=signer)
     if form == "json":
         rows = [
             {"name": item.name, "content_id": item.content_id, "size": item.size, "sha256": item.sha256}
             for item in written.attachments
         ]
-        facts = {"document_id": header.document_id, "size": written.size, "sha256": written.sha256}
+        facts = {
+            "document_id": header.document_id,
+            "size": written.size,
+            "sha256": written.sha256,
+            "signed": given["signer_uri"] is not None,
+        }
         _print_json({"schema": PACKING_SCHEMA, "path": str(output), **facts, "attachments": rows})
     else:
         values = {"path": output, "count": len(written.attachments), "size": written.size}
@@ -85,29 +125,49 @@ def pack(
 @click.command(short_help="Take the files out of an edXML package.")
 @click.argument("source", type=_path, metavar="FILE.edxml")
 @click.option("-d", "--directory", type=_path, required=True, metavar="DIR", help="Made if missing.")
+@verification_options
 @_format
 @click.pass_obj
-def unpack(state: CLIState, *, source: Path, directory: Path, form: str) -> int:
-    r"""Take the files out of an edXML package of any known dialect.
+def unpack(
+    state: CLIState,
+    *,
+    source: Path,
+    directory: Path,
+    form: str,
+    **given: Any,  # click's values
+) -> int:
+    """Take the files out of an edXML package of any known dialect.
 
-    Files get safe names and never replace one that is there. What was odd about the package is said on stderr;
-    the signatures in the documents are not checked here: use verify.
+    Files get safe names and never replace one that is there. What was odd about the package is said on stderr.
+    The signature over the package is verified with --trust; the signatures in the documents are not checked here:
+    use verify.
 
     \b
-    Exit codes: 0 done · 2 wrong usage · 4 not a package, or the folder cannot be written.
+    Exit codes: 0 done · 1 done, but the signature over the package is not valid · 2 wrong usage ·
+    4 not a package, or the folder cannot be written · 5 a source of trust cannot be used.
     """
     from vnedoc.exchange.package import read_package
 
-    package = read_package(source, folder=directory)
+    with means(state, given) as verifying:
+        package = read_package(source, folder=directory)
+        report = _signature(package, verifying)
+    code = _signature_code(report)
     if form == "json":
-        _print_json({"schema": PACKAGE_SCHEMA, "path": str(source), **_package_facts(state, package)})
-        return ExitCode.DONE
+        facts = _package_facts(state, package)
+        signature = report.to_dict(state.language)
+        _print_json({"schema": PACKAGE_SCHEMA, "path": str(source), **facts, "signature": signature})
+        return code
     for line in _lines(state, package):
         click.echo(line)
+    click.echo(_signature_line(state, report))
     click.echo(state.text("package.unpacked", count=len(package.attachments), folder=directory))
     for finding in package.warnings:
-        _say(state, source, "package.word-warning", finding)
-    return ExitCode.DONE
+        if finding.id not in _SAID_BY_SIGNATURE:
+            _say(state, source, "package.word-warning", finding)
+    for reason in (*report.errors, *report.warnings) if report.form != "none" else ():
+        label = state.text("package.word-error" if code else "package.word-warning")
+        click.echo(f"{source}: {label}: {reason.text(state.language)} [{reason.id}]", err=True)
+    return code
 
 
 @click.command(short_help="Check the structure of edXML packages.")
@@ -119,49 +179,68 @@ def unpack(state: CLIState, *, source: Path, directory: Path, form: str) -> int:
     show_default=True,
     help="What the standard, the axis, or a reader needs.",
 )
+@verification_options
 @_format
 @click.pass_obj
-def validate(state: CLIState, *, files: tuple[Path, ...], level: str, form: str) -> int:
-    r"""Check the structure of edXML packages against the standard.
+def validate(
+    state: CLIState,
+    *,
+    files: tuple[Path, ...],
+    level: str,
+    form: str,
+    **given: Any,  # click's values
+) -> int:
+    """Check the structure of edXML packages against the standard, and the signature over each.
+
+    A package whose signature is broken is not valid at any level. Whether the signer is trusted is told with
+    --trust and does not count here. Packages that answer each other in a ring are reported.
 
     \b
-    Exit codes: 0 all are valid · 1 one is not valid · 2 wrong usage · 4 one cannot be read.
+    Exit codes: 0 all are valid · 1 one is not valid · 2 wrong usage · 4 one cannot be read ·
+    5 a source of trust cannot be used.
     Many files: all are checked; the gravest code in the order 1, 4, 0 wins.
     """
     from vnedoc.exchange.package import read_package
-    from vnedoc.exchange.validation import Level, validate_package
+    from vnedoc.exchange.validation import Level, find_thread_faults, validate_package
 
     rows: list[dict[str, Any]] = []  # JSON
     codes = set()
+    packages: dict[Path, Package] = {}
+    failures: dict[Path, InputError] = {}
     for path in files:
         try:
-            package = read_package(path, folder=None)
+            packages[path] = read_package(path, folder=None)
         except InputError as exc:
-            codes.add(ExitCode.UNREADABLE)
-            rows.append({"path": str(path), "error": {"id": exc.code, "text": exc.text(state.language)}})
+            failures[path] = exc
+    rings = find_thread_faults(packages)
+    with means(state, given) as verifying:
+        for path in dict.fromkeys(files):
+            if path in failures:
+                codes.add(ExitCode.UNREADABLE)
+                rows.append(_unreadable(state, path, failures[path], form=form))
+                continue
+            package = packages[path]
+            report = validate_package(package, level=Level(level))
+            signature = _signature(package, verifying)
+            errors = [*report.errors, *rings.get(path, ())]
+            valid = not errors and not _signature_code(signature)
+            codes.add(ExitCode.DONE if valid else ExitCode.NO)
+            rows.append(
+                {
+                    "path": str(path),
+                    "kind": package.kind.value,
+                    "level": level,
+                    "valid": valid,
+                    "errors": [_finding(state, finding) for finding in errors],
+                    "warnings": [_finding(state, finding) for finding in report.warnings],
+                    "signature": signature.to_dict(state.language),
+                }
+            )
             if form == "text":
-                click.echo(state.text("package.unreadable", path=path))
-                click.echo(f"  {exc.text(state.language)}", err=True)
-            continue
-        report = validate_package(package, level=Level(level))
-        codes.add(ExitCode.DONE if report.is_valid else ExitCode.NO)
-        rows.append(
-            {
-                "path": str(path),
-                "kind": package.kind.value,
-                "level": level,
-                "valid": report.is_valid,
-                "errors": [_finding(state, finding) for finding in report.errors],
-                "warnings": [_finding(state, finding) for finding in report.warnings],
-            }
-        )
-        if form == "text":
-            verdict = "package.valid" if report.is_valid else "package.not-valid"
-            click.echo(state.text(verdict, path=path, level=level))
-            for finding in report.errors:
-                _say(state, path, "package.word-error", finding)
-            for finding in report.warnings:
-                _say(state, path, "package.word-warning", finding)
+                click.echo(
+                    state.text("package.valid" if valid else "package.not-valid", path=path, level=level)
+                )
+                _say_all(state, path, errors, report.warnings, signature)
     if form == "json":
         _print_json({"schema": VALIDATION_SCHEMA, "files": rows})
     return next(code for code in (ExitCode.NO, ExitCode.UNREADABLE, ExitCode.DONE) if code in codes)
@@ -222,12 +301,96 @@ def _lines(state: CLIState, package: Package) -> list[str]:
     return [f"{state.text(label)}: {value}" for label, value in rows]
 
 
-def _finding(state: CLIState, finding: PackageFinding) -> dict[str, str]:
-    return {"id": finding.id, "element": finding.element, "text": finding.text(state.language)}
+def _finding(state: CLIState, finding: PackageFinding) -> dict[str, str | int | None]:
+    return {
+        "id": finding.id,
+        "element": finding.element,
+        "line": finding.line,
+        "text": finding.text(state.language),
+    }
 
 
 def _say(state: CLIState, path: Path, label: str, finding: PackageFinding) -> None:
-    click.echo(f"{path}: {state.text(label)}: {finding.text(state.language)} [{finding.id}]", err=True)
+    place = path if finding.line is None else f"{path}:{finding.line}"
+    click.echo(f"{place}: {state.text(label)}: {finding.text(state.language)} [{finding.id}]", err=True)
+
+
+def _say_all(
+    state: CLIState,
+    path: Path,
+    errors: list[PackageFinding],
+    warnings: tuple[PackageFinding, ...],
+    signature: PackageSignatureReport,
+) -> None:
+    if signature.form != "none":
+        click.echo(f"  {_signature_line(state, signature)}")
+    for finding in errors:
+        _say(state, path, "package.word-error", finding)
+    for finding in warnings:
+        if finding.id not in _SAID_BY_SIGNATURE:
+            _say(state, path, "package.word-warning", finding)
+    label = "package.word-error" if _signature_code(signature) else "package.word-warning"
+    for reason in signature.errors if signature.form != "none" else ():
+        click.echo(f"{path}: {state.text(label)}: {reason.text(state.language)} [{reason.id}]", err=True)
+
+
+def _unreadable(state: CLIState, path: Path, error: InputError, *, form: str) -> dict[str, Any]:  # JSON
+    if form == "text":
+        click.echo(state.text("package.unreadable", path=path))
+        click.echo(f"  {error.text(state.language)}", err=True)
+    return {"path": str(path), "error": {"id": error.code, "text": error.text(state.language)}}
+
+
+def _check_issued(state: CLIState, files: tuple[Path, ...], given: dict[str, Any]) -> None:  # click's values
+    from vnedoc.exchange.packing import check_issued, is_signed_pdf
+
+    if not any(is_signed_pdf(path) for path in files):
+        return
+    with means(state, given) as verifying:
+        check_issued(files, trust=verifying.trust, revocation=verifying.revocation)
+
+
+@contextlib.contextmanager
+def _signer(state: CLIState, given: dict[str, Any]) -> Iterator[Signer | None]:  # click's values
+    if given["signer_uri"] is None:
+        yield None
+        return
+    from vnedoc.sign.signers import open_signer
+    from vnedoc.sign.signers.base import SecretPrompt
+
+    def ask(question: str) -> str:
+        if isinstance(question, SecretPrompt):
+            prompt = question.text(state.language)
+        else:
+            prompt = state.text("signer.passphrase-prompt", name=question)
+        return read_secret(prompt, env=given["passphrase_env"], fd=given["passphrase_fd"])
+
+    with open_signer(given["signer_uri"], secret=ask) as signer:
+        yield signer
+
+
+def _signature(package: Package, verifying: VerificationMeans) -> PackageSignatureReport:
+    from vnedoc.exchange.xmlsig import verify_package_signature
+    from vnedoc.sign.trust import TrustStore
+
+    return verify_package_signature(
+        package, trust=verifying.trust or TrustStore(()), revocation=verifying.revocation
+    )
+
+
+def _signature_code(report: PackageSignatureReport) -> ExitCode:
+    # No signature, and one by a signer who is not known here, is nothing that a package can be blamed for.
+    return ExitCode.NO if report.conclusion == "TOTAL-FAILED" else ExitCode.DONE
+
+
+def _signature_line(state: CLIState, report: PackageSignatureReport) -> str:
+    from vnedoc.sign.reports.text import printable
+
+    label = state.text("package.word-signature")
+    sub = f", {report.sub_indication}" if report.sub_indication else ""
+    name = f", {printable(report.signer.common_name)}" if report.signer else ""
+    word = state.text(f"package.signature-{report.form.value}")
+    return f"{label}: {word} ({report.conclusion.value}{sub}){name}"
 
 
 def _print_json(content: dict[str, Any]) -> None:  # JSON

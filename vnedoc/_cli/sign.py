@@ -4,60 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vnedoc._cli.secrets import passphrase_options, read_secret
-from vnedoc.errors import ExitCode, UsageError, VnedocError
+from vnedoc._cli.signing_options import open_options, role_options, timestamp_options
+from vnedoc.errors import ConfigurationError, UsageError, VnedocError
 
 if TYPE_CHECKING:
-    import datetime
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from vnedoc._cli.main import CLIState
+    from vnedoc.sign.batch import JobOutcome, SigningJob
     from vnedoc.sign.roles import SigningOptions
     from vnedoc.sign.signers.base import Signer
     from vnedoc.sign.signing import SigningPlan, SigningResult
 
-__all__ = ["sign"]
+__all__ = ["SCHEMA", "done_sentence", "plain_result", "sign"]
 
-ROLES = ("approve", "issue", "appendix", "copy", "initial", "number", "date", "incoming", "comment", "invisible")
 SCHEMA = "vnedoc.signing/1"
 
 
 @click.command(short_help="Sign PDFs in a role.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
 @click.option("--signer", "signer_uri", required=True, metavar="URI", help="The key: pkcs12:PATH.")
-@click.option("--role", type=click.Choice(ROLES), required=True, help="What the signature means.")
-@click.option(
-    "--level", type=click.Choice(["b-b", "b-t"]), default=None, help="Default: b-t with --tsa, else b-b."
-)
-@click.option(
-    "--tsa", "tsa_urls", multiple=True, metavar="URL", help="Time-stamping authority; several in order."
-)
-@click.option("--image", type=click.Path(path_type=Path), metavar="PNG", help="Signature picture or seal.")
-@click.option("--seal-diameter-mm", type=float, metavar="N", help="True diameter of the seal.")
-@click.option("--page", type=int, metavar="N", help="Page, from 1; negative counts from the end.")
-@click.option("--box", metavar="X,Y,W,H", help="Place on the page as shown, in points from the lower left.")
-@click.option("--anchor", metavar="TEXT", help="Place by a text on the page, such as the signer's name.")
-@click.option(
-    "--number", metavar="TEXT", help="Number (issue, number) or number and code of the main document."
-)
-@click.option("--date", "issue_date", type=click.DateTime(["%Y-%m-%d"]), help="Date of the document.")
-@click.option("--copy-kind", type=click.Choice(["sao-y", "sao-luc", "trich-sao"]), help="Kind of copy.")
-@click.option("--agency", metavar="NAME", help="Agency that makes the copy.")
-@click.option("--text", metavar="TEXT", help="Text of a comment.")
-@click.option(
-    "--reserve-numbering",
-    is_flag=True,
-    help="With approve: make empty fields for number and date, which issue fills in its own revision.",
-)
-@click.option(
-    "--certify", is_flag=True, help="Certify: only form filling and signatures are allowed afterwards."
-)
-@click.option("--without-person", is_flag=True, help="With issue: allow it although no person has signed.")
+@role_options
+@timestamp_options
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Signed file (one input)."
 )
@@ -65,49 +40,115 @@ SCHEMA = "vnedoc.signing/1"
     "-d", "--directory", type=click.Path(path_type=Path), metavar="DIR", help="Folder for signed files."
 )
 @click.option("--in-place", is_flag=True, help="Replace each input by its signed form.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Processes."
+)
+@click.option(
+    "--again", is_flag=True, help="With -d or --in-place: sign also what has this signature already."
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, write nothing.")
 @passphrase_options
 @click.pass_obj
-def sign(state: CLIState, /, files: tuple[Path, ...], **given: Any) -> int:  # the options, as click names them
+def sign(
+    state: CLIState, /, files: tuple[Path, ...], **given: Any
+) -> int:  # the options, as click names them
     """Sign PDFs as Decree 30/2020/NĐ-CP wants them signed and shown.
 
     \b
       vnedoc sign draft.pdf --signer pkcs12:leader.p12 --role approve \
              --image signature.png --anchor "NGUYỄN VĂN A" -o signed.pdf
+      vnedoc sign *.pdf --signer pkcs12:leader.p12 --role initial … -d signed
+
+    With many files the passphrase is asked for once and every file has its own result. What fails does not
+    stop the others, unless the key itself fails. A batch can be started again: with -d and --in-place, what
+    is signed already is skipped.
 
     \b
     Exit codes: 0 signed · 1 the document or the Decree does not allow it · 2 wrong usage ·
-    4 not a PDF, broken or encrypted · 5 key, passphrase or certificate · 6 no time-stamp, try again.
-    Many files: all are tried; the gravest code in the order 1, 4, 6, 0 wins.
+    4 not a PDF, broken or encrypted · 5 key, passphrase or certificate · 6 no time-stamp, try again ·
+    7 a remote service, or the person who holds the key, said no.
+    Many files: the gravest code in the order 5, 1, 4, 2, 7, 6, 0 wins.
     """
-    targets = _targets(
-        files, output=given["output"], directory=given["directory"], in_place=given["in_place"]
-    )
-    results = []
-    codes = set()
-    with _signer(state, given) as signer, _options(state, given) as options:
-        for source, target in targets:
-            try:
-                outcome = _sign_one(source, target, signer=signer, options=options, dry_run=given["dry_run"])
-            except VnedocError as exc:
-                if exc.exit_code in {ExitCode.CONFIGURATION, ExitCode.USAGE} or len(targets) == 1:
-                    # The key itself, or the call, is wrong: the next file would fare no better.
-                    raise
-                codes.add(exc.exit_code)
-                results.append(
-                    {"path": str(source), "error": {"id": exc.code, "text": exc.text(state.language)}}
-                )
-                click.echo(f"{source}: {exc.text(state.language)}", err=True)
-                continue
-            codes.add(ExitCode.DONE)
-            results.append(_plain(source, outcome))
-            if given["form"] == "text":
-                click.echo(_sentence(state, source, outcome))
+    from vnedoc.sign.batch import SigningJob, gravest_code
+
+    jobs = [
+        SigningJob(source, target)
+        for source, target in _targets(
+            files, output=given["output"], directory=given["directory"], in_place=given["in_place"]
+        )
+    ]
+    with open_options(state, given) as options:
+        if given["dry_run"]:
+            outcomes = _plan_all(state, jobs, options=options, given=given)
+        else:
+            outcomes = _sign_all(state, jobs, options=options, given=given)
+    if len(outcomes) == 1 and outcomes[0].error is not None:
+        raise outcomes[0].error
+    return gravest_code(outcomes)
+
+
+def _sign_all(
+    state: CLIState, jobs: list[SigningJob], *, options: SigningOptions, given: dict[str, Any]
+) -> list[JobOutcome]:
+    from vnedoc.sign.batch import SignerAccess, process_pool, sign_many
+
+    lines = _Lines(state, text=given["form"] == "text", single=len(jobs) == 1)
+    # A single output that was named is made anew: its place or picture may have been wrong.
+    again = given["again"] or given["output"] is not None
+    answers: dict[str, str | None] = {}
+    with contextlib.ExitStack() as stack:
+        # Opened here even if other processes sign: a wrong passphrase shows before anything is started.
+        signer = stack.enter_context(_open_signer(state, given, answers))
+        tell = stack.enter_context(_progress(state, len(jobs), lines))
+        if given["jobs"] == 1 or len(jobs) == 1:
+            outcomes = sign_many(jobs, options=options, signer=signer, again=again, on_outcome=tell)
+        else:
+            signer.close()
+            access = SignerAccess(given["signer_uri"], answers)
+            pool = stack.enter_context(process_pool(min(given["jobs"], len(jobs))))
+            outcomes = sign_many(
+                jobs, options=options, signer_factory=access, executor=pool, again=again, on_outcome=tell
+            )
+    _warn(state, outcomes)
     if given["form"] == "json":
-        click.echo(json.dumps({"schema": SCHEMA, "files": results}, ensure_ascii=False, indent=2))
-    gravest = (ExitCode.NO, ExitCode.UNREADABLE, ExitCode.REFUSED, ExitCode.REMOTE, ExitCode.DONE)
-    return next(code for code in gravest if code in codes)
+        files = [_plain(state, outcome) for outcome in outcomes]
+        click.echo(json.dumps({"schema": SCHEMA, "files": files}, ensure_ascii=False, indent=2))
+    elif len(outcomes) > 1:
+        _summarize(state, outcomes)
+    return outcomes
+
+
+def _plan_all(
+    state: CLIState, jobs: list[SigningJob], *, options: SigningOptions, given: dict[str, Any]
+) -> list[JobOutcome]:
+    from vnedoc.sign.batch import JobOutcome, JobState
+    from vnedoc.sign.signing import plan_pdf
+
+    outcomes: list[JobOutcome] = []
+    files = []
+    with _open_signer(state, given, {}) as signer:
+        for job in jobs:
+            try:
+                plan = plan_pdf(job.source, signer=signer, options=options)
+            except VnedocError as exc:
+                if len(jobs) == 1 or isinstance(exc, ConfigurationError):
+                    raise
+                outcomes.append(JobOutcome(job, JobState.FAILED, error=exc))
+                files.append({"path": str(job.source), "error": _plain_error(state, exc)})
+                click.echo(f"{job.source}: {exc.text(state.language)}", err=True)
+                continue
+            outcomes.append(JobOutcome(job, JobState.NOT_TRIED, field=plan.field))
+            files.append({"path": str(job.source), **_plain_place(plan)})
+            if given["form"] == "text":
+                click.echo(
+                    state.text(
+                        "signing.would-sign", source=job.source, field=plan.field, place=_place(state, plan)
+                    )
+                )
+    if given["form"] == "json":
+        click.echo(json.dumps({"schema": SCHEMA, "files": files}, ensure_ascii=False, indent=2))
+    return outcomes
 
 
 def _targets(
@@ -118,8 +159,8 @@ def _targets(
     if sum(ways) != 1 or (output is not None and len(sources) != 1):
         raise UsageError("signing.name-the-output")
     if in_place:
-        return [(source, source) for source in sources]
-    if output is not None:
+        pairs = [(source, source) for source in sources]
+    elif output is not None:
         pairs = [(sources[0], output)]
     else:
         assert directory is not None
@@ -129,97 +170,176 @@ def _targets(
     if len({target.resolve() for _, target in pairs}) != len(pairs):
         raise UsageError("signing.same-output")
     for source, target in pairs:
-        if target.exists() and target.resolve() == source.resolve():
+        if not in_place and target.exists() and target.resolve() == source.resolve():
             raise UsageError("signing.would-overwrite", path=source)
     return pairs
 
 
 @contextlib.contextmanager
-def _signer(state: CLIState, given: dict[str, Any]) -> Iterator[Signer]:  # click's values
+def _open_signer(
+    state: CLIState,
+    given: dict[str, Any],
+    answers: dict[str, str | None],  # click's values
+) -> Iterator[Signer]:
     from vnedoc.sign.signers import open_signer
+    from vnedoc.sign.signers.base import SecretPrompt
 
-    def ask(name: str) -> str:
-        prompt = state.text("signer.passphrase-prompt", name=name)
-        return read_secret(prompt, env=given["passphrase_env"], fd=given["passphrase_fd"])
+    def ask(question: str) -> str | None:
+        if isinstance(question, SecretPrompt):
+            prompt = question.text(state.language)
+        else:
+            prompt = state.text("signer.passphrase-prompt", name=question)
+        answers[question] = read_secret(prompt, env=given["passphrase_env"], fd=given["passphrase_fd"])
+        return answers[question]
 
     with open_signer(given["signer_uri"], secret=ask) as signer:
         yield signer
 
 
+class _Lines:
+    """One line a file: at once, or held back while a progress bar is on the screen."""
+
+    def __init__(self, state: CLIState, *, text: bool, single: bool) -> None:
+        self._state = state
+        self._text = text
+        self._single = single
+        self.held: list[tuple[str, bool]] | None = None
+
+    def tell(self, outcome: JobOutcome) -> None:
+        """Say what became of a file."""
+        if outcome.error is not None and not self._single:
+            self._write(_sentence(self._state, outcome), err=True)
+        elif outcome.error is None and self._text:
+            self._write(_sentence(self._state, outcome), err=False)
+
+    def flush(self) -> None:
+        """Write what was held back."""
+        held, self.held = self.held or [], None
+        for line, err in held:
+            click.echo(line, err=err)
+
+    def _write(self, line: str, *, err: bool) -> None:
+        if self.held is None:
+            click.echo(line, err=err)
+        else:
+            self.held.append((line, err))
+
+
 @contextlib.contextmanager
-def _options(state: CLIState, given: dict[str, Any]) -> Iterator[SigningOptions]:  # click's values
-    from vnedoc.sign.appearance import load_picture
-    from vnedoc.sign.models import Box, Placement, Role, SignatureLevel
-    from vnedoc.sign.roles import CopyKind, SigningOptions
-    from vnedoc.sign.timestamps import TimestampClient
+def _progress(state: CLIState, count: int, lines: _Lines) -> Iterator[Callable[[JobOutcome], object]]:
+    """Show a bar on a terminal; a log gets lines only."""
+    if count == 1 or state.verbosity < 0 or not sys.stderr.isatty():
+        yield lines.tell
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    urls = given["tsa_urls"] or (state.config().signing.tsa if given["level"] == "b-t" else ())
-    level = given["level"] or ("b-t" if urls else "b-b")
-    placement = None
-    if given["box"] is not None or given["anchor"] is not None:
-        box = None if given["box"] is None else Box.parse(given["box"])
-        placement = Placement(page=given["page"], box=box, anchor=given["anchor"])
-    issue_date: datetime.datetime | None = given["issue_date"]
-    with contextlib.ExitStack() as stack:
-        client = stack.enter_context(TimestampClient(urls)) if urls and level == "b-t" else None
-        yield SigningOptions(
-            role=Role(given["role"]),
-            level=SignatureLevel.from_option(level),
-            timestamps=client,
-            placement=placement,
-            picture=None if given["image"] is None else load_picture(given["image"]),
-            seal_diameter_mm=given["seal_diameter_mm"],
-            number=given["number"],
-            date=None if issue_date is None else issue_date.date(),
-            copy_kind=None if given["copy_kind"] is None else CopyKind(given["copy_kind"]),
-            agency=given["agency"],
-            text=given["text"],
-            reserve_numbering=given["reserve_numbering"],
-            certify=given["certify"],
-            without_person=given["without_person"],
-        )
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    console = Console(stderr=True)
+    lines.held = []
+    try:
+        with Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False) as bar:
+            task = bar.add_task(state.text("batch.progress"), total=count)
+
+            def tell(outcome: JobOutcome) -> None:
+                lines.tell(outcome)
+                bar.advance(task)
+
+            yield tell
+    finally:
+        # Also when the user stopped: what was signed is said.
+        lines.flush()
 
 
-def _sign_one(
-    source: Path, target: Path, *, signer: Signer, options: SigningOptions, dry_run: bool
-) -> SigningResult | SigningPlan:
-    from vnedoc.sign.signing import plan_pdf, sign_pdf
+def _summarize(state: CLIState, outcomes: list[JobOutcome]) -> None:
+    from vnedoc.sign.batch import JobState
 
-    if dry_run:
-        return plan_pdf(source, signer=signer, options=options)
-    return sign_pdf(source, target, signer=signer, options=options)
+    counts = {kind: sum(outcome.state is kind for outcome in outcomes) for kind in JobState}
+    click.echo(
+        state.text(
+            "batch.summary",
+            signed=counts[JobState.SIGNED],
+            present=counts[JobState.PRESENT],
+            failed=counts[JobState.FAILED],
+            untried=counts[JobState.NOT_TRIED],
+        ),
+        err=True,
+    )
 
 
-def _plain(source: Path, outcome: SigningResult | SigningPlan) -> dict[str, Any]:  # JSON
-    from vnedoc.sign.signing import SigningResult
-
-    plain: dict[str, Any] = {  # JSON
-        "path": str(source),
-        "field": outcome.field,
-        "page": outcome.page,
-        "box": None if outcome.box is None else outcome.box.as_text(),
+def _warn(state: CLIState, outcomes: list[JobOutcome]) -> None:
+    """Say once what the signer must be told, however many documents it is true for."""
+    warnings = {
+        warning.text(state.language)
+        for outcome in outcomes
+        if outcome.result is not None
+        for warning in outcome.result.warnings
     }
-    if isinstance(outcome, SigningResult):
-        plain |= {
-            "output": str(outcome.path),
-            "role": outcome.role.value,
-            "level": outcome.level.value,
-            "signing_time": outcome.signing_time.isoformat(),
-            "timestamp_time": None if outcome.timestamp_time is None else outcome.timestamp_time.isoformat(),
-        }
+    for text in sorted(warnings):
+        click.echo(text, err=True)
+
+
+def _plain(state: CLIState, outcome: JobOutcome) -> dict[str, Any]:  # JSON
+    plain: dict[str, Any] = {"path": str(outcome.job.source), "state": outcome.state.value}  # JSON
+    if outcome.error is not None:
+        return plain | {"error": _plain_error(state, outcome.error)}
+    plain |= {"output": str(outcome.job.output), "field": outcome.field}
+    if outcome.result is not None:
+        plain |= plain_result(outcome.job.source, outcome.result, language=state.language)
     return plain
 
 
-def _sentence(state: CLIState, source: Path, outcome: SigningResult | SigningPlan) -> str:
-    from vnedoc.sign.signing import SigningResult
+def plain_result(source: Path, result: SigningResult, *, language: str) -> dict[str, Any]:  # JSON
+    """Return what was signed as JSON values."""
+    return {
+        "path": str(source),
+        "output": str(result.path),
+        **_plain_place(result),
+        "role": result.role.value,
+        "level": result.level.value,
+        "signing_time": result.signing_time.isoformat(),
+        "timestamp_time": None if result.timestamp_time is None else result.timestamp_time.isoformat(),
+        "warnings": [{"id": warning.id, "text": warning.text(language)} for warning in result.warnings],
+    }
 
-    if outcome.box is None:
-        place = state.text("signing.not-shown")
-    else:
-        place = state.text("signing.shown", page=outcome.page, box=outcome.box.as_text())
-    if isinstance(outcome, SigningResult):
-        level, path = outcome.level.value, outcome.path
-        return state.text(
-            "signing.done", source=source, path=path, level=level, field=outcome.field, place=place
-        )
-    return state.text("signing.would-sign", source=source, field=outcome.field, place=place)
+
+def _plain_place(shown: SigningResult | SigningPlan) -> dict[str, Any]:  # JSON
+    box = None if shown.box is None else shown.box.as_text()
+    return {"field": shown.field, "page": shown.page, "box": box}
+
+
+def _plain_error(state: CLIState, error: VnedocError) -> dict[str, str]:
+    return {"id": error.code, "text": error.text(state.language)}
+
+
+def _sentence(state: CLIState, outcome: JobOutcome) -> str:
+    from vnedoc.sign.batch import JobState
+
+    source, path = outcome.job.source, outcome.job.output
+    if outcome.state is JobState.NOT_TRIED:
+        return state.text("batch.not-tried", source=source)
+    if outcome.error is not None:
+        return f"{source}: {outcome.error.text(state.language)}"
+    if outcome.result is None:
+        return state.text("batch.already-signed", source=source, path=path, field=outcome.field)
+    return done_sentence(state, source, outcome.result)
+
+
+def done_sentence(state: CLIState, source: Path, result: SigningResult) -> str:
+    """Return the line that says what was signed."""
+    return state.text(
+        "signing.done",
+        source=source,
+        path=result.path,
+        level=result.level.value,
+        field=result.field,
+        place=_place(state, result),
+    )
+
+
+def _place(state: CLIState, shown: SigningResult | SigningPlan) -> str:
+    if shown.box is None:
+        return state.text("signing.not-shown")
+    return state.text("signing.shown", page=shown.page, box=shown.box.as_text())

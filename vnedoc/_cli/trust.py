@@ -61,7 +61,7 @@ def show(ctx: click.Context, *, sources: tuple[str, ...]) -> None:
 def check(
     ctx: click.Context, *, sources: tuple[str, ...], fingerprints: tuple[str, ...], at: str | None
 ) -> None:
-    r"""Check dates, chains and, with --fingerprint, that the right certificates are there.
+    """Check dates, chains and, with --fingerprint, that the right certificates are there.
 
     \b
     Exit codes: 0 all is well · 1 a certificate is out of its validity or leads to no anchor,

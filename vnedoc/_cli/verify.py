@@ -58,7 +58,7 @@ def verify(
     form: str,
     output: Path | None,
 ) -> None:
-    r"""Verify the signatures of PDFs, and whether the signer is the sender.
+    """Verify the signatures of PDFs, and whether the signer is the sender.
 
     \b
     Exit codes: 0 every file passed · 1 a signature is not valid or not the sender's ·
@@ -125,7 +125,7 @@ def _revocation(
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.pass_context
 def inspect(ctx: click.Context, *, paths: tuple[Path, ...]) -> None:
-    r"""Show what is inside PDFs, without any judgement.
+    """Show what is inside PDFs, without any judgement.
 
     \b
     Exit codes: 0 done · 4 a file cannot be read.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
+import secrets
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 from vnedoc._internal import files
@@ -41,6 +42,7 @@ __all__ = [
     "publish",
     "read_sendable",
     "status_parcel",
+    "sweep",
 ]
 
 QUARANTINE = "quarantine"
@@ -155,6 +157,15 @@ def judged(
         yield Parcel(_describe(remote, payload, package, reasons, warnings), package, same_sender)
 
 
+def sweep(folder: Path, *, older_than_s: float = 24 * 3600.0) -> None:
+    """Remove what a killed process left half laid out; younger leftovers may belong to one that is at work."""
+    limit = time.time() - older_than_s
+    for work in folder.glob(".*.part"):
+        with contextlib.suppress(OSError):
+            if work.is_dir() and work.stat().st_mtime <= limit:
+                shutil.rmtree(work)
+
+
 def place(message: ReceivedMessage, folder: Path) -> Path:
     """Return where a message is laid out for people."""
     if message.delivery is DeliveryState.QUARANTINED:
@@ -212,10 +223,9 @@ def _write_reasons(message: ReceivedMessage, path: Path) -> None:
 @contextlib.contextmanager
 def _workspace(folder: Path, name: str) -> Iterator[Path]:
     """Name a folder to work in, beside the final place so that a rename moves it there; removed at the end."""
-    work = folder / f".{name}.{os.getpid()}.part"
+    work = folder / f".{name}.{secrets.token_hex(4)}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(work, ignore_errors=True)
         yield work
     except OSError as exc:
         raise InputError("file.cannot-write", path=folder, reason=exc.strerror) from exc

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     Convert: TypeAlias = Callable[[object, str], Any]  # a value of a field
 
-__all__ = ["MAX_HEADER_BYTES", "header_from_dict", "header_to_dict", "load_header"]
+__all__ = ["MAX_HEADER_BYTES", "header_from_dict", "header_to_dict", "load_header", "plain"]
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 """The largest header file that is read; one with a thousand recipients has far less."""
@@ -117,11 +117,17 @@ def header_to_dict(header: DocumentHeader | StatusHeader) -> dict[str, Any]:  # 
     What an axis added (errors) and what the standard does not know is left out, too.
     """
     rows = _STATUS if isinstance(header, StatusHeader) else _DOCUMENT
-    plain = _plain(header)
-    return {name: value for name, value in plain.items() if name in rows}
+    table = plain(header)
+    return {name: value for name, value in table.items() if name in rows}
 
 
-def _plain(value: object) -> Any:  # JSON
+def plain(value: object, *, keep_empty: bool = False) -> Any:  # JSON
+    """Return a value of the model as JSON has it.
+
+    Args:
+        value: A header, a part of one, or a report.
+        keep_empty: Keep keys whose value is empty.
+    """
     if isinstance(value, datetime.datetime):
         return value.astimezone(VIETNAM).isoformat()
     if isinstance(value, datetime.date):
@@ -129,12 +135,12 @@ def _plain(value: object) -> Any:  # JSON
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [plain(item, keep_empty=keep_empty) for item in value]
     slots = getattr(type(value), "__dataclass_fields__", None)
     if slots is None:
         return value
-    pairs = ((name, _plain(getattr(value, name))) for name in slots)
-    return {name: item for name, item in pairs if item not in (None, [], {}, "")}
+    pairs = ((name, plain(getattr(value, name), keep_empty=keep_empty)) for name in slots)
+    return {name: item for name, item in pairs if keep_empty or item not in (None, [], {}, "")}
 
 
 def _build(kind: type[T], value: object, key: str, fields: Mapping[str, Convert]) -> T:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from vnedoc import messages
 from vnedoc.errors import UsageError
@@ -30,6 +30,9 @@ from vnedoc.exchange.headers import (
     UnknownElement,
     build_document_id,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "Attachment",
@@ -72,6 +75,9 @@ class PackageFinding:
     """The path of the element it is about, such as ``MessageHeader/To[2]/OrganId``; may be empty."""
     values: dict[str, object] = dataclasses.field(default_factory=dict)
     """What the message names."""
+    line: int | None = None
+    """The line of the file on which the element, or the nearest one around it, begins; ``None`` where there is no
+    file, or it cannot be told."""
 
     def text(self, language: messages.Language | str = messages.Language.EN) -> str:
         """Return the sentence in a language."""
@@ -149,6 +155,8 @@ class ReceivedAttachment:
     """Whether it was wrapped in a zip archive of its own, which was taken off."""
     path: Path | None
     """Where it was written; ``None`` if the package was only looked at."""
+    payload_sha256: str = ""
+    """SHA-256 of what was sent, in hexadecimal: of the wrapping archive where there was one."""
 
     def as_attachment(self) -> Attachment:
         """Return the file for another package.
@@ -177,6 +185,10 @@ class Package:
     """SHA-256 of the package as received, in hexadecimal."""
     signature: bytes | None = None
     """The signature element of the header as XML; not verified."""
+    skeleton: bytes | None = dataclasses.field(default=None, repr=False)
+    """Where there is a signature: the package as written, without the text of its attachments."""
+    lines: Mapping[str, int] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    """Path of each known element to the line on which it begins."""
 
     @property
     def kind(self) -> PackageKind:

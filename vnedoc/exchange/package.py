@@ -11,6 +11,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from vnedoc._internal import clock
 from vnedoc._internal.files import atomic_write
 from vnedoc.errors import InputError, PackageError, UsageError
 from vnedoc.exchange._edxml.dialects import BKAV, DIALECTS, NET, VNPT, Dialect
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from vnedoc.exchange.models import Attachment, StaffInfo
+    from vnedoc.sign.signers.base import Signer
 
 __all__ = ["BKAV", "DIALECTS", "NET", "VNPT", "Dialect", "read_package", "reply_header", "write_package"]
 
@@ -45,6 +47,8 @@ def write_package(
     output: Path | BinaryIO,
     *,
     dialect: Dialect = VNPT,
+    signer: Signer | None = None,
+    signing_time: datetime.datetime | None = None,
 ) -> WrittenPackage:
     """Write a package.
 
@@ -56,16 +60,25 @@ def write_package(
         attachments: What is in it; none for a status.
         output: A path, or a stream that is written to as it goes.
         dialect: How the receiver's system writes packages.
+        signer: Signs header and attachments; see :mod:`vnedoc.exchange.xmlsig`. The attachments are then read twice.
+        signing_time: The time that the signature claims; ``None`` is now.
 
     Raises:
         PackageError: The header lacks what its kind needs, or a text cannot stand in XML.
         InputError: An attachment cannot be read, or the output cannot be written.
+        CredentialError: The certificate may not sign, or the key cannot.
+        UsageError: ``signing_time`` has no time zone.
     """
     check_sendable(header, attachments)
+    key = None
+    if signer is not None:
+        from vnedoc.exchange._edxml.signing import SigningKey
+
+        key = SigningKey(signer, clock.utc_now() if signing_time is None else clock.as_utc(signing_time))
     if not isinstance(output, Path):
-        return write(output, header, attachments, dialect)
+        return write(output, header, attachments, dialect, key=key)
     with atomic_write(output) as stream:
-        return write(stream, header, attachments, dialect)
+        return write(stream, header, attachments, dialect, key=key)
 
 
 def read_package(

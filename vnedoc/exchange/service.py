@@ -204,6 +204,7 @@ class Exchange:
             RefusedError: The axis said no.
             InputError: The folder cannot be written to.
         """
+        parcels.sweep(folder)
         outcomes = [
             self._take_in(remote, folder, verify)
             for kind in (PackageKind.DOCUMENT, PackageKind.STATUS)
@@ -228,16 +229,8 @@ class Exchange:
         for kind in PackageKind:
             if not self._store.awaits_transport(kind, connection=name):
                 continue
-            for report in self._connector.list_sent(kind):
-                if report.status is not None:
-                    moved += self._store.note_transport(
-                        connection=name,
-                        sender_doc_id=report.sender_doc_id,
-                        recipient_code=report.recipient_code,
-                        receiver_doc_id=report.receiver_doc_id,
-                        status=report.status,
-                        at=self._clock(),
-                    )
+            reports = self._connector.list_sent(kind)
+            moved += self._store.note_transport(reports, connection=name, at=self._clock())
         return moved
 
     def reply(self, message_id: str, status_code: StatusCode, *, reason: str | None = None) -> SentMessage:
@@ -264,11 +257,14 @@ class Exchange:
         message = self._store.find(message_id)
         if not isinstance(message, ReceivedMessage) or message.kind is not PackageKind.DOCUMENT:
             raise UsageError("exchange.not-received", id=message_id)
+        name = self._connector.name
+        if message.connection != name:
+            raise UsageError("exchange.other-connection", id=message.id, came=message.connection, name=name)
         if message.delivery is DeliveryState.QUARANTINED and status_code is not StatusCode.REFUSED:
             raise NotAllowedError("exchange.in-quarantine", id=message.id)
         package = read_package(self._store.payloads.path(message.payload.sha256), folder=None)
         new, news = self._status_of(package, status_code, reason)
-        sent = self._store.reply(message.id, new, news, connection=self._connector.name, at=self._clock())
+        sent = self._store.reply(message.id, new, news, connection=name, at=self._clock())
         return self.deliver(sent.id)
 
     def status(self, message_id: str) -> SentMessage | ReceivedMessage:

@@ -11,18 +11,29 @@ import dataclasses
 import enum
 import re
 import unicodedata
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING, Never, TypeVar
 
 from vnedoc.errors import PackageError
+from vnedoc.exchange._edxml.names import line_of
 from vnedoc.exchange.codes import BusinessKind, Priority, ReceiverType, StatusCode, SteeringType
 from vnedoc.exchange.models import DocumentHeader, PackageFinding, StatusHeader
+from vnedoc.exchange.threads import earlier_documents, find_rings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from vnedoc.exchange.models import Attachment, Organization, Package
 
-__all__ = ["Level", "ValidationReport", "check_sendable", "validate_header", "validate_package"]
+__all__ = [
+    "Level",
+    "ValidationReport",
+    "check_sendable",
+    "find_thread_faults",
+    "validate_header",
+    "validate_package",
+]
+
+T = TypeVar("T")
 
 _OLD_CODE = re.compile(r"[0-9]{3}\.[0-9]{2}\.[0-9]{2}\.[A-Z][0-9]{2}")
 _NEW_CODE = re.compile(r"[A-Z][0-9]{2}(\.[0-9A-Z]+)*")
@@ -30,7 +41,7 @@ _ENTERPRISE_CODE = re.compile(r"[0-9]{10}(-?[0-9]{3})?")
 MAX_ORGAN_ID = 35
 
 # Oddities of a package that the standard has nothing against.
-_HARMLESS = frozenset({"edxml.signature-unchecked"})
+_HARMLESS = frozenset({"edxml.signature-unchecked", "edxml.signature-decorative"})
 
 
 class Level(enum.StrEnum):
@@ -81,11 +92,53 @@ def validate_package(package: Package, *, level: Level = Level.STRICT) -> Valida
     errors = list(validate_header(package.header, level=level).errors)
     if level is not Level.LENIENT:
         errors += _carried(package.header, len(package.attachments))
-    warnings = package.warnings
+    errors = [_placed(finding, package) for finding in errors]
+    warnings = [_placed(finding, package) for finding in (*package.warnings, *_own_answers(package.header))]
     if level is Level.STRICT:
         errors += [finding for finding in warnings if finding.id not in _HARMLESS]
-        warnings = tuple(finding for finding in warnings if finding.id in _HARMLESS)
-    return ValidationReport(level, tuple(errors), tuple(warnings))
+        warnings = [finding for finding in warnings if finding.id in _HARMLESS]
+    # The reader and the header may both have stumbled over the same value.
+    unique = {(finding.id, finding.element): finding for finding in errors}
+    return ValidationReport(level, tuple(unique.values()), tuple(warnings))
+
+
+def find_thread_faults(packages: Mapping[T, Package]) -> dict[T, list[PackageFinding]]:
+    """Find packages that answer or replace each other in a ring.
+
+    Args:
+        packages: The packages, under names of the caller's choice.
+
+    Returns:
+        The findings of each package that stands on a ring of two or more.
+    """
+    headers = {key: package.header for key, package in packages.items()}
+    documents = [header for header in headers.values() if isinstance(header, DocumentHeader)]
+    found: dict[T, list[PackageFinding]] = {}
+    for ring in find_rings(documents):
+        if len(ring) < 2:
+            # A document that answers itself is found without its neighbours.
+            continue
+        shown = " → ".join((*ring[:10], ring[0]))
+        for key, header in headers.items():
+            if isinstance(header, DocumentHeader) and header.document_id in ring:
+                finding = PackageFinding(
+                    "edxml.cyclic-response", "MessageHeader/ResponseFor", {"ring": shown[:1000]}
+                )
+                found.setdefault(key, []).append(_placed(finding, packages[key]))
+    return found
+
+
+def _placed(finding: PackageFinding, package: Package) -> PackageFinding:
+    if finding.line is not None:
+        return finding
+    return dataclasses.replace(finding, line=line_of(finding.element, package.lines))
+
+
+def _own_answers(header: DocumentHeader | StatusHeader) -> Iterator[PackageFinding]:
+    if isinstance(header, DocumentHeader) and header.document_id in earlier_documents(header):
+        yield PackageFinding(
+            "edxml.answers-itself", "MessageHeader/DocumentId", {"value": header.document_id[:200]}
+        )
 
 
 def validate_header(
@@ -155,12 +208,19 @@ def _strict_document(header: DocumentHeader, top: str) -> Iterator[PackageFindin
         (kind.type_name, 100, "DocumentType/TypeName"),
         (header.subject, 500, "Subject"),
         (header.content, 500, "Content"),
+        (signer.competence if signer else None, 100, "SignerInfo/Competence"),
         (signer.position if signer else None, 100, "SignerInfo/Position"),
         (signer.full_name if signer else None, 50, "SignerInfo/FullName"),
         (other.sphere_of_promulgation, 100, "OtherInfo/SphereOfPromulgation"),
         ("".join(header.to_places), 1000, "ToPlaces"),
     ):
         yield from _length(text, limit, f"{top}/{path}")
+    for index, place in enumerate(header.to_places, start=1):
+        yield from _length(place, 150, _indexed(f"{top}/ToPlaces/Place", index))
+    for index, answered in enumerate(header.response_for, start=1):
+        yield from _length(
+            answered.organ_id, MAX_ORGAN_ID, _indexed(f"{top}/ResponseFor", index) + "/OrganId"
+        )
     for number, path in (
         (other.promulgation_amount, "PromulgationAmount"),
         (other.page_amount, "PageAmount"),
@@ -248,6 +308,8 @@ def _organization(organization: Organization, path: str, level: Level) -> Iterat
             (organization.organization_in_charge, 500, "OrganizationInCharge"),
             (organization.organ_add, 500, "OrganAdd"),
             (organization.email, 100, "Email"),
+            (organization.telephone, 20, "Telephone"),
+            (organization.fax, 20, "Fax"),
         ):
             yield from _length(text, limit, f"{path}/{name}")
 

@@ -91,6 +91,10 @@ def _check_one(
         draft.doubt("GENERIC", Finding("verify.permissions-unreadable"))
     for revision in range(draft.revision + 1, history.count):
         change = history.change_in(revision)
+        if not change.is_known:
+            draft.doubt("GENERIC", Finding("verify.changes-unknown"))
+            draft.changes = Changes.CONTENT
+            return
         kind = _kind(change, revision, placed)
         draft.changes = max(draft.changes, kind, key=GRAVITY.index)
         _check_revision(draft, change, kind, revision, placed, last_seal)

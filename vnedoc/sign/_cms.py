@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from vnedoc._internal.der import explicit, implicit, integer, null, octet_string, oid, sequence, set_of
+from vnedoc._internal import clock
+from vnedoc._internal.der import explicit, implicit, integer, null, octet_string, oid, sequence, set_of, tlv
 from vnedoc.sign.models import SignatureMechanism
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Sequence
 
     from cryptography import x509
@@ -27,6 +29,7 @@ _DATA = oid("1.2.840.113549.1.7.1")
 _SIGNED_DATA = oid("1.2.840.113549.1.7.2")
 _CONTENT_TYPE = oid("1.2.840.113549.1.9.3")
 _MESSAGE_DIGEST = oid("1.2.840.113549.1.9.4")
+_SIGNING_TIME = oid("1.2.840.113549.1.9.5")
 _ALGORITHM_PROTECTION = oid("1.2.840.113549.1.9.52")
 _SIGNATURE_TIME_STAMP = oid("1.2.840.113549.1.9.16.2.14")
 _SIGNING_CERTIFICATE_V2 = oid("1.2.840.113549.1.9.16.2.47")
@@ -48,6 +51,7 @@ _ECDSA = {
     "sha512": oid("1.2.840.10045.4.3.4"),
 }
 _FIXED_BYTES = 2048
+_UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 
 
 class SignedDataBuilder:
@@ -86,9 +90,20 @@ class SignedDataBuilder:
         """An upper bound for the CMS without its time-stamp token."""
         return self._max_bytes
 
-    def attributes_for(self, document_digest: bytes) -> bytes:
-        """Return the DER of the signed attributes over a document digest: what the key signs."""
-        return set_of(*self._attributes, _attribute(_MESSAGE_DIGEST, octet_string(document_digest)))
+    def attributes_for(
+        self, document_digest: bytes, *, signing_time: datetime.datetime | None = None
+    ) -> bytes:
+        """Return the DER of the signed attributes over a document digest: what the key signs.
+
+        Args:
+            document_digest: The digest over the byte range.
+            signing_time: The claimed time, for ``adbe.pkcs7.detached`` (ISO 32000-1, 12.8.3.3.1). A PAdES signature
+                has none: there the claimed time stands in the signature dictionary only (EN 319 142-1, 6.3).
+        """
+        own = [_attribute(_MESSAGE_DIGEST, octet_string(document_digest))]
+        if signing_time is not None:
+            own.append(_attribute(_SIGNING_TIME, _time(signing_time)))
+        return set_of(*self._attributes, *own)
 
     def assemble(self, attributes: bytes, signature: bytes, *, timestamp_token: bytes | None = None) -> bytes:
         """Return the DER of the complete CMS.
@@ -118,6 +133,12 @@ class SignedDataBuilder:
 
 def _attribute(kind: bytes, value: bytes) -> bytes:
     return sequence(kind, set_of(value))
+
+
+def _time(moment: datetime.datetime) -> bytes:
+    """Return a time as RFC 5652, 11.3, wants it: UTCTime until 2049, GeneralizedTime from then on."""
+    text = f"{clock.as_utc(moment):%Y%m%d%H%M%S}Z".encode()
+    return tlv(_GENERALIZED_TIME, text) if text >= b"2050" else tlv(_UTC_TIME, text[2:])
 
 
 def _digest_identifier(digest_algorithm: str) -> bytes:

@@ -127,7 +127,11 @@ def _is_intact(
         return False
     mechanism = _MECHANISMS.get(found.signature_algorithm)
     # Signatures of ours always say which certificate is meant; without that attribute it is another's.
-    if mechanism is None or not found.has_certificate_reference or not _digest_matches(signed, covered, found):
+    if (
+        mechanism is None
+        or not found.has_certificate_reference
+        or not _digest_matches(signed, covered, found)
+    ):
         return False
     return verify_raw_signature(
         certificate,

@@ -184,15 +184,16 @@ class TextReader:
 
     Args:
         source: The document.
+        password: Its password, if it is encrypted.
 
     Raises:
         DocumentError: PDFium cannot open the document.
     """
 
-    def __init__(self, source: Path | bytes) -> None:
+    def __init__(self, source: Path | bytes, *, password: str | None = None) -> None:
         try:
             with _PDFIUM_LOCK:
-                self._document = pypdfium2.PdfDocument(source)
+                self._document = pypdfium2.PdfDocument(source, password=password)
         except (pypdfium2.PdfiumError, OSError) as exc:
             name = "-" if isinstance(source, bytes) else source
             raise DocumentError("appearance.cannot-read-document", path=name) from exc

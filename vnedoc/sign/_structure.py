@@ -155,7 +155,8 @@ def encoded_length(encoded: bytes) -> int:
         if encoded[:1] != b"\x30":
             raise EncodedLengthError
         return int(parser.peek(encoded))
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
+        # Indefinite lengths can be nested without end.
         raise EncodedLengthError from exc
 
 

@@ -11,7 +11,6 @@ import concurrent.futures
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
-from vnedoc.errors import VnedocError
 from vnedoc.sign.signers.base import Signer
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class _Table:
         self._changed = threading.Condition(self._turn)
         self._still_working = seats
         self._asked: dict[int, tuple[bytes, str]] = {}
-        self._answers: dict[int, bytes | VnedocError] = {}
+        self._answers: dict[int, bytes | Exception] = {}
 
     def __enter__(self) -> None:
         self._turn.acquire()
@@ -74,23 +73,22 @@ class _Table:
         while ticket not in self._answers:
             self._changed.wait()
         answer = self._answers.pop(ticket)
-        if isinstance(answer, VnedocError):
+        if isinstance(answer, Exception):
             raise answer
         return answer
 
     def _sign_if_all_wait(self) -> None:
         if self._still_working or not self._asked:
             return
-        # One role with one set of options: the digest algorithm is the same for all.
-        (digest_algorithm,) = {algorithm for _, algorithm in self._asked.values()}
-        contents = [content for content, _ in self._asked.values()]
+        answers: list[bytes | Exception]
         try:
-            answers: list[bytes | VnedocError] = [
-                *self._signer.sign_many(contents, digest_algorithm=digest_algorithm)
-            ]
-        except VnedocError as exc:
+            # One role with one set of options: the digest algorithm is the same for all.
+            (digest_algorithm,) = {algorithm for _, algorithm in self._asked.values()}
+            contents = [content for content, _ in self._asked.values()]
+            answers = [*self._signer.sign_many(contents, digest_algorithm=digest_algorithm)]
+        except Exception as exc:  # noqa: BLE001 - whatever it is, each waiting thread must wake up and raise it
             # One authorisation, one answer: what was refused was refused for all.
-            answers = [exc] * len(contents)
+            answers = [exc] * len(self._asked)
         self._answers = dict(zip(self._asked, answers, strict=True))
         self._still_working = len(answers)
         self._asked.clear()

@@ -43,6 +43,7 @@ __all__ = [
     "load_picture",
     "parse_picture",
     "picture_appearance",
+    "stencil_mask",
     "text_appearance",
     "text_width",
     "wrap_text",
@@ -57,6 +58,7 @@ MAX_SIDE_PX = 2000
 # Fainter than this is the edge of a brush or the grain of a scan, not ink.
 INK_ALPHA = 24
 INK_LUMINANCE = 235
+STENCIL_ALPHA = 128
 
 Colour: TypeAlias = tuple[float, float, float]
 """Red, green and blue from 0 to 1."""
@@ -365,6 +367,26 @@ def _encode(image: Image, dpi: float | None, name: str) -> Picture:
     digest = hashlib.sha256(struct.pack(">LL", *image.size) + samples + (alpha or b"")).hexdigest()
     colours = _deflate(image)
     return Picture(image.width, image.height, colours, alpha, dpi, ink, digest)
+
+
+@functools.lru_cache(maxsize=8)
+def stencil_mask(picture: Picture) -> bytes:
+    """Return a mask with one bit a pixel, deflated, for files that may have no transparency: 1 hides a pixel.
+
+    Half-transparent edges become hard; at the resolution of a seal nobody sees it.
+    """
+    from PIL import Image
+
+    assert picture.alpha is not None
+    header = struct.pack(">LLBBBBB", picture.width_px, picture.height_px, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", picture.alpha), (b"IEND", b""))
+    file = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">L", len(content)) + kind + content + struct.pack(">L", zlib.crc32(kind + content))
+        for kind, content in chunks
+    )
+    with Image.open(io.BytesIO(file)) as opacity:
+        mask = opacity.point(lambda value: 255 if value < STENCIL_ALPHA else 0, "1")
+    return zlib.compress(mask.tobytes(), 9)
 
 
 def _stated_dpi(image: Image) -> float | None:

@@ -12,12 +12,16 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import enum
-import functools
+import io
 import multiprocessing
 import pickle
 import signal
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from vnedoc.errors import ConfigurationError, ExitCode, InternalError, UsageError, VnedocError
 from vnedoc.sign._finished import find_finished
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
 
     from vnedoc.sign.models import SignatureMechanism
     from vnedoc.sign.roles import SigningOptions
-    from vnedoc.sign.signers.base import SecretCallback, Signer
+    from vnedoc.sign.signers.base import Signer
     from vnedoc.sign.signing import SigningResult
 
 __all__ = [
@@ -108,28 +112,6 @@ class SignerAccess:
         self._answers = {str(question): answer for question, answer in answers.items()}
         self._mechanism = mechanism
 
-    @classmethod
-    @contextlib.contextmanager
-    def recorded(
-        cls, uri: str, *, secret: SecretCallback, mechanism: SignatureMechanism | None = None
-    ) -> Iterator[tuple[Signer, Callable[[], SignerAccess]]]:
-        """Open a signer and remember what was answered.
-
-        Yields:
-            The signer, and a function that returns the access with the answers given so far.
-
-        Raises:
-            VnedocError: The errors of :func:`~vnedoc.sign.signers.open_signer`.
-        """
-        answers: dict[str, str | None] = {}
-
-        def ask(question: str) -> str | None:
-            answers[question] = secret(question)
-            return answers[question]
-
-        with open_signer(uri, secret=ask, mechanism=mechanism) as signer:
-            yield signer, lambda: cls(uri, answers, mechanism=mechanism)
-
     def __call__(self) -> Signer:
         """Open the key.
 
@@ -171,7 +153,8 @@ def sign_many(
         The outcomes, in the order of the jobs.
 
     Raises:
-        UsageError: Neither or both ways were given, or two jobs have one output.
+        UsageError: Neither or both ways were given, two jobs have one output, or the options cannot be sent to
+            another process.
     """
     if (signer is None) == (executor is None) or (executor is None) != (signer_factory is None):
         raise UsageError("batch.signer-or-executor")
@@ -188,8 +171,11 @@ def sign_many(
         _sign_here(jobs, signer=signer, options=options, again=again, tell=tell)
     else:
         assert executor is not None
-        work = pickle.dumps((signer_factory, options, again))
+        work = _pack((signer_factory, options, again))
         _sign_elsewhere(jobs, executor, work, tell)
+        with _turn:
+            # Workers that are threads worked at this process's own bench.
+            _clear_bench()
     return [known[job] for job in jobs]
 
 
@@ -265,6 +251,34 @@ def _attempt(job: SigningJob, *, signer: Signer, options: SigningOptions, again:
     return JobOutcome(job, JobState.SIGNED, result=result, field=result.field)
 
 
+class _Packer(pickle.Pickler):
+    """Packs what goes to a worker: certificates as DER, and no connections, which a worker makes for itself."""
+
+    def reducer_override(self, value: object) -> Any:  # pickle has no name for what it wants
+        if isinstance(value, x509.Certificate):
+            return _certificate, (value.public_bytes(Encoding.DER),)
+        if isinstance(value, httpx2.Client):
+            return _no_connection, ()
+        return NotImplemented
+
+
+def _certificate(encoded: bytes) -> x509.Certificate:
+    return x509.load_der_x509_certificate(encoded)
+
+
+def _no_connection() -> None:
+    return None
+
+
+def _pack(work: object) -> bytes:
+    packed = io.BytesIO()
+    try:
+        _Packer(packed).dump(work)
+    except (pickle.PicklingError, TypeError, AttributeError) as exc:
+        raise UsageError("batch.cannot-send", reason=str(exc)) from exc
+    return packed.getvalue()
+
+
 def _fatal(outcome: JobOutcome) -> VnedocError | None:
     """Return the error after which no further document is tried: the key, its certificate, the settings."""
     return outcome.error if isinstance(outcome.error, ConfigurationError) else None
@@ -318,39 +332,57 @@ def _outcome_of(
         return JobOutcome(job, JobState.FAILED, error=InternalError("batch.worker-died", path=job.source))
 
 
-# In a worker. PDFium is not safe in threads, and a token is asked by one at a time.
-_turn = threading.Lock()
-
-
 @dataclasses.dataclass(slots=True)
 class _Bench:
     """What a worker keeps between documents."""
 
+    work: bytes
     signer: Signer | None
     options: SigningOptions
     again: bool
     stop: VnedocError | None = None
+    used: bool = False
+
+
+# In a worker that is a thread: PDFium is not safe in threads, and a token is asked by one at a time.
+_turn = threading.Lock()
+_benches: list[_Bench] = []
 
 
 def _work(work: bytes, job: SigningJob) -> JobOutcome:
     with _turn:
         bench = _bench(work)
-        if bench.stop is not None:
-            # The key failed here before: it is not tried again.
-            return JobOutcome(job, JobState.NOT_TRIED, error=bench.stop)
-        assert bench.signer is not None
+        if bench.signer is None or bench.stop is not None:
+            # The key failed here: it is not tried again, whatever comes from the parent.
+            state = JobState.NOT_TRIED if bench.used else JobState.FAILED
+            bench.used = True
+            return JobOutcome(job, state, error=bench.stop)
+        bench.used = True
         outcome = _attempt(job, signer=bench.signer, options=bench.options, again=bench.again)
         bench.stop = _fatal(outcome)
         return outcome
 
 
-@functools.lru_cache(maxsize=1)
 def _bench(work: bytes) -> _Bench:
+    if _benches and _benches[0].work == work:
+        return _benches[0]
+    # A long-lived worker of somebody else's executor: the key of an earlier batch is let go.
+    _clear_bench()
     signer_factory, options, again = pickle.loads(work)  # noqa: S301 - made by sign_many in the parent process
     try:
-        return _Bench(signer_factory(), options, again)
+        bench = _Bench(work, signer_factory(), options, again)
     except VnedocError as exc:
-        return _Bench(None, options, again, stop=exc)
+        bench = _Bench(work, None, options, again, stop=exc)
+    _benches.append(bench)
+    return bench
+
+
+def _clear_bench() -> None:
+    while _benches:
+        bench = _benches.pop()
+        for used in (bench.signer, bench.options.timestamps, bench.options.revocation):
+            if used is not None:
+                used.close()
 
 
 def _leave_interrupts_alone() -> None:

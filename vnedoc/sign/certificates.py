@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from vnedoc._internal import clock
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from vnedoc.agencies import AgencyDirectory
 
 __all__ = [
+    "MALFORMED_CERTIFICATE_ERRORS",
     "check_can_sign",
     "display_name",
     "guess_role",
@@ -31,6 +33,16 @@ __all__ = [
     "subject_codes",
     "summarize",
 ]
+
+MALFORMED_CERTIFICATE_ERRORS: tuple[type[Exception], ...] = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.UnsupportedGeneralNameType,
+)
+"""What looking at a certificate from outside can raise: its parts are only read when they are asked for."""
 
 # Agencies are asked for their tax code (MST) and budget-relations code (MNS) by form 02 of Decree 68/2024/NĐ-CP;
 # public authorities write the papers of persons in the same attribute.
@@ -104,7 +116,7 @@ def mail_addresses(certificate: x509.Certificate) -> tuple[str, ...]:
         extension = certificate.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
         assert isinstance(extension.value, x509.SubjectAlternativeName)
         found += extension.value.get_values_for_type(x509.RFC822Name)
-    except (x509.ExtensionNotFound, ValueError):
+    except MALFORMED_CERTIFICATE_ERRORS:
         pass
     found += _texts(certificate.subject, NameOID.EMAIL_ADDRESS)
     return tuple(dict.fromkeys(found))
@@ -137,7 +149,7 @@ def key_usages(certificate: x509.Certificate) -> frozenset[str] | None:
     """Return the key usages in the words of RFC 5280 (snake case), or ``None`` if the certificate has none."""
     try:
         extension = certificate.extensions.get_extension_for_oid(ExtensionOID.KEY_USAGE)
-    except (x509.ExtensionNotFound, ValueError):
+    except MALFORMED_CERTIFICATE_ERRORS:
         return None
     usage = extension.value
     assert isinstance(usage, x509.KeyUsage)

@@ -172,8 +172,11 @@ class TextGap:
 class Pages:
     """The pages of a document; see :func:`open_pages`."""
 
-    def __init__(self, source: Path | bytes, document: pikepdf.Pdf) -> None:
+    def __init__(
+        self, source: Path | bytes, document: pikepdf.Pdf, *, password: str | None = None
+    ) -> None:
         self._source = source
+        self._password = password
         self._document = document
         self._geometries: dict[int, PageGeometry] = {}
         self._texts: dict[int, PageText] = {}
@@ -375,7 +378,7 @@ class Pages:
 
     def _text_reader(self) -> TextReader:
         if self._reader is None:
-            self._reader = TextReader(self._source)
+            self._reader = TextReader(self._source, password=self._password)
         return self._reader
 
 
@@ -383,23 +386,25 @@ class Pages:
 _QPDF_ERRORS = (pikepdf.PdfError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError)
 
 
-def open_pages(source: Path | bytes) -> Pages:
+def open_pages(source: Path | bytes, *, password: str | None = None) -> Pages:
     """Open a PDF to see its pages; use it in a ``with`` block.
 
     Raises:
-        DocumentError: The file cannot be read, or is encrypted.
+        DocumentError: The file cannot be read, or is encrypted and the password is missing or wrong.
     """
     try:
-        document = pikepdf.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        document = pikepdf.open(
+            io.BytesIO(source) if isinstance(source, bytes) else source, password=password or ""
+        )
     except pikepdf.PasswordError as exc:
         raise DocumentError("appearance.encrypted", path=_name(source)) from exc
     except (OSError, pikepdf.PdfError, RuntimeError, ValueError) as exc:
         raise DocumentError("appearance.cannot-read-document", path=_name(source)) from exc
-    if document.is_encrypted:
+    if document.is_encrypted and password is None:
         document.close()
         raise DocumentError("appearance.encrypted", path=_name(source))
     try:
-        return Pages(source, document)
+        return Pages(source, document, password=password)
     except BaseException:
         document.close()
         raise

@@ -20,6 +20,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID
 
 from vnedoc._internal import files, http
 from vnedoc.errors import InputError, RemoteError
+from vnedoc.sign.certificates import MALFORMED_CERTIFICATE_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -227,7 +228,7 @@ def ocsp_addresses(certificate: x509.Certificate) -> tuple[str, ...]:
     """Return the OCSP responders that a certificate names (RFC 5280, 4.2.2.1)."""
     try:
         extension = certificate.extensions.get_extension_for_oid(ExtensionOID.AUTHORITY_INFORMATION_ACCESS)
-    except (x509.ExtensionNotFound, ValueError):
+    except MALFORMED_CERTIFICATE_ERRORS:
         return ()
     assert isinstance(extension.value, x509.AuthorityInformationAccess)
     return tuple(
@@ -243,7 +244,7 @@ def crl_addresses(certificate: x509.Certificate) -> tuple[str, ...]:
     """Return the CRLs that a certificate names (RFC 5280, 4.2.1.13)."""
     try:
         extension = certificate.extensions.get_extension_for_oid(ExtensionOID.CRL_DISTRIBUTION_POINTS)
-    except (x509.ExtensionNotFound, ValueError):
+    except MALFORMED_CERTIFICATE_ERRORS:
         return ()
     assert isinstance(extension.value, x509.CRLDistributionPoints)
     names = (name for point in extension.value for name in point.full_name or ())

@@ -14,7 +14,7 @@ from cryptography import x509
 from vnedoc import messages
 from vnedoc.errors import NotAllowedError, UsageError
 from vnedoc.sign import layout
-from vnedoc.sign._pyhanko.appearance import render_appearance, render_text_field
+from vnedoc.sign._pyhanko.appearance import embed_font, render_appearance, render_text_field
 from vnedoc.sign._pyhanko.embedding import TextField
 from vnedoc.sign.appearance import TextBlock, picture_appearance, text_appearance, wrap_text
 from vnedoc.sign.certificates import guess_role
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from vnedoc.sign.layout import Blank, NumberingBlanks
     from vnedoc.sign.models import Placement
     from vnedoc.sign.pages import Pages
-    from vnedoc.sign.signers.base import Signer
+    from vnedoc.sign.revocation import RevocationSource
+    from vnedoc.sign.signers.base import SecretCallback, Signer
     from vnedoc.sign.timestamps import TimestampClient
+    from vnedoc.sign.trust import TrustStore
 
 __all__ = ["Composition", "CopyKind", "SigningOptions", "compose"]
 
@@ -46,6 +48,10 @@ NUMBER_FIELD, DAY_FIELD, MONTH_FIELD, YEAR_FIELD = (
 )
 
 
+# What another program can type into those fields.
+_TYPED_LETTERS = "0123456789-/abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SigningOptions:
     """How a document is signed."""
@@ -56,6 +62,13 @@ class SigningOptions:
     """The level to reach; never less is made."""
     timestamps: TimestampClient | None = None
     """The time-stamping authorities; needed above B-B."""
+    trust: TrustStore | None = None
+    """What the signer's own chain must lead to; needed from B-LT. ``None``: the chain is not checked, and the result
+    says so."""
+    revocation: RevocationSource | None = None
+    """Where it is asked whether the signer's certificate was revoked; needed from B-LT."""
+    legacy: bool = False
+    """Sign as ``adbe.pkcs7.detached`` (ISO 32000-1, 12.8.3.3) for receivers that know nothing newer; no PAdES."""
     placement: Placement | None = None
     """Where it is shown; the text of appendices and copies, and the seal, find their place themselves."""
     picture: Picture | None = None
@@ -86,6 +99,8 @@ class SigningOptions:
     """Written into the signature; not shown."""
     location: str | None = None
     """Written into the signature; not shown."""
+    password: SecretCallback | None = dataclasses.field(default=None, repr=False)
+    """Called with the name of a document that is encrypted; returns its password."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -303,6 +318,7 @@ def _reserve_numbering(desk: _Desk) -> None:
     """
     if desk.signatures:
         raise NotAllowedError("signing.already-signed", path=desk.name)
+    font = embed_font(desk.revision.writer, _TYPED_LETTERS)
     for name, label, blank in _blanks(layout.blank_boxes(desk.pages)):
         geometry = desk.pages.geometry(blank.page)
         empty = render_text_field(
@@ -315,7 +331,7 @@ def _reserve_numbering(desk: _Desk) -> None:
             rectangle=geometry.to_pdf(blank.box),
             font_size=blank.font_size,
         )
-        desk.revision.add_text_field(field, empty_appearance=empty.stream)
+        desk.revision.add_text_field(field, empty_appearance=empty.stream, font=font)
 
 
 def _number_document(desk: _Desk) -> tuple[str, ...]:

@@ -2,24 +2,26 @@
 
 The order of an act is fixed: the certificate is checked, the document's own restrictions are checked, what the
 role shows is laid out, the revision is written with room for the signature, the attributes are signed and the
-signature is verified with the public key, the time-stamp is fetched, and only then does a file appear.
+signature is verified with the public key, the time-stamp is fetched, and only then does a file appear. Long-term data
+is gathered before and written in the signature's own revision; see :mod:`vnedoc.sign.long_term`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import enum
 import hashlib
 import io
 from typing import TYPE_CHECKING, BinaryIO
 
 from vnedoc._internal import clock, files
-from vnedoc.errors import InputError, InternalError, UsageError
+from vnedoc.errors import InputError, InternalError, TimestampError, UsageError
 from vnedoc.sign._cms import SignedDataBuilder
 from vnedoc.sign._pyhanko.embedding import Revision, SignatureSettings
-from vnedoc.sign.certificates import check_can_sign
 from vnedoc.sign.models import SignatureLevel
 from vnedoc.sign.pages import open_pages
+from vnedoc.sign.presign import LONG_TERM_LEVELS, check_signer
 from vnedoc.sign.roles import compose
 
 if TYPE_CHECKING:
@@ -27,18 +29,50 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from vnedoc.sign._pyhanko.validation import Evidence
+    from vnedoc.sign.long_term import LongTermData
     from vnedoc.sign.models import Box, Role
+    from vnedoc.sign.presign import SignerCheck
+    from vnedoc.sign.report import Finding
     from vnedoc.sign.roles import Composition, SigningOptions
     from vnedoc.sign.signers.base import Signer
     from vnedoc.sign.timestamps import TimestampToken
 
-__all__ = ["SigningResult", "plan_pdf", "sign_pdf"]
+__all__ = [
+    "LegacyLevel",
+    "SigningPlan",
+    "SigningResult",
+    "opened_source",
+    "plan_pdf",
+    "reached_level",
+    "sign_pdf",
+]
 
 TOKEN_BYTES = 12 * 1024
 """Room for a time-stamp token; the tokens of the government's authority are about 4 KB."""
 SPARE_BYTES = 1024
 MAX_PDF_BYTES = 2**31
 """Larger files are refused before anything is read."""
+MAX_TRIES = 4
+"""How often it is signed again: for a larger token, or for one from an authority that was not expected."""
+
+
+class LegacyLevel(enum.StrEnum):
+    """What an ``adbe.pkcs7.detached`` signature comes to; it is never called PAdES."""
+
+    PKCS7 = "PKCS7"
+    """The signature alone."""
+    PKCS7_T = "PKCS7-T"
+    """With a time-stamp."""
+    PKCS7_LT = "PKCS7-LT"
+    """With what is needed to verify it later."""
+    PKCS7_LTA = "PKCS7-LTA"
+    """With a document time-stamp over that."""
+
+
+def reached_level(level: SignatureLevel, *, legacy: bool) -> SignatureLevel | LegacyLevel:
+    """Return what a level comes to, in the encoding that was chosen."""
+    return list(LegacyLevel)[list(SignatureLevel).index(level)] if legacy else level
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,7 +87,7 @@ class SigningResult:
     """Name of the signature field."""
     role: Role
     """The role it was signed in."""
-    level: SignatureLevel
+    level: SignatureLevel | LegacyLevel
     """The level that was reached: always the one that was asked for."""
     signing_time: datetime.datetime
     """The claimed signing time, in Vietnam time, to the second."""
@@ -63,6 +97,13 @@ class SigningResult:
     """The page it is shown on, from 1; ``None`` if it is not shown."""
     box: Box | None
     """Its place on that page."""
+    check: SignerCheck | None = None
+    """What was found out about the signer before signing; to be kept with the document."""
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """What the signer must be told, such as that revocation could not be checked."""
+        return () if self.check is None else self.check.warnings
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,6 +116,8 @@ class SigningPlan:
     """The page it would be shown on, from 1."""
     box: Box | None
     """Its place on that page."""
+    warnings: tuple[Finding, ...] = ()
+    """What the signer must be told."""
 
 
 def sign_pdf(
@@ -84,6 +127,9 @@ def sign_pdf(
 
     Everything that can be wrong is found before a file appears; what is at ``output`` stays untouched when it
     is. The output may be the source.
+
+    From B-LT on, the key may be asked twice for one document: when the time-stamp comes from an authority whose chain
+    is not the expected one, its data must go into the revision, and that changes what is signed.
 
     Args:
         source: The document: a file, or its bytes.
@@ -100,32 +146,30 @@ def sign_pdf(
         CredentialError: The certificate is not valid now or may not sign, or the key failed.
         NotAllowedError: The document or Decree 30/2020/NĐ-CP does not allow this signature.
         TimestampError: No authority gave a time-stamp; nothing is written.
+        RemoteError: The level needs revocation data that nobody gave; nothing is written.
     """
     now = clock.vietnam(options.signing_time or clock.utc_now()).replace(microsecond=0)
-    _check(signer, options, now)
+    check, evidence = _check(signer, options, now)
+    data = _long_term_data(options, evidence)
     builder = SignedDataBuilder(signer, options.digest_algorithm)
-    room = builder.max_bytes + (TOKEN_BYTES if options.level is SignatureLevel.B_T else 0)
     with _opened_output(output) as target:
-        act = _sign(source, target, signer=signer, options=options, now=now, builder=builder, room=room)
-        if act.missing_room:
-            # A time-stamp token larger than any seen: sign again with room for it, and for one a little larger.
-            target.seek(0)
-            target.truncate()
-            room += act.missing_room + SPARE_BYTES
-            act = _sign(source, target, signer=signer, options=options, now=now, builder=builder, room=room)
-            if act.missing_room:
-                raise InternalError("pdf.no-room-for-signature", size=room + act.missing_room)
+        act = _sign_complete(
+            source, target, signer=signer, options=options, now=now, builder=builder, data=data
+        )
+        if options.level is SignatureLevel.B_LTA:
+            _stamp(target, name=_name(source), options=options, data=data)
         content = target.getvalue() if isinstance(target, io.BytesIO) else None
     return SigningResult(
         path=output,
         content=content,
         field=act.composition.field,
         role=options.role,
-        level=options.level,
+        level=reached_level(options.level, legacy=options.legacy),
         signing_time=now,
         timestamp_time=None if act.token is None else act.token.time,
         page=act.composition.page,
         box=act.composition.box,
+        check=check,
     )
 
 
@@ -136,11 +180,15 @@ def plan_pdf(source: Path | bytes, *, signer: Signer, options: SigningOptions) -
         The errors of :func:`sign_pdf`, except those of the key and of time-stamps.
     """
     now = clock.vietnam(options.signing_time or clock.utc_now()).replace(microsecond=0)
-    _check(signer, options, now)
-    with _opened_source(source) as stream, open_pages(source) as pages:
-        revision = Revision(stream, name=_name(source))
+    check, _ = _check(signer, options, now)
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(opened_source(source))
+        revision = Revision(stream, name=_name(source), password=options.password)
+        pages = stack.enter_context(open_pages(source, password=revision.password))
         composition = compose(revision, pages, options=options, signer=signer, now=now, name=_name(source))
-    return SigningPlan(field=composition.field, page=composition.page, box=composition.box)
+    return SigningPlan(
+        field=composition.field, page=composition.page, box=composition.box, warnings=check.warnings
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -148,6 +196,44 @@ class _Act:
     composition: Composition
     token: TimestampToken | None
     missing_room: int = 0
+
+
+def _sign_complete(
+    source: Path | bytes,
+    target: BinaryIO,
+    *,
+    signer: Signer,
+    options: SigningOptions,
+    now: datetime.datetime,
+    builder: SignedDataBuilder,
+    data: LongTermData | None,
+) -> _Act:
+    """Sign until everything that belongs to the level is in the one revision."""
+    room = builder.max_bytes + (0 if options.level is SignatureLevel.B_B else TOKEN_BYTES)
+    missing_room = 0
+    for _ in range(MAX_TRIES):
+        target.seek(0)
+        target.truncate()
+        evidence = None if data is None else data.evidence
+        act = _sign(
+            source,
+            target,
+            signer=signer,
+            options=options,
+            now=now,
+            builder=builder,
+            room=room,
+            evidence=evidence,
+        )
+        missing_room = act.missing_room
+        if missing_room:
+            # A time-stamp token larger than any seen: sign again with room for it, and for one a little larger.
+            room += missing_room + SPARE_BYTES
+        elif data is None or act.token is None or data.admit(act.token):
+            return act
+    if missing_room:
+        raise InternalError("pdf.no-room-for-signature", size=room)
+    raise TimestampError("timestamp.changing-authorities")
 
 
 def _sign(
@@ -159,13 +245,16 @@ def _sign(
     now: datetime.datetime,
     builder: SignedDataBuilder,
     room: int,
+    evidence: Evidence | None,
 ) -> _Act:
-    with _opened_source(source) as stream:
-        revision = Revision(stream, name=_name(source))
-        with open_pages(source) as pages:
+    with opened_source(source) as stream:
+        revision = Revision(stream, name=_name(source), password=options.password)
+        with open_pages(source, password=revision.password) as pages:
             composition = compose(
                 revision, pages, options=options, signer=signer, now=now, name=_name(source)
             )
+        if evidence is not None:
+            revision.add_long_term_data(evidence)
         prepared = revision.write(
             target,
             field=composition.field,
@@ -173,6 +262,7 @@ def _sign(
                 signing_time=now,
                 digest_algorithm=options.digest_algorithm,
                 max_cms_bytes=room,
+                pades=not options.legacy,
                 certify=options.certify,
                 locked_fields=composition.locked_fields,
                 reason=options.reason,
@@ -182,10 +272,12 @@ def _sign(
             rectangle=composition.rectangle,
             appearance=composition.appearance,
         )
-        attributes = builder.attributes_for(prepared.document_digest)
+        attributes = builder.attributes_for(
+            prepared.document_digest, signing_time=now if options.legacy else None
+        )
         signature = signer.sign(attributes, digest_algorithm=options.digest_algorithm)
         token = None
-        if options.level is SignatureLevel.B_T:
+        if options.level is not SignatureLevel.B_B:
             assert options.timestamps is not None
             imprint = hashlib.new(options.digest_algorithm, signature).digest()
             token = options.timestamps.token(imprint, options.digest_algorithm)
@@ -196,16 +288,57 @@ def _sign(
         return _Act(composition, token)
 
 
-def _check(signer: Signer, options: SigningOptions, now: datetime.datetime) -> None:
-    if options.level not in {SignatureLevel.B_B, SignatureLevel.B_T}:
-        raise UsageError("signing.level-not-offered", level=options.level.value)
-    if options.level is SignatureLevel.B_T and options.timestamps is None:
+def _check(
+    signer: Signer, options: SigningOptions, now: datetime.datetime
+) -> tuple[SignerCheck, Evidence | None]:
+    if options.level is not SignatureLevel.B_B and options.timestamps is None:
         raise UsageError("timestamp.no-authority")
-    check_can_sign(signer.certificate, now)
+    return check_signer(
+        signer, trust=options.trust, revocation=options.revocation, level=options.level, at=now
+    )
+
+
+def _long_term_data(options: SigningOptions, evidence: Evidence | None) -> LongTermData | None:
+    if options.level not in LONG_TERM_LEVELS:
+        return None
+    from vnedoc.sign.long_term import LongTermData
+
+    assert options.trust is not None
+    assert options.revocation is not None
+    assert options.timestamps is not None
+    assert evidence is not None
+    data = LongTermData(
+        trust=options.trust,
+        revocation=options.revocation,
+        timestamps=options.timestamps,
+        digest_algorithm=options.digest_algorithm,
+        evidence=evidence,
+    )
+    data.prepare()
+    return data
+
+
+def _stamp(target: BinaryIO, *, name: str, options: SigningOptions, data: LongTermData | None) -> None:
+    from vnedoc.sign.long_term import stamp_document
+
+    assert options.timestamps is not None
+    stamp_document(
+        target,
+        name=name,
+        timestamps=options.timestamps,
+        digest_algorithm=options.digest_algorithm,
+        data=data,
+        password=options.password,
+    )
 
 
 @contextlib.contextmanager
-def _opened_source(source: Path | bytes) -> Iterator[BinaryIO]:
+def opened_source(source: Path | bytes) -> Iterator[BinaryIO]:
+    """Open a document for reading.
+
+    Raises:
+        InputError: It cannot be read, is no file, or is too large.
+    """
     if isinstance(source, bytes):
         yield io.BytesIO(source)
         return

@@ -2,14 +2,20 @@
 
 What comes back is checked before it is used: the status, the imprint, the nonce, and the authority's signature
 with a certificate that may sign time-stamps at that time. Whether the authority is *trusted* is decided when a
-document is verified.
+document is verified, or when long-term data is gathered for one.
+
+Authorities are busy or down more often than anything else in signing, so several are asked in order, each with its
+own time limit, all together within a budget; a level that needs a time-stamp is never reached without one.
 """
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import secrets
+import time
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 from asn1crypto import cms, core, tsp
 from cryptography import x509
@@ -18,7 +24,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from vnedoc._internal import http
-from vnedoc.errors import RemoteError, TimestampError, UsageError
+from vnedoc.errors import CredentialError, RemoteError, TimestampError, UsageError
 
 if TYPE_CHECKING:
     import datetime
@@ -27,14 +33,51 @@ if TYPE_CHECKING:
 
     import httpx2
 
-__all__ = ["TimestampClient", "TimestampToken"]
+    from vnedoc.sign.signers.base import SecretCallback
+
+__all__ = ["TimestampClient", "TimestampServer", "TimestampToken"]
 
 MAX_TOKEN_BYTES = 64 * 1024
+COOL_DOWN_S = 60.0
+"""How long an authority that did not answer is asked last, so that each of fifty documents does not wait for it."""
 _HASHES: dict[str, type[hashes.HashAlgorithm]] = {
     "sha256": hashes.SHA256,
     "sha384": hashes.SHA384,
     "sha512": hashes.SHA512,
 }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TimestampServer:
+    """A time-stamping authority that wants to know who asks (HTTP basic authentication, RFC 7617).
+
+    Raises:
+        UsageError: The address carries a secret, a user has no password, or the password would go over the network
+            in the clear.
+    """
+
+    url: str
+    """Its address; never with a user or a password in it."""
+    user: str | None = None
+    """The name it knows the caller by; ``None`` asks without a name."""
+    password: SecretCallback | None = dataclasses.field(default=None, repr=False)
+    """Called for the password when it is first needed."""
+
+    def __post_init__(self) -> None:
+        try:
+            parts = urlsplit(self.url)
+            host, with_secret = parts.hostname or "", parts.username is not None or parts.password is not None
+        except ValueError as exc:
+            raise UsageError("timestamp.bad-url") from exc
+        if with_secret or "@" in parts.netloc:
+            # An address is shown and logged; what is in it cannot be a secret.
+            raise UsageError("timestamp.secret-in-url", host=host)
+        if self.user is None:
+            return
+        if self.password is None or ":" in self.user:
+            raise UsageError("timestamp.needs-password", url=self.url)
+        if parts.scheme != "https" and host not in {"127.0.0.1", "::1", "localhost"}:
+            raise UsageError("timestamp.password-needs-https", url=self.url)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,16 +107,34 @@ class TimestampClient:
     It keeps its connections open between tokens; use it in a ``with`` block, or call :meth:`close`.
 
     Args:
-        urls: Addresses of the authorities, the preferred one first.
+        urls: The authorities, the preferred one first: addresses, or :class:`TimestampServer` with a name.
         timeout_s: Time limit for one authority, in seconds.
+        budget_s: Time limit for one token, all authorities and repetitions together.
+        rounds: How often an authority is asked that did not answer, or is busy. One that gave a bad answer is not
+            asked again.
+        pause_s: How long to wait before a repetition.
     """
 
-    def __init__(self, urls: Sequence[str], *, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str | TimestampServer],
+        *,
+        timeout_s: float = 10.0,
+        budget_s: float = 60.0,
+        rounds: int = 2,
+        pause_s: float = 0.25,
+    ) -> None:
         if not urls:
             raise UsageError("timestamp.no-authority")
-        self._urls = tuple(urls)
+        self._servers = tuple(TimestampServer(url) if isinstance(url, str) else url for url in urls)
         self._timeout_s = timeout_s
+        self._budget_s = budget_s
+        self._rounds = max(1, rounds)
+        self._pause_s = pause_s
         self._client: httpx2.Client | None = None
+        self._headers: dict[TimestampServer, dict[str, str]] = {}
+        self._silent_since: dict[str, float] = {}
+        self._latest: TimestampToken | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -82,6 +143,11 @@ class TimestampClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def latest(self) -> TimestampToken | None:
+        """The token that was given last: it shows whose certificates the next one will need."""
+        return self._latest
 
     def token(self, imprint: bytes, digest_algorithm: str = "sha256") -> TimestampToken:
         """Return a token over a digest.
@@ -92,19 +158,34 @@ class TimestampClient:
 
         Raises:
             TimestampError: No authority gave a good token; it says which were asked and why each failed.
+            CredentialError: A password is wanted, and there is none.
         """
-        failures = []
-        for url in self._urls:
-            try:
-                return self._ask(url, imprint, digest_algorithm)
-            except RemoteError as exc:
-                failures.append(exc)
-        if len(failures) == 1:
-            raise TimestampError(
-                "timestamp.failed", url=self._urls[0], reason=str(failures[0])
-            ) from failures[0]
-        reasons = " ".join(str(failure) for failure in failures)
-        raise TimestampError("timestamp.all-failed", urls=", ".join(self._urls), reasons=reasons)
+        deadline = time.monotonic() + self._budget_s
+        failures: dict[str, RemoteError] = {}
+        waiting = sorted(self._servers, key=self._was_silent)
+        for turn in range(self._rounds):
+            if turn:
+                time.sleep(max(0.0, min(self._pause_s, deadline - time.monotonic())))
+            for server in tuple(waiting):
+                remaining_s = deadline - time.monotonic()
+                if remaining_s <= 0:
+                    failures.setdefault(server.url, TimestampError("timestamp.not-asked", url=server.url))
+                    continue
+                try:
+                    self._latest = self._ask(
+                        server, imprint, digest_algorithm, timeout_s=min(self._timeout_s, remaining_s)
+                    )
+                except RemoteError as exc:
+                    failures[server.url] = exc
+                    self._silent_since[server.url] = time.monotonic()
+                    if not _may_pass(exc):
+                        waiting.remove(server)
+                else:
+                    self._silent_since.pop(server.url, None)
+                    return self._latest
+            if not waiting or time.monotonic() >= deadline:
+                break
+        raise self._failure(failures)
 
     def close(self) -> None:
         """Close the connections."""
@@ -112,7 +193,22 @@ class TimestampClient:
             self._client.close()
             self._client = None
 
-    def _ask(self, url: str, imprint: bytes, digest_algorithm: str) -> TimestampToken:
+    def _was_silent(self, server: TimestampServer) -> bool:
+        since = self._silent_since.get(server.url)
+        return since is not None and time.monotonic() - since < COOL_DOWN_S
+
+    def _failure(self, failures: dict[str, RemoteError]) -> TimestampError:
+        if len(failures) == 1:
+            ((url, failure),) = failures.items()
+            error = TimestampError("timestamp.failed", url=url, reason=failure)
+            error.__cause__ = failure
+            return error
+        urls = ", ".join(server.url for server in self._servers)
+        return TimestampError("timestamp.all-failed", urls=urls, reasons=tuple(failures.values()))
+
+    def _ask(
+        self, server: TimestampServer, imprint: bytes, digest_algorithm: str, *, timeout_s: float
+    ) -> TimestampToken:
         if self._client is None:
             self._client = http.make_client(timeout_s=self._timeout_s)
         nonce = secrets.randbits(64)
@@ -127,18 +223,52 @@ class TimestampClient:
                 "cert_req": True,
             }
         )
-        status, media_type, body = http.post_bytes(
+        answer = http.post(
             self._client,
-            url,
+            server.url,
             request.dump(),
-            headers={"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"},
+            headers=self._headers_for(server),
+            timeout_s=timeout_s,
             max_bytes=MAX_TOKEN_BYTES,
         )
-        if status != 200:
-            raise TimestampError("timestamp.http-status", url=url, status=status)
-        if media_type != "application/timestamp-reply":
-            raise TimestampError("timestamp.not-a-token", url=url)
-        return _check(body, url=url, imprint=imprint, digest_algorithm=digest_algorithm, nonce=nonce)
+        if answer.status != 200:
+            raise TimestampError("timestamp.http-status", url=server.url, status=answer.status)
+        if answer.media_type != "application/timestamp-reply":
+            raise TimestampError("timestamp.not-a-token", url=server.url)
+        return _check(
+            answer.body, url=server.url, imprint=imprint, digest_algorithm=digest_algorithm, nonce=nonce
+        )
+
+    def _headers_for(self, server: TimestampServer) -> dict[str, str]:
+        headers = self._headers.get(server)
+        if headers is None:
+            headers = {
+                "Content-Type": "application/timestamp-query",
+                "Accept": "application/timestamp-reply",
+            }
+            if server.user is not None:
+                credentials = f"{server.user}:{_password(server)}".encode()
+                headers["Authorization"] = f"Basic {base64.b64encode(credentials).decode('ascii')}"
+            self._headers[server] = headers
+        return headers
+
+
+def _password(server: TimestampServer) -> str:
+    from vnedoc.sign.signers.base import SecretPrompt
+
+    assert server.password is not None
+    password = server.password(SecretPrompt("timestamp.prompt-password", url=server.url, user=server.user))
+    if password is None:
+        raise CredentialError("timestamp.no-password", url=server.url)
+    return password
+
+
+def _may_pass(failure: RemoteError) -> bool:
+    """Tell whether the same question can get another answer a moment later."""
+    if failure.code == "timestamp.http-status":
+        status = failure.values["status"]
+        return isinstance(status, int) and (status >= 500 or status == 429)
+    return failure.code.startswith("remote.")
 
 
 def _check(body: bytes, *, url: str, imprint: bytes, digest_algorithm: str, nonce: int) -> TimestampToken:

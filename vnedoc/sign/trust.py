@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from vnedoc._internal import clock, files
 from vnedoc.errors import ConfigurationError, InputError, UsageError
+from vnedoc.sign.certificates import MALFORMED_CERTIFICATE_ERRORS, display_name
 
 if TYPE_CHECKING:
     import datetime
@@ -33,12 +34,14 @@ __all__ = [
     "TrustTree",
     "check_trust",
     "fingerprint",
+    "is_issued_by",
     "is_self_signed",
     "load_trust",
     "parse_fingerprint",
 ]
 
 MAX_TRUST_FILE_BYTES = 8 * 1024 * 1024
+_NOT_ISSUED_ERRORS: tuple[type[Exception], ...] = (InvalidSignature, *MALFORMED_CERTIFICATE_ERRORS)
 _SUFFIXES = {".pem", ".crt", ".cer", ".der"}
 
 
@@ -147,8 +150,6 @@ def check_trust(store: TrustStore, *, at: datetime.datetime | None = None) -> tu
 def _check(
     certificate: x509.Certificate, store: TrustStore, moment: datetime.datetime, tree: TrustTree | None
 ) -> CheckedCertificate:
-    from vnedoc.sign.certificates import display_name
-
     state = "good"
     if moment > certificate.not_valid_after_utc:
         state = "expired"
@@ -176,27 +177,33 @@ def _anchor_above(certificate: x509.Certificate, store: TrustStore) -> str | Non
     for _ in range(len(above) + 1):
         if fingerprint(current) in anchors:
             return fingerprint(current)
-        issuer = next((candidate for candidate in above if _is_issued_by(current, candidate)), None)
+        issuer = next((candidate for candidate in above if is_issued_by(current, candidate)), None)
         if issuer is None:
             return None
         current = issuer
     return None
 
 
-def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    if certificate.issuer != issuer.subject:
-        return False
-    key = issuer.public_key()
+def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Tell whether a certificate names another as its issuer and is signed with its key."""
     try:
-        if isinstance(key, rsa.RSAPublicKey) and isinstance(certificate.signature_hash_algorithm, hashes.SHA1):
+        if certificate.issuer != issuer.subject:
+            return False
+        key = issuer.public_key()
+        if isinstance(key, rsa.RSAPublicKey) and isinstance(
+            certificate.signature_hash_algorithm, hashes.SHA1
+        ):
             # The first government generation; cryptography no longer verifies it as a certificate. Whether it may
             # be relied on is for the policy to say, not for this question.
             key.verify(
-                certificate.signature, certificate.tbs_certificate_bytes, padding.PKCS1v15(), hashes.SHA1()
-            )  # noqa: S303 - see above
+                certificate.signature,
+                certificate.tbs_certificate_bytes,
+                padding.PKCS1v15(),
+                hashes.SHA1(),  # noqa: S303 - see above
+            )
         else:
             certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+    except _NOT_ISSUED_ERRORS:
         return False
     return True
 
@@ -220,7 +227,7 @@ def fingerprint(certificate: x509.Certificate) -> str:
 
 def is_self_signed(certificate: x509.Certificate) -> bool:
     """Tell whether a certificate is signed with its own key."""
-    return _is_issued_by(certificate, certificate)
+    return is_issued_by(certificate, certificate)
 
 
 def _store(found: Iterable[tuple[x509.Certificate, TrustTree]]) -> TrustStore:

@@ -60,7 +60,10 @@ def _document(header: DocumentHeader, dialect: Dialect) -> Iterator[Node]:
     yield from (_organization("To", recipient, dialect) for recipient in header.recipients)
     yield Node("DocumentId", header.document_id)
     yield from _group("Code", {"CodeNumber": header.code_number, "CodeNotation": header.code_notation})
-    date = None if header.promulgation_date is None else format_date(header.promulgation_date)
+    date = header.promulgation_date_text
+    if date is None and header.promulgation_date is not None:
+        # What was received is passed on as it came: receivers look documents up by this text.
+        date = format_date(header.promulgation_date)
     yield from _group("PromulgationInfo", {"Place": header.promulgation_place, "PromulgationDate": date})
     kind = header.document_type
     yield from _group(

@@ -5,6 +5,11 @@ QCVN 102:2016/BTTTT. No other module of the house knows these names.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = [
     "BODY",
     "ENVELOPE",
@@ -20,11 +25,15 @@ __all__ = [
     "SIGNER_INFO",
     "STAFF_INFO",
     "XLINK",
+    "XMLDSIG",
+    "line_of",
     "path_of",
 ]
 
 NAMESPACE = "http://www.mic.gov.vn/TBT/QCVN_102_2016"
 """The namespace of everything in a package."""
+XMLDSIG = "http://www.w3.org/2000/09/xmldsig#"
+"""The namespace of a signature that means something; the kits of the field write theirs in that of the standard."""
 XLINK = "http://www.w3.org/1999/xlink"
 """The namespace of the link attributes that the .NET dialect puts on references."""
 PREFIX = "edXML"
@@ -77,3 +86,17 @@ def path_of(parent: str, name: str, index: int) -> str:
     """Return the path of an element: its parent's, its name, and its place among its equals from the second on."""
     step = name if index == 1 else f"{name}[{index}]"
     return f"{parent}/{step}" if parent else step
+
+
+def line_of(path: str, lines: Mapping[str, int]) -> int | None:
+    """Return the line of an element; of the nearest one around it, if it is missing itself."""
+    step = path
+    while step:
+        if step in lines:
+            return lines[step]
+        if step.partition("/")[0] == "MessageHeader" and "MessageHeader" not in lines:
+            # A status may stand in a holder of its own.
+            step = "Status" + step.removeprefix("MessageHeader")
+            continue
+        step = step.rpartition("/")[0]
+    return lines.get(ROOT)

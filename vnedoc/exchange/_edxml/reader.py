@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from vnedoc._internal.xml import DoctypeRefusedError, XMLRefusedError, parse_into
 from vnedoc.errors import InputError, PackageError
+from vnedoc.exchange._edxml import names
 from vnedoc.exchange._edxml.payload import Budget, ContentSink, detect_type, safe_name, unique_name, unwrap
+from vnedoc.exchange._edxml.scanner import Scanner
 from vnedoc.exchange._edxml.tree import Node, TreeTarget, Warnings
 from vnedoc.exchange._edxml.understanding import understand
 from vnedoc.exchange.models import DocumentHeader, Package, ReceivedAttachment
@@ -191,7 +193,8 @@ class _Attachments:
     def end(self, attachment: Node) -> None:
         sink, self._sink = self._sink, None
         number = len(self.found) + 1
-        path = f"AttachmentEncoded/Attachment[{number}]"
+        path = names.path_of("AttachmentEncoded", "Attachment", number)
+        self._warnings.place(path, attachment.line)
         if sink is None:
             self._warnings.add("edxml.missing-element", path, name="ContentTransferEncoded")
             return
@@ -241,6 +244,7 @@ class _Attachments:
             detected_type=detect_type(head),
             was_zipped=inner is not None,
             path=self._place.settle(file),
+            payload_sha256=sink.sha256,
         )
 
     def _check_type(
@@ -276,7 +280,7 @@ class _Source:
         self._warnings = warnings
         self._digest = hashlib.sha256()
         self.size = 0
-        self.stopped = False
+        self.scanner = Scanner(max_bytes=4 * limits.max_text_chars)
 
     @property
     def sha256(self) -> str:
@@ -286,10 +290,17 @@ class _Source:
         first = self._next()
         while len(first) < self._limits.max_leading_bytes and (more := self._next()):
             first += more
-        yield self._without_junk(first)
+        yield self._scanned(self._without_junk(first))
         while chunk := self._next():
-            if not self.stopped:
-                yield chunk
+            yield self._scanned(chunk)
+
+    def _scanned(self, chunk: bytes) -> bytes:
+        self.scanner.feed(chunk)
+        return chunk
+
+    def next_line(self, name: str) -> int | None:
+        """Return the line of the next element that begins."""
+        return self.scanner.next_line(name)
 
     def drain(self) -> None:
         """Read what is left, so that the digest is that of the whole file."""
@@ -308,20 +319,27 @@ class _Source:
         if not content:
             raise PackageError("edxml.empty")
         if content[:2] in {b"\xff\xfe", b"\xfe\xff"}:
-            self._warnings.add("edxml.encoding", encoding="UTF-16")
+            self._warnings.add("edxml.encoding", names.ROOT, encoding="UTF-16")
+            self.scanner.give_up()
             return content
         if content.startswith(b"\xef\xbb\xbf"):
-            self._warnings.add("edxml.byte-order-mark")
+            self._warnings.add("edxml.byte-order-mark", names.ROOT, line=1)
             content = content[3:]
         start = content.find(b"<", 0, self._limits.max_leading_bytes)
         if start < 0:
             raise PackageError("edxml.not-xml", reason="no element")
         if content[:start].strip():
-            self._warnings.add("edxml.leading-junk", count=start)
+            self._warnings.add("edxml.leading-junk", names.ROOT, line=1, count=start)
+        self.scanner = Scanner(
+            first_line=1 + content.count(b"\n", 0, start), max_bytes=4 * self._limits.max_text_chars
+        )
         content = content[start:]
         declared = _ENCODING.match(content)
         if declared and declared[1].lower() not in {b"utf-8", b"utf8", b"us-ascii"}:
-            self._warnings.add("edxml.encoding", encoding=declared[1].decode())
+            self._warnings.add("edxml.encoding", names.ROOT, line=1, encoding=declared[1].decode())
+            if not declared[1].lower().startswith((b"iso-8859", b"windows-", b"us-")):
+                # Its bytes below 128 may be anything.
+                self.scanner.give_up()
         return content
 
 
@@ -331,6 +349,7 @@ def _read(stream: BinaryIO, place: _Looking | _Writing, limits: Limits) -> Packa
     attachments = _Attachments(place, limits, warnings)
     target = TreeTarget(
         limits,
+        line_of=source.next_line,
         on_content=attachments.begin,
         on_content_end=attachments.content_end,
         on_attachment_end=attachments.end,
@@ -343,7 +362,7 @@ def _read(stream: BinaryIO, place: _Looking | _Writing, limits: Limits) -> Packa
         if not target.ended:
             raise PackageError("edxml.not-xml", reason=str(exc).splitlines()[0][:200]) from exc
         # The package itself was whole; something stands behind it.
-        warnings.add("edxml.trailing-bytes")
+        warnings.add("edxml.trailing-bytes", names.ROOT, line=source.scanner.line)
         source.drain()
     except OSError as exc:
         raise InputError("file.cannot-read", path=getattr(stream, "name", "-"), reason=exc.strerror) from exc
@@ -360,6 +379,8 @@ def _read(stream: BinaryIO, place: _Looking | _Writing, limits: Limits) -> Packa
         size=source.size,
         sha256=source.sha256,
         signature=understood.signature,
+        skeleton=source.scanner.skeleton if understood.has_signature else None,
+        lines=warnings.lines,
     )
 
 

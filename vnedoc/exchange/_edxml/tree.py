@@ -30,6 +30,8 @@ class Node:
     """Its namespace; may be empty."""
     attributes: dict[str, str]
     """Its attributes, names in Clark notation."""
+    line: int | None = None
+    """The line of the file on which it begins, if that is known."""
     pieces: list[str | Node] = dataclasses.field(default_factory=list)
     """Its text and children in their order."""
 
@@ -49,10 +51,16 @@ class Warnings:
 
     def __init__(self) -> None:
         self._found: list[PackageFinding] = []
+        self.lines: dict[str, int] = {}
 
-    def add(self, warning_id: str, element: str = "", /, **values: object) -> None:
-        """Note one thing."""
-        finding = PackageFinding(warning_id, element, values)
+    def place(self, path: str, line: int | None) -> None:
+        """Note on which line an element begins."""
+        if line is not None:
+            self.lines.setdefault(path, line)
+
+    def add(self, warning_id: str, element: str, /, *, line: int | None = None, **values: object) -> None:
+        """Note one thing; the line is that of the element, or of the nearest one around it."""
+        finding = PackageFinding(warning_id, element, values, line or names.line_of(element, self.lines))
         if len(self._found) < MAX_WARNINGS and finding not in self._found:
             self._found.append(finding)
 
@@ -65,14 +73,17 @@ class TreeTarget(StreamTarget):
 
     Args:
         limits: How much there may be.
+        line_of: Gives the line of the next element, by its name.
         on_content: Called when the content of an attachment begins; returns what takes its text.
         on_content_end: Called when it ended.
+        on_attachment_end: Called when the attachment ended.
     """
 
     def __init__(
         self,
         limits: Limits,
         *,
+        line_of: Callable[[str], int | None],
         on_content: Callable[[Node], Callable[[str], None]],
         on_content_end: Callable[[Node], None],
         on_attachment_end: Callable[[Node], None],
@@ -80,6 +91,7 @@ class TreeTarget(StreamTarget):
         self.root: Node | None = None
         self.ended = False
         self._limits = limits
+        self._line_of = line_of
         self._on_content = on_content
         self._on_content_end = on_content_end
         self._on_attachment_end = on_attachment_end
@@ -101,7 +113,7 @@ class TreeTarget(StreamTarget):
             raise PackageError("edxml.too-many-attributes", limit=self._limits.max_attributes)
         self._count(len(tag) + sum(len(name) + len(value) for name, value in attributes.items()))
         namespace, name = _split(tag)
-        node = Node(name, namespace, dict(attributes))
+        node = Node(name, namespace, dict(attributes), self._line_of(name))
         if self._open:
             self._open[-1].pieces.append(node)
         else:
@@ -159,6 +171,7 @@ class View:
         self.warnings = warnings
         self.unknown = unknown
         self._left: dict[str, list[Node]] = {}
+        warnings.place(path, node.line)
         for child in node.children:
             self._left.setdefault(_key(child.name), []).append(child)
 

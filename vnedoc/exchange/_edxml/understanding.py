@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Reference", "Understood", "understand"]
 
+_SIGNATURES = frozenset({"signature", "digitalsignature"})
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reference:
@@ -67,6 +69,8 @@ class Understood:
     """The manifest."""
     signature: bytes | None
     """The signature element as XML, if it holds anything."""
+    has_signature: bool
+    """Whether there is an element of that name anywhere, at its place or not."""
 
 
 def understand(root: Node, warnings: Warnings) -> Understood:
@@ -90,27 +94,47 @@ def understand(root: Node, warnings: Warnings) -> Understood:
     references = _references(envelope, warnings)
     for view in (header_view, envelope, top):
         # The parts of a mail message that some systems leave here, and the attachments, are read elsewhere.
-        for name in ("AttachmentEncoded", "Boundary", "ContentId", "ContentType"):
+        for found in view.all("AttachmentEncoded"):
+            warnings.place("AttachmentEncoded", found.node.line)
+        for name in ("Boundary", "ContentId", "ContentType"):
             view.all(name)
         view.close()
-    return Understood(dataclasses.replace(header, unknown=tuple(unknown)), references, signature)
+    header = dataclasses.replace(header, unknown=tuple(unknown))
+    return Understood(header, references, signature, _holds_signature(root))
+
+
+def _holds_signature(root: Node) -> bool:
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if node.name.lower() in _SIGNATURES and any(node.children):
+            return True
+        waiting += node.children
+    return False
 
 
 def _inside(view: View, name: str) -> View:
-    found = view.one(name)
-    if found is None:
+    every = [found for found in view.all(name) if any(found.node.children)]
+    if len(every) > 1:
+        # Each reader would take another one for the true header.
+        raise PackageError("edxml.two-headers", element=every[0].path)
+    if not every:
         view.warnings.add("edxml.missing-container", view.path, name=name)
         return view
+    found = every[0]
     return View(found.node, name, view.warnings, view.unknown)
 
 
 def _header(
     view: View, warnings: Warnings, unknown: list[UnknownElement]
 ) -> tuple[DocumentHeader | StatusHeader, bytes | None]:
-    status, message = view.one("Status"), view.one("MessageHeader")
-    holder = status or message
-    if holder is None:
+    holders = {name: view.all(name) for name in ("Status", "MessageHeader")}
+    every = [found for group in holders.values() for found in group if any(found.node.children)]
+    if len(every) > 1:
+        raise PackageError("edxml.two-headers", element=every[0].path)
+    if not every:
         raise PackageError("edxml.no-header")
+    holder, status = every[0], every[0] if every[0] in holders["Status"] else None
     holder = View(holder.node, holder.node.name if status is None else "Status", warnings, unknown)
     header: DocumentHeader | StatusHeader
     if status is not None or holder.has("StatusCode"):
@@ -132,12 +156,16 @@ def _header(
 
 
 def _signature(view: View, warnings: Warnings) -> bytes | None:
+    first: bytes | None = None
     for name in ("Signature", "DigitalSignature"):
         for found in view.all(name):
-            if found.node.text or any(found.node.children):
-                warnings.add("edxml.signature-unchecked", name)
-                return serialized(found.node)
-    return None
+            if not (found.node.text or any(found.node.children)):
+                continue
+            real = found.node.namespace == names.XMLDSIG and name == "Signature"
+            warning = "edxml.signature-unchecked" if real else "edxml.signature-decorative"
+            warnings.add(warning, found.path)
+            first = first or serialized(found.node)
+    return first
 
 
 def _document(view: View, traces: View | None) -> DocumentHeader:

@@ -5,33 +5,38 @@ The same header, attachments and dialect always give the same bytes. No attachme
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import hashlib
 import io
 import re
 import uuid
-import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO
 
-from vnedoc.errors import InputError, PackageError
+from vnedoc.errors import PackageError
 from vnedoc.exchange._edxml import names
+from vnedoc.exchange._edxml.content import Base64Output, digest_content, send_content
 from vnedoc.exchange._edxml.layout import Node, header_nodes, text_nodes
+from vnedoc.exchange._edxml.signing import (
+    BUSINESS_ID,
+    HEADER_ID,
+    MANIFEST_ID,
+    Payload,
+    SigningKey,
+    build_signature,
+)
 from vnedoc.exchange.models import AttachmentDigest, DocumentHeader, WrittenPackage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from vnedoc.exchange._edxml.content import ContentDigest
     from vnedoc.exchange._edxml.dialects import Dialect
-    from vnedoc.exchange.models import Attachment, ContentSource, StatusHeader, UnknownElement
+    from vnedoc.exchange.models import Attachment, StatusHeader, UnknownElement
 
 __all__ = ["write"]
 
 NEWLINE = "\r\n"
-# A multiple of 3, so that every piece of base64 stands on its own.
-CHUNK_BYTES = 3 * 64 * 1024
-ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 ID_SPACE = uuid.uuid5(uuid.NAMESPACE_URL, names.NAMESPACE)
 
 # XML 1.0, production 2: what no XML document may hold, not even escaped.
@@ -56,34 +61,91 @@ def write(
     header: DocumentHeader | StatusHeader,
     attachments: Sequence[Attachment],
     dialect: Dialect,
+    *,
+    key: SigningKey | None = None,
 ) -> WrittenPackage:
     """Write a package to a stream.
 
+    Args:
+        stream: Where it is written.
+        header: What it says.
+        attachments: What is in it.
+        dialect: How it is written.
+        key: What it is signed with; ``None`` leaves it unsigned.
+
     Raises:
-        PackageError: A text holds what XML cannot, or two attachments share a name or an id.
+        PackageError: A text holds what XML cannot, two attachments share a name or an id, or one changed while the
+            package was signed.
         InputError: An attachment cannot be read.
+        CredentialError: The key cannot sign.
     """
     items = _items(header, attachments, dialect)
+    head = _Head(header, items, dialect)
+    expected: list[ContentDigest] | None = None
+    signature = ""
+    if key is not None:
+        # The signature stands before the attachments, so their digests must be known first.
+        expected = [digest_content(item.attachment, item.entry_name) for item in items]
+        payloads = [
+            Payload(item.content_id, found.payload_sha256)
+            for item, found in zip(items, expected, strict=True)
+        ]
+        signature = build_signature(head.render, payloads, key)
     out = _Output(stream)
-    unknown = _by_parent(header.unknown)
-    out.line(0, f'<?xml version="1.0" encoding="{dialect.encoding_label}"?>')
-    out.line(0, f'<{names.ROOT} xmlns="{names.NAMESPACE}">')
-    out.line(1, f'<{names.PREFIX}:{names.ENVELOPE} xmlns:{names.PREFIX}="{names.NAMESPACE}">')
-    out.line(2, f"<{names.PREFIX}:{names.HEADER}>")
-    for node in header_nodes(header, dialect):
-        _write_node(out, 3, node, "", dialect, unknown)
-    _write_unknown(out, 3, names.HEADER, unknown)
-    if dialect.empty_signature:
-        out.line(3, f"<{names.PREFIX}:DigitalSignature />")
-    out.line(2, f"</{names.PREFIX}:{names.HEADER}>")
-    if isinstance(header, DocumentHeader):
-        _write_body(out, items, dialect, unknown)
-    _write_unknown(out, 2, names.ENVELOPE, unknown)
-    out.line(1, f"</{names.PREFIX}:{names.ENVELOPE}>")
-    digests = _write_attachments(out, items, dialect)
-    _write_unknown(out, 1, names.ROOT, unknown)
+    head.write(out, signature, signed=key is not None)
+    digests = _write_attachments(out, items, dialect, expected)
+    _write_unknown(out, 1, names.ROOT, head.unknown)
     out.line(0, f"</{names.ROOT}>")
     return WrittenPackage(out.size, out.digest.hexdigest(), digests)
+
+
+class _Head:
+    """Everything before the attachments."""
+
+    def __init__(
+        self, header: DocumentHeader | StatusHeader, items: Sequence[_Item], dialect: Dialect
+    ) -> None:
+        self._header = header
+        self._items = items
+        self._dialect = dialect
+        self.unknown = _by_parent(header.unknown)
+
+    def render(self, signature: str) -> bytes:
+        """Return a signed package without its attachments."""
+        stream = io.BytesIO()
+        out = _Output(stream)
+        self.write(out, signature, signed=True)
+        _write_unknown(out, 1, names.ROOT, self.unknown)
+        out.line(0, f"</{names.ROOT}>")
+        return stream.getvalue()
+
+    def write(self, out: _Output, signature: str, *, signed: bool) -> None:
+        """Write it, with marks for what is signed."""
+        out.line(0, f'<?xml version="1.0" encoding="{self._dialect.encoding_label}"?>')
+        out.line(0, f'<{names.ROOT} xmlns="{names.NAMESPACE}">')
+        out.line(1, f'<{names.PREFIX}:{names.ENVELOPE} xmlns:{names.PREFIX}="{names.NAMESPACE}">')
+        out.line(2, f"<{names.PREFIX}:{names.HEADER}>")
+        for node in header_nodes(self._header, self._dialect):
+            _write_node(out, 3, _marked(node) if signed else node, "", self._dialect, self.unknown)
+        _write_unknown(out, 3, names.HEADER, self.unknown)
+        out.write(signature.encode())
+        if self._dialect.empty_signature:
+            out.line(3, f"<{names.PREFIX}:DigitalSignature />")
+        out.line(2, f"</{names.PREFIX}:{names.HEADER}>")
+        if isinstance(self._header, DocumentHeader):
+            _write_body(out, self._items, self._dialect, self.unknown, signed=signed)
+        _write_unknown(out, 2, names.ENVELOPE, self.unknown)
+        out.line(1, f"</{names.PREFIX}:{names.ENVELOPE}>")
+
+
+def _marked(node: Node) -> Node:
+    """Give the parts of the header that are signed their ids; the list of stations grows on the way and has none."""
+    if node.name in {"MessageHeader", "Status"}:
+        node.attributes = {**node.attributes, "Id": HEADER_ID}
+    for child in node.children:
+        if node.name == "TraceHeaderList" and child.name == "Bussiness":
+            child.attributes = {**child.attributes, "Id": BUSINESS_ID}
+    return node
 
 
 class _Output:
@@ -179,12 +241,18 @@ def _write_unknown(out: _Output, depth: int, path: str, unknown: Mapping[str, li
 
 
 def _write_body(
-    out: _Output, items: Sequence[_Item], dialect: Dialect, unknown: Mapping[str, list[bytes]]
+    out: _Output,
+    items: Sequence[_Item],
+    dialect: Dialect,
+    unknown: Mapping[str, list[bytes]],
+    *,
+    signed: bool,
 ) -> None:
     tag = f"{names.PREFIX}:{names.BODY}"
     out.line(2, f"<{tag}>")
     references = [_reference(item, dialect) for item in items]
-    manifest = Node(names.MANIFEST, children=references, attributes={"version": "1.0"})
+    attributes = {"version": "1.0", "Id": MANIFEST_ID} if signed else {"version": "1.0"}
+    manifest = Node(names.MANIFEST, children=references, attributes=attributes)
     _write_node(out, 3, manifest, names.BODY, dialect, unknown)
     _write_unknown(out, 3, names.BODY, unknown)
     out.line(2, f"</{tag}>")
@@ -211,7 +279,7 @@ def _reference(item: _Item, dialect: Dialect) -> Node:
 
 
 def _write_attachments(
-    out: _Output, items: Sequence[_Item], dialect: Dialect
+    out: _Output, items: Sequence[_Item], dialect: Dialect, expected: Sequence[ContentDigest] | None
 ) -> tuple[AttachmentDigest, ...]:
     if not items:
         return ()
@@ -227,7 +295,12 @@ def _write_attachments(
         }
         for name in dialect.order["Attachment"]:
             if name == "ContentTransferEncoded":
-                digests.append(_write_content(out, item, dialect))
+                found = _write_content(out, item, dialect)
+                if expected is not None and found != expected[number - 1]:
+                    raise PackageError("edxml.attachment-changed", name=item.attachment.name)
+                digests.append(
+                    AttachmentDigest(item.attachment.name, item.content_id, found.size, found.sha256)
+                )
             else:
                 path = names.path_of("AttachmentEncoded/Attachment", name, number)
                 out.line(3, f"<{name}>{_escaped(texts[name].strip(), path)}</{name}>")
@@ -236,86 +309,17 @@ def _write_attachments(
     return tuple(digests)
 
 
-def _write_content(out: _Output, item: _Item, dialect: Dialect) -> AttachmentDigest:
+def _write_content(out: _Output, item: _Item, dialect: Dialect) -> ContentDigest:
     name, declaration = "ContentTransferEncoded", ""
     if dialect.prefixed_content:
         name = f"{names.PREFIX}:{name}"
         declaration = f' xmlns:{names.PREFIX}="{names.NAMESPACE}"'
     out.write(f"      <{name}{declaration}>".encode())
-    encoder = _Base64Output(out)
-    digest = hashlib.sha256()
-    size = 0
-    for chunk in _zipped_chunks(item, encoder) if item.entry_name else _plain_chunks(item, encoder):
-        digest.update(chunk)
-        size += len(chunk)
+    encoder = Base64Output(out)
+    found = send_content(item.attachment, item.entry_name, encoder)
     encoder.finish()
     out.write(f"</{name}>{NEWLINE}".encode())
-    return AttachmentDigest(item.attachment.name, item.content_id, size, digest.hexdigest())
-
-
-class _Sink(Protocol):
-    def write(self, content: bytes, /) -> object: ...
-
-
-def _plain_chunks(item: _Item, sink: _Sink) -> Iterator[bytes]:
-    for chunk in _chunks(item.attachment):
-        sink.write(chunk)
-        yield chunk
-
-
-def _zipped_chunks(item: _Item, sink: _Base64Output) -> Iterator[bytes]:
-    entry = zipfile.ZipInfo(item.entry_name or "", ZIP_DATE)
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    # zipfile would write which system it runs on.
-    entry.create_system = 0
-    # A sink that cannot seek makes zipfile stream: sizes follow the data, as in the archives of the kit.
-    large = _size(item.attachment.content) >= zipfile.ZIP64_LIMIT
-    with (
-        zipfile.ZipFile(cast("BinaryIO", sink), "w") as archive,
-        archive.open(entry, "w", force_zip64=large) as inside,
-    ):
-        for chunk in _chunks(item.attachment):
-            inside.write(chunk)
-            yield chunk
-
-
-def _size(content: ContentSource) -> int:
-    try:
-        return len(content) if isinstance(content, bytes) else content.stat().st_size
-    except OSError as exc:
-        raise InputError("file.cannot-read", path=content, reason=exc.strerror) from exc
-
-
-def _chunks(attachment: Attachment) -> Iterator[bytes]:
-    content = attachment.content
-    try:
-        with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as stream:
-            while chunk := stream.read(CHUNK_BYTES):
-                yield chunk
-    except OSError as exc:
-        raise InputError("file.cannot-read", path=content, reason=exc.strerror) from exc
-
-
-class _Base64Output:
-    """Encodes what is written to it, piece by piece."""
-
-    def __init__(self, out: _Output) -> None:
-        self._out = out
-        self._rest = b""
-
-    def write(self, content: bytes) -> int:
-        pending = self._rest + content
-        whole = len(pending) - len(pending) % 3
-        self._out.write(base64.b64encode(memoryview(pending)[:whole]))
-        self._rest = pending[whole:]
-        return len(content)
-
-    def flush(self) -> None:
-        """Do nothing: what is not a multiple of three waits for more."""
-
-    def finish(self) -> None:
-        self._out.write(base64.b64encode(self._rest))
-        self._rest = b""
+    return found
 
 
 def _escaped(text: str, element: str, *, quoted: bool = False) -> str:

@@ -177,7 +177,7 @@ class VXPConnector(Connector):
             "POST",
             self._base_url + _vxp.SEND_PATH,
             headers=headers,
-            content=_body(path),
+            content=_body(path, size),
         ) as answer:
             return self._read_envelope(answer).doc_id or ""
 
@@ -277,13 +277,23 @@ class VXPConnector(Connector):
     def _refusal(self, code: str, message: str, status: int) -> RefusedError:
         # A wrong secret or clock is no fault of the message: it keeps its place in the queue.
         kind = "connector.not-let-in" if status in {401, 403} else "connector.refused"
-        return RefusedError(kind, name=self.name, remote_code=code, remote_message=message)
+        return RefusedError(
+            kind, name=self.name, remote_code=_shown(code, 64), remote_message=_shown(message, 1000)
+        )
 
 
-def _body(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as stream:
-        while chunk := stream.read(CHUNK_BYTES):
-            yield chunk
+def _body(path: Path, size: int) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as stream:
+            # Exactly as much as was announced, or the request would be malformed.
+            while size > 0:
+                chunk = stream.read(min(size, CHUNK_BYTES))
+                if not chunk:
+                    raise InputError("connector.file-changed", path=path)
+                size -= len(chunk)
+                yield chunk
+    except OSError as exc:
+        raise InputError("file.cannot-read", path=path, reason=exc.strerror) from exc
     yield _vxp.BODY_TAIL
 
 
@@ -300,6 +310,11 @@ def _rows(answer: _vxp.Answer, *, name: str) -> list[dict[str, Any]]:  # JSON
     if not isinstance(rows, list):
         raise ConnectorError("connector.bad-answer", name=name, reason="data")
     return [row for row in rows if isinstance(row, dict)]
+
+
+def _shown(text: str, limit: int) -> str:
+    """Return a text of the other side as it may stand on a terminal and in a log."""
+    return "".join(char if char.isprintable() else " " for char in text[:limit])
 
 
 def _text(row: dict[str, Any], key: str) -> str | None:  # JSON

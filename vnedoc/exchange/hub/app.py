@@ -45,6 +45,8 @@ class HubOptions:
     """The largest package it takes."""
     clock_window: datetime.timedelta = datetime.timedelta(minutes=15)
     """How far the clock of a caller may be off."""
+    upload_timeout_s: float = 1800.0
+    """How long a caller may take to send a package."""
     language: Language = Language.VI
     """The language of its refusals."""
 

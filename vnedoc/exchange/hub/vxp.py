@@ -3,10 +3,20 @@
 Only signed parameters are used, and the body only after its hash was compared with the signed one. A package is
 taken over in this order: body to a temporary file, hash, read and judged, durable payload, committed rows, answer.
 Whatever is killed, an answer was given only for what is on the disk.
+
+The national axis publishes its calls, not its rules. These are choices of this hub:
+
+* A package with a recipient that is not registered is refused as a whole, with the codes in ``ErrorDesc``: a sender
+  that was told "OK" must not have to find out later who was left out.
+* Refusals come with HTTP 200 and ``FAIL``, as clients of the axis expect; only a request that is not let in (401),
+  too large (413), too slow (408) or met by trouble of the hub itself (500) has a status of its own.
+* The lists show deliveries that are ``initial`` or ``processing``, the oldest first, a thousand at a time.
+* ``hash-file`` is checked, with or without leading zeros, over the body with or without the appended line end.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import hashlib
@@ -47,6 +57,7 @@ logger = logging.getLogger("vnedoc.hub")
 _CHUNK_BYTES = 3 * 64 * 1024
 # How much of an unwanted body is read, so that the caller gets to read our answer.
 _DRAIN_BYTES = 1024 * 1024
+_DRAIN_TIMEOUT_S = 5.0
 _KINDS = {text: kind for kind, text in _vxp.MESSAGE_TYPES.items()}
 _MAX_ERROR_CODES = 50
 
@@ -118,7 +129,12 @@ class VXPWire:
         if not await run_in_threadpool(self._store.is_registered, caller.system_id, sender):
             raise _unknown_sender(sender)
         with self._store.payloads.temporary() as path:
-            await self._receive_body(request, path, expected_hash)
+            try:
+                # A caller that drips holds a connection and a file, but not for ever.
+                async with asyncio.timeout(self._options.upload_timeout_s):
+                    await self._receive_body(request, path, expected_hash)
+            except TimeoutError as exc:
+                raise RefusalError(ErrorCode.INVALID_FILE, "hub.too-slow", status=408) from exc
             receipt = await run_in_threadpool(self._take, path, caller, kind, sender)
         return Response(receipt, media_type=_vxp.JSON_TYPE)
 
@@ -312,8 +328,9 @@ def _encoded(path: Path, head: bytes, tail: bytes) -> Iterator[bytes]:
 async def _drain(request: Request) -> None:
     """Read what is left of a small body: a connection cut while the caller writes hides our answer from it."""
     count = 0
-    with contextlib.suppress(RuntimeError):
-        async for chunk in request.stream():
-            count += len(chunk)
-            if count > _DRAIN_BYTES:
-                return
+    with contextlib.suppress(RuntimeError, TimeoutError):
+        async with asyncio.timeout(_DRAIN_TIMEOUT_S):
+            async for chunk in request.stream():
+                count += len(chunk)
+                if count > _DRAIN_BYTES:
+                    return

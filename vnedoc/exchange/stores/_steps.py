@@ -24,9 +24,19 @@ if TYPE_CHECKING:
 
     from sqlalchemy import orm
 
+    from vnedoc.exchange.connectors.base import SentReport
     from vnedoc.exchange.stores.records import NewReceived, NewSent, StatusNews
 
-__all__ = ["apply_news", "end_attempt", "move", "queue", "received_id", "received_row", "record_news"]
+__all__ = [
+    "apply_news",
+    "end_attempt",
+    "move",
+    "move_by_report",
+    "queue",
+    "received_id",
+    "received_row",
+    "record_news",
+]
 
 
 def queue(
@@ -117,6 +127,19 @@ def move(
     if moved:
         row.updated_at = at
     return moved
+
+
+def move_by_report(row: ConsignmentRow, report: SentReport, *, at: datetime.datetime) -> bool:
+    """Move a consignment by what the axis says of its recipient; return whether it moved."""
+    if report.receiver_doc_id is not None and row.remote_doc_id != report.receiver_doc_id:
+        row.remote_doc_id = report.receiver_doc_id
+    if report.status is None:
+        return False
+    delivery = {
+        TransportStatus.DONE: DeliveryState.DELIVERED,
+        TransportStatus.FAIL: DeliveryState.FAILED,
+    }.get(report.status, DeliveryState.SENT)
+    return move(row, delivery=delivery, transport=report.status, at=at)
 
 
 def received_row(new: NewReceived, *, connection: str, at: datetime.datetime) -> ReceivedRow:

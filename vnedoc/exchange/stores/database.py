@@ -24,6 +24,8 @@ __all__ = ["Database"]
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 30_000
+# As many as a server has threads that work with the database.
+POOL_SIZE = 20
 
 
 class Database:
@@ -83,8 +85,12 @@ class Database:
 
     def _options(self) -> dict[str, Any]:  # keyword arguments of create_engine
         if self._is_sqlite:
-            return {"connect_args": {"timeout": BUSY_TIMEOUT_MS / 1000}}
-        return {"pool_pre_ping": True}
+            return {
+                "connect_args": {"timeout": BUSY_TIMEOUT_MS / 1000},
+                "pool_size": POOL_SIZE,
+                "max_overflow": POOL_SIZE,
+            }
+        return {"pool_pre_ping": True, "pool_size": POOL_SIZE, "max_overflow": POOL_SIZE}
 
     def _migrate(self) -> None:
         import alembic.command

@@ -90,9 +90,9 @@ class SentRow(AgencyTables):
     answers: Mapped[str | None] = mapped_column(sa.ForeignKey("received_messages.id"))
 
     consignments: Mapped[list[ConsignmentRow]] = relationship(
-        order_by="ConsignmentRow.position", back_populates="message"
+        order_by="ConsignmentRow.position", back_populates="message", lazy="selectin"
     )
-    attempts: Mapped[list[AttemptRow]] = relationship(order_by="AttemptRow.number")
+    attempts: Mapped[list[AttemptRow]] = relationship(order_by="AttemptRow.number", lazy="selectin")
 
     __table_args__ = (
         sa.UniqueConstraint("connection", "identity", name="uq_sent_identity"),
@@ -119,11 +119,11 @@ class ConsignmentRow(AgencyTables):
     updated_at: Mapped[datetime.datetime] = mapped_column(UTCTime())
 
     message: Mapped[SentRow] = relationship(back_populates="consignments")
-    events: Mapped[list[StatusEventRow]] = relationship(order_by="StatusEventRow.number")
+    events: Mapped[list[StatusEventRow]] = relationship(order_by="StatusEventRow.number", lazy="selectin")
 
     __table_args__ = (
         sa.UniqueConstraint("message_id", "recipient_code", name="uq_consignment_recipient"),
-        sa.Index("ix_consignment_state", "delivery_state"),
+        sa.Index("ix_consignment_transport", "transport_status"),
     )
 
 
@@ -172,7 +172,7 @@ class ReceivedRow(AgencyTables):
     change: Mapped[str | None] = mapped_column(sa.String(2))
     updated_at: Mapped[datetime.datetime] = mapped_column(UTCTime())
 
-    events: Mapped[list[StatusEventRow]] = relationship(order_by="StatusEventRow.number")
+    events: Mapped[list[StatusEventRow]] = relationship(order_by="StatusEventRow.number", lazy="selectin")
 
     __table_args__ = (
         sa.UniqueConstraint("connection", "identity", name="uq_received_identity"),

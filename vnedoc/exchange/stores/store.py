@@ -30,8 +30,10 @@ from vnedoc.exchange.stores.payloads import PayloadStore
 
 if TYPE_CHECKING:
     import datetime
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from vnedoc.exchange.connectors.base import SentReport
     from vnedoc.exchange.stores.records import (
         NewReceived,
         NewSent,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["AgencyStore", "Kept"]
 
 MIN_ID_PREFIX = 8
+_UNDER_WAY = (TransportStatus.INITIAL.value, TransportStatus.PROCESSING.value)
 _Row = TypeVar("_Row", SentRow, ReceivedRow)
 
 
@@ -202,51 +205,43 @@ class AgencyStore:
             return sent_record(row)
 
     def awaits_transport(self, kind: PackageKind, *, connection: str) -> bool:
-        """Tell whether there are packages of a kind that the axis has and the recipient may not."""
+        """Tell whether there are packages of a kind whose transport is not at its end, as far as we know."""
         query = (
             sa.select(ConsignmentRow.id)
             .join(SentRow)
             .where(
                 SentRow.connection == connection,
                 SentRow.kind == kind.value,
-                ConsignmentRow.delivery_state == DeliveryState.SENT.value,
+                ConsignmentRow.transport_status.in_(_UNDER_WAY),
             )
             .limit(1)
         )
         with self._database.reading() as session:
             return session.scalar(query) is not None
 
-    def note_transport(
-        self,
-        *,
-        connection: str,
-        sender_doc_id: str,
-        recipient_code: str,
-        receiver_doc_id: str | None,
-        status: TransportStatus,
-        at: datetime.datetime,
-    ) -> bool:
-        """Record what the axis says of one recipient; return whether that was news."""
-        delivery = {
-            TransportStatus.DONE: DeliveryState.DELIVERED,
-            TransportStatus.FAIL: DeliveryState.FAILED,
-        }.get(status, DeliveryState.SENT)
-        query = (
-            sa.select(ConsignmentRow)
-            .join(SentRow)
-            .where(
-                SentRow.connection == connection,
-                SentRow.remote_doc_id == sender_doc_id,
-                ConsignmentRow.recipient_code == recipient_code,
-            )
-        )
+    def note_transport(self, reports: Iterable[SentReport], *, connection: str, at: datetime.datetime) -> int:
+        """Record what the axis says of recipients; return for how many that was news."""
+        by_message: dict[str, list[SentReport]] = {}
+        for report in reports:
+            by_message.setdefault(report.sender_doc_id, []).append(report)
+        moved = 0
         with self._database.writing() as session:
-            row = session.scalar(query)
-            if row is None:
-                return False
-            if receiver_doc_id is not None:
-                row.remote_doc_id = receiver_doc_id
-            return steps.move(row, delivery=delivery, transport=status, at=at)
+            for sender_doc_id, group in by_message.items():
+                query = (
+                    sa.select(ConsignmentRow)
+                    .join(SentRow)
+                    .where(
+                        SentRow.connection == connection,
+                        SentRow.remote_doc_id == sender_doc_id,
+                        ConsignmentRow.transport_status.in_(_UNDER_WAY),
+                    )
+                )
+                rows = {row.recipient_code: row for row in session.scalars(query)}
+                for report in group:
+                    row = rows.get(report.recipient_code)
+                    if row is not None:
+                        moved += steps.move_by_report(row, report, at=at)
+        return moved
 
     # Inbox
 

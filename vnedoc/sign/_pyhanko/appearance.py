@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.generic import pdf_name
 
-from vnedoc.sign.appearance import Align, Appearance, Frame, PlacedPicture, PlacedText, TextBlock
+from vnedoc.sign._pyhanko.conformance import pdfa_part
+from vnedoc.sign.appearance import (
+    Align,
+    Appearance,
+    Frame,
+    PlacedPicture,
+    PlacedText,
+    TextBlock,
+    stencil_mask,
+)
 from vnedoc.sign.fonts import FontStyle, load_font
 
 if TYPE_CHECKING:
@@ -28,13 +37,23 @@ if TYPE_CHECKING:
     from vnedoc.sign.appearance import Colour, Picture
     from vnedoc.sign.pages import PageGeometry
 
-__all__ = ["TextFieldAppearance", "render_appearance", "render_text_field"]
+__all__ = ["EmbeddedFont", "TextFieldAppearance", "embed_font", "render_appearance", "render_text_field"]
 
 # The object numbers of pictures that a file has already, by the writer that makes the file. Not the references
 # themselves: they hold on to the writer, which then would never go.
 _written: weakref.WeakKeyDictionary[BasePdfFileWriter, dict[str, tuple[int, int]]] = (
     weakref.WeakKeyDictionary()
 )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EmbeddedFont:
+    """A font in a file."""
+
+    name: str
+    """Its name as a resource, with its slash."""
+    font: generic.IndirectObject
+    """The font."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,6 +99,18 @@ def render_appearance(
     content.append("Q")
     resources = _dictionary({"/XObject": pictures, "/Font": fonts.write()})
     return writer.add_object(_form(content, appearance.width, appearance.height, geometry.rotate, resources))
+
+
+def embed_font(writer: BasePdfFileWriter, letters: str, style: FontStyle = FontStyle.REGULAR) -> EmbeddedFont:
+    """Add a font with some letters to a file, for what somebody else may type.
+
+    Raises:
+        UsageError: The typeface lacks one of the letters.
+    """
+    fonts = _Fonts(writer)
+    name = fonts.name(style)
+    fonts.show(style, letters)
+    return EmbeddedFont(name, fonts.write()[pdf_name(name)])
 
 
 def render_text_field(
@@ -208,7 +239,10 @@ def _picture(writer: BasePdfFileWriter, picture: Picture) -> generic.IndirectObj
     written = _written.setdefault(writer, {})
     if picture.digest not in written:
         entries: dict[str, generic.PdfObject] = {}
-        if picture.alpha is not None:
+        if picture.alpha is not None and pdfa_part(writer) == 1:
+            # ISO 19005-1, 6.4: no transparency. A stencil shows what is behind just as well (ISO 32000-1, 8.9.6.3).
+            entries["/Mask"] = writer.add_object(_stencil(picture))
+        elif picture.alpha is not None:
             entries["/SMask"] = writer.add_object(_image(picture, picture.alpha, "/DeviceGray", channels=1))
         added = writer.add_object(_image(picture, picture.colours, "/DeviceRGB", channels=3, entries=entries))
         written[picture.digest] = (added.idnum, added.generation)
@@ -244,6 +278,19 @@ def _image(
     return generic.StreamObject(_dictionary(whole), encoded_data=content)
 
 
+def _stencil(picture: Picture) -> generic.StreamObject:
+    entries = {
+        "/Type": pdf_name("/XObject"),
+        "/Subtype": pdf_name("/Image"),
+        "/Width": generic.NumberObject(picture.width_px),
+        "/Height": generic.NumberObject(picture.height_px),
+        "/ImageMask": generic.BooleanObject(value=True),
+        "/BitsPerComponent": generic.NumberObject(1),
+        "/Filter": pdf_name("/FlateDecode"),
+    }
+    return generic.StreamObject(_dictionary(entries), encoded_data=stencil_mask(picture))
+
+
 def _font(writer: BasePdfFileWriter, style: FontStyle, letters: Mapping[int, str]) -> generic.IndirectObject:
     name, program, length, to_unicode = _font_streams(style, tuple(sorted(letters.items())))
     font = load_font(style)
@@ -265,6 +312,12 @@ def _font(writer: BasePdfFileWriter, style: FontStyle, letters: Mapping[int, str
         "/StemV": generic.NumberObject(140 if bold else 80),
         "/FontFile2": writer.add_object(file),
     }
+    if pdfa_part(writer) == 1:
+        # ISO 19005-1, 6.3.5: a subset says which glyphs it has. All up to the last are in the program, most of them empty.
+        count = max(letters, default=0) + 1
+        bits = ((1 << count) - 1) << (-count % 8)
+        present = bits.to_bytes((count + 7) // 8, "big")
+        descriptor["/CIDSet"] = writer.add_object(_stream({}, present))
     widths = generic.ArrayObject()
     for glyph in sorted(letters):
         widths += [generic.NumberObject(glyph), _array(font.advance(glyph))]

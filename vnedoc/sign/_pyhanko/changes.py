@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["GRAVITY", "Permissions", "RevisionChange", "RevisionHistory", "read_evidence"]
 
 MAX_EVIDENCE_ITEMS = 500
-MAX_REVISIONS = 500
+MAX_ANALYSED = 100
 GRAVITY = (
     Changes.NONE,
     Changes.LONG_TERM_DATA,
@@ -76,6 +76,8 @@ class RevisionChange:
     """Names of form fields, other than signature fields, that changed."""
     reason: str = ""
     """What the analysis found, for logs."""
+    is_known: bool = True
+    """Whether it was analysed; with too many revisions it is not, to end in bounded time."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -209,8 +211,8 @@ class RevisionHistory:
         return match.end() if match else position
 
     def _analyse(self, revision: int) -> RevisionChange:
-        if revision > MAX_REVISIONS:
-            return RevisionChange(Changes.CONTENT, reason="too many revisions")
+        if len(self._changes) >= MAX_ANALYSED:
+            return RevisionChange(Changes.CONTENT, reason="too many revisions", is_known=False)
         try:
             old = self._reader.get_historical_resolver(revision - 1)
             new = self._reader.get_historical_resolver(revision)
@@ -263,15 +265,21 @@ def _gravest_change(old: HistoricalResolver, new: HistoricalResolver) -> Changes
     gravest = Changes.NONE
     try:
         # Every tool writes its date into the information dictionary; that is no change of the document.
-        about = {repr(_raw(resolver.trailer_view, "/Info")) for resolver in (old, new)}
+        about = {_info_number(resolver) for resolver in (old, new)}
         for reference in new.explicit_refs_in_revision():
-            if old.is_ref_unassignable(reference) or repr(generic.IndirectObject(reference.idnum, reference.generation, None)) in about:
+            if old.is_ref_unassignable(reference) or reference.idnum in about:
                 continue
             kind = _kind_of_change(_value(old, reference), _value(new, reference))
             gravest = max(gravest, kind, key=GRAVITY.index)
     except FOREIGN_ERRORS:
         return Changes.CONTENT
     return gravest if gravest is not Changes.NONE else Changes.CONTENT
+
+
+def _info_number(resolver: HistoricalResolver) -> int | None:
+    """Return the object number of the information dictionary."""
+    entry = _raw(resolver.trailer_view, "/Info")
+    return int(entry.idnum) if isinstance(entry, generic.IndirectObject) else None
 
 
 def _value(resolver: HistoricalResolver, reference: generic.Reference) -> Any:  # a PDF object of any kind
@@ -290,7 +298,9 @@ def _kind_of_change(before: Any, after: Any) -> Changes:  # PDF objects of any k
     if isinstance(after, generic.StreamObject):
         return Changes.CONTENT
     # References of two revisions never compare equal; written out they do.
-    changed = {key for key in before.keys() | after.keys() if repr(_raw(before, key)) != repr(_raw(after, key))}
+    changed = {
+        key for key in before.keys() | after.keys() if repr(_raw(before, key)) != repr(_raw(after, key))
+    }
     if value_of(before, "/Type") == "/Page" and changed <= {"/Annots"}:
         return Changes.ANNOTATIONS
     if value_of(before, "/Type") == "/Catalog":

@@ -13,14 +13,22 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from asn1crypto import cms
 from pyhanko.pdf_utils import generic
+from pyhanko.pdf_utils.crypt import AuthStatus, StandardSecurityHandler
+from pyhanko.pdf_utils.crypt.permissions import StandardPermissions
 from pyhanko.pdf_utils.form_tools import get_single_field_annot
 from pyhanko.pdf_utils.generic import pdf_name
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.misc import PdfError, PdfReadError
+from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.fields import FieldMDPAction, FieldMDPSpec, MDPPerm, SigFieldSpec, SigSeedSubFilter
 from pyhanko.sign.general import SigningError
 from pyhanko.sign.signers.cms_embedder import PdfCMSEmbedder, SigIOSetup, SigMDPSetup, SigObjSetup
-from pyhanko.sign.signers.pdf_byterange import BuildProps, PreparedByteRangeDigest, SignatureObject
+from pyhanko.sign.signers.pdf_byterange import (
+    BuildProps,
+    DocumentTimestamp,
+    PreparedByteRangeDigest,
+    SignatureObject,
+)
 
 from vnedoc._internal.version import VERSION
 from vnedoc.errors import DocumentError, InternalError, NotAllowedError, UsageError
@@ -28,6 +36,10 @@ from vnedoc.errors import DocumentError, InternalError, NotAllowedError, UsageEr
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Generator, Iterator, Sequence
+
+    from vnedoc.sign._pyhanko.appearance import EmbeddedFont
+    from vnedoc.sign._pyhanko.validation import Evidence
+    from vnedoc.sign.signers.base import SecretCallback
 
 __all__ = [
     "ExistingSignature",
@@ -42,11 +54,16 @@ RenderedAppearance: TypeAlias = generic.IndirectObject
 """A form XObject in the writer of a revision."""
 CHUNK_BYTES = 1024 * 1024
 _NO_CHANGES = 1
+# ISO 32000-2, table 22: with the user's password, fields for signatures may be made if bits 4 and 6 are set.
+_MAY_ADD_FIELDS = (
+    StandardPermissions.ALLOW_MODIFICATION_GENERIC | StandardPermissions.ALLOW_ANNOTS_FORM_FILLING
+)
 MAX_FIELDS = 10_000
 
 # What pyHanko raises, besides its own errors, on files that are not what they claim to be.
 _BROKEN_FILE = (
-    PdfError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, NotImplementedError,
+    PdfError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError,
+    NotImplementedError,
 )  # fmt: skip
 
 
@@ -108,26 +125,53 @@ class Revision:
     Args:
         stream: The document; it stays open, and unchanged, until the revision is written.
         name: How errors call it.
+        password: Called with the name if it is encrypted.
 
     Raises:
-        DocumentError: It is not a PDF, is broken, or is encrypted.
+        DocumentError: It is not a PDF, is broken, or is encrypted and the password is missing or wrong.
+        NotAllowedError: The password given does not allow signing.
     """
 
-    def __init__(self, stream: BinaryIO, *, name: str) -> None:
+    def __init__(self, stream: BinaryIO, *, name: str, password: SecretCallback | None = None) -> None:
         self._name = name
         try:
             # Strict: what only a lenient reader understands is not fit to be signed.
-            self._writer = IncrementalPdfFileWriter(stream, strict=True)
+            reader = PdfFileReader(stream, strict=True)
+            if reader.xrefs.hybrid_xrefs_present:
+                # One reader sees other objects than another; nobody could tell what was signed.
+                raise DocumentError("pdf.hybrid", path=name)
+            self._password = self._unlock(reader, password)
+            self._writer = _Writer.from_reader(reader)
             self._writer.IO_CHUNK_SIZE = CHUNK_BYTES  # pyHanko would copy the document in pieces of 4 KiB
-            self._encrypted = self._writer.prev.encrypted
             self._root = self._writer.root
         except PdfReadError as exc:
             code = "pdf.not-a-pdf" if not _has_header(stream) else "pdf.broken"
             raise DocumentError(code, path=name, reason=str(exc)) from exc
         except _BROKEN_FILE as exc:
             raise DocumentError("pdf.broken", path=name, reason=str(exc)) from exc
-        if self._encrypted:
-            raise DocumentError("pdf.encrypted", path=name)
+
+    def _unlock(self, reader: PdfFileReader, password: SecretCallback | None) -> str | None:
+        if not reader.encrypted:
+            return None
+        value = password(self._name) if password is not None else None
+        if value is None or not isinstance(reader.security_handler, StandardSecurityHandler):
+            raise DocumentError("pdf.encrypted", path=self._name)
+        answer = reader.decrypt(value)
+        if answer.status is AuthStatus.FAILED:
+            raise DocumentError("pdf.wrong-password", path=self._name)
+        allowed = answer.permission_flags
+        if (
+            answer.status is AuthStatus.USER
+            and isinstance(allowed, StandardPermissions)
+            and _MAY_ADD_FIELDS not in allowed
+        ):
+            raise NotAllowedError("pdf.permissions", path=self._name)
+        return value
+
+    @property
+    def password(self) -> str | None:
+        """The password that opened the document; ``None`` if it needs none."""
+        return self._password
 
     @property
     def writer(self) -> IncrementalPdfFileWriter:
@@ -192,26 +236,22 @@ class Revision:
                         "pdf.field-locked", path=self._name, field=name, signature=signature
                     )
 
-    def add_text_field(self, field: TextField, *, empty_appearance: RenderedAppearance) -> None:
+    def add_text_field(
+        self, field: TextField, *, empty_appearance: RenderedAppearance, font: EmbeddedFont
+    ) -> None:
         """Make an empty text field.
 
         Args:
             field: The field.
             empty_appearance: The form XObject shown while it is empty.
+            font: What readers write with in it; embedded, as PDF/A wants it (ISO 19005-2, 6.2.11.4).
         """
         form = self._form()
         resources = _made(form, "/DR", generic.DictionaryObject())
         fonts = _made(resources, "/Font", generic.DictionaryObject())
         self._writer.update_container(fonts)
-        if "/TiRo" not in fonts:
-            fonts[pdf_name("/TiRo")] = generic.DictionaryObject(
-                {
-                    pdf_name("/Type"): pdf_name("/Font"),
-                    pdf_name("/Subtype"): pdf_name("/Type1"),
-                    pdf_name("/BaseFont"): pdf_name("/Times-Roman"),
-                    pdf_name("/Encoding"): pdf_name("/WinAnsiEncoding"),
-                }
-            )
+        if font.name not in fonts:
+            fonts[pdf_name(font.name)] = font.font
         page_reference = self._page(field.page)
         widget = generic.DictionaryObject(
             {
@@ -221,7 +261,7 @@ class Revision:
                 pdf_name("/T"): generic.pdf_string(field.name),
                 pdf_name("/TU"): generic.pdf_string(field.label),
                 pdf_name("/F"): generic.NumberObject(4),  # shown and printed
-                pdf_name("/DA"): generic.pdf_string(f"/TiRo {field.font_size:g} Tf 0 g"),
+                pdf_name("/DA"): generic.pdf_string(f"{font.name} {field.font_size:g} Tf 0 g"),
                 pdf_name("/Rect"): generic.ArrayObject(
                     generic.FloatObject(round(value, 3)) for value in field.rectangle
                 ),
@@ -263,6 +303,38 @@ class Revision:
                 if _inherited(field, "/FT") == "/Tx" and empty and rectangle is not None and page:
                     found[name] = (page, rectangle)
             return found
+
+    def add_long_term_data(self, evidence: Evidence) -> None:
+        """Put certificates and revocation data into the document security store, in this revision.
+
+        Raises:
+            DocumentError: The store that is there cannot be read.
+        """
+        from vnedoc.sign._pyhanko.long_term import add_to_store
+
+        with self._reading():
+            add_to_store(self._writer, evidence)
+
+    def write_timestamp(self, *, field: str, digest_algorithm: str, max_token_bytes: int) -> PreparedRevision:
+        """Append the revision to the document's own stream, an empty place for a document time-stamp in it.
+
+        The stream must be writable. Nothing is shown (ISO 32000-2, 12.8.5).
+
+        Args:
+            field: Name of the field that is made for it.
+            digest_algorithm: The digest over the byte range.
+            max_token_bytes: How much room the token gets.
+        """
+        steps: Generator[Any, Any, None] = PdfCMSEmbedder(SigFieldSpec(field)).write_cms(
+            field, self._writer
+        )  # one generator, many types
+        with self._reading():
+            next(steps)
+            steps.send(SigObjSetup(sig_placeholder=DocumentTimestamp(bytes_reserved=2 * max_token_bytes)))
+            digest, output = steps.send(
+                SigIOSetup(md_algorithm=digest_algorithm, in_place=True, chunk_size=CHUNK_BYTES)
+            )
+        return PreparedRevision(output, digest)
 
     def write(
         self,
@@ -368,6 +440,11 @@ class PreparedRevision:
         """The digest over the byte range."""
         return self._digest.document_digest
 
+    @property
+    def gap(self) -> tuple[int, int]:
+        """Where the signature goes: the offsets of ``<`` and behind ``>``."""
+        return self._digest.reserved_region_start, self._digest.reserved_region_end
+
     def complete(self, content: bytes) -> None:
         """Put the CMS in its place.
 
@@ -378,6 +455,19 @@ class PreparedRevision:
             self._digest.fill_with_cms(self._output, content)
         except SigningError as exc:
             raise InternalError("pdf.no-room-for-signature", size=len(content)) from exc
+
+
+class _Writer(IncrementalPdfFileWriter):
+    """Adds a signature and nothing else: the document keeps its version, its /Info and its XMP metadata.
+
+    A signature does not make another document of it, and PDF/A wants /Info and XMP to agree (ISO 19005-1, 6.7.3).
+    """
+
+    def ensure_output_version(self, version: tuple[int, int]) -> None:
+        pass
+
+    def _update_meta(self) -> None:
+        pass
 
 
 class _Translated:

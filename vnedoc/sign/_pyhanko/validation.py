@@ -1,4 +1,4 @@
-"""CMS signatures and time-stamp tokens: cryptography and certificate paths, through pyHanko and its validator.
+"""Judging CMS signatures and time-stamp tokens: cryptography and certificate paths, through pyHanko.
 
 Follows RFC 5652, ETSI EN 319 122-1 and EN 319 102-1, 5.2 and 5.3; PDF does not occur here. Nothing is fetched.
 """
@@ -9,21 +9,33 @@ import dataclasses
 import datetime
 import hashlib
 import itertools
-import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from asn1crypto import cms, core, tsp
+from asn1crypto import algos, core
 from asn1crypto import x509 as asn1_x509
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from pyhanko.sign.ades.report import AdESIndeterminate, AdESStatus, AdESSubIndic
-from pyhanko.sign.general import CMSStructuralError, find_cms_attribute_iter
+from pyhanko.sign.general import CMSStructuralError
 from pyhanko.sign.validation import generic_cms
 from pyhanko.sign.validation.errors import SignatureValidationError
 from pyhanko.sign.validation.settings import KeyUsageConstraints
+from pyhanko.sign.validation.utils import CMSAlgorithmUsagePolicy
 from pyhanko_certvalidator import ValidationContext
+from pyhanko_certvalidator.authority import CertTrustAnchor
+from pyhanko_certvalidator.path import ValidationPath
 from pyhanko_certvalidator.policy_decl import NO_REVOCATION, CertRevTrustPolicy
+from pyhanko_certvalidator.validate import async_validate_path
 
+from vnedoc.sign._chains import find_chains
+from vnedoc.sign._pyhanko.cms_objects import (
+    CMSObject,
+    Evidence,
+    UnusableCMSError,
+    digests,
+    parse_cms,
+    to_asn1,
+    to_pyca,
+)
+from vnedoc.sign._pyhanko.material import material_of
 from vnedoc.sign._pyhanko.reading import FOREIGN_ERRORS, short_reason
 from vnedoc.sign._pyhanko.revocation import (
     RevocationAnswer,
@@ -35,9 +47,9 @@ from vnedoc.sign._pyhanko.revocation import (
 from vnedoc.sign.report import Conclusion, Finding, RevocationStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from pyhanko_certvalidator.path import ValidationPath
+    from cryptography import x509
 
     from vnedoc.sign.policy import Policy
     from vnedoc.sign.revocation import Attempt, RevocationSource
@@ -50,64 +62,9 @@ __all__ = [
     "Judge",
     "Outcome",
     "UnusableCMSError",
+    "digests",
     "parse_cms",
 ]
-
-MAX_CERTIFICATES = 100
-MAX_TOKENS = 10
-
-
-class UnusableCMSError(Exception):
-    """A CMS object that cannot be judged.
-
-    Args:
-        finding: Why.
-    """
-
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(finding.id)
-        self.finding = finding
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Evidence:
-    """What the file itself brings for its verification, unchecked."""
-
-    certificates: tuple[x509.Certificate, ...] = ()
-    """Certificates that may stand in a chain."""
-    ocsp: tuple[bytes, ...] = ()
-    """OCSP responses, DER."""
-    crls: tuple[bytes, ...] = ()
-    """CRLs, DER."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class CMSObject:
-    """A parsed SignedData with exactly one signer."""
-
-    signed_data: cms.SignedData
-    signer_info: cms.SignerInfo
-    certificate: x509.Certificate
-    """The signing certificate."""
-    digest_algorithm: str
-    signature_algorithm: str
-    signing_time: datetime.datetime | None
-    """The signing time that the signer claims."""
-    has_certificate_reference: bool
-    """Whether the signer signed which certificate is meant (ESS signing-certificate, RFC 5035)."""
-    tokens: tuple[cms.ContentInfo, ...]
-    """Signature time-stamp tokens, unchecked."""
-    evidence: Evidence
-    """Certificates and revocation data inside the object."""
-    gen_time: datetime.datetime | None
-    """For a time-stamp token: its time, rounded as the token has it."""
-    imprint: tuple[str, bytes] | None
-    """For a time-stamp token: digest algorithm and digest of what was stamped."""
-
-    @property
-    def signature_value(self) -> bytes:
-        """The signature, which time-stamp tokens stamp."""
-        return bytes(self.signer_info["signature"].native)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -139,140 +96,6 @@ class ChainStatus:
     """What was asked in vain."""
 
 
-def parse_cms(encoded: bytes) -> CMSObject:
-    """Read a CMS SignedData.
-
-    Raises:
-        UnusableCMSError: It is malformed, or of a kind that cannot be judged.
-    """
-    try:
-        content_info = cms.ContentInfo.load(encoded, strict=True)
-        if content_info["content_type"].native != "signed_data":
-            raise UnusableCMSError(Finding("verify.not-cms"))
-        return _parse_signed_data(content_info["content"])
-    except SignatureValidationError as exc:
-        raise UnusableCMSError(Finding("verify.no-signing-certificate")) from exc
-    except FOREIGN_ERRORS as exc:
-        raise UnusableCMSError(Finding("verify.not-cms")) from exc
-
-
-def _parse_signed_data(signed_data: cms.SignedData) -> CMSObject:
-    if len(signed_data["signer_infos"]) != 1:
-        raise UnusableCMSError(Finding("verify.signer-count", {"count": len(signed_data["signer_infos"])}))
-    certificates = signed_data["certificates"]
-    if not isinstance(certificates, core.Void) and len(certificates) > MAX_CERTIFICATES:
-        raise UnusableCMSError(Finding("verify.too-many-certificates", {"limit": MAX_CERTIFICATES}))
-    signer_info = signed_data["signer_infos"][0]
-    found = generic_cms.extract_certs_for_validation(signed_data)
-    signed_attributes = signer_info["signed_attrs"]
-    gen_time, imprint = _time_stamp_info(signed_data)
-    return CMSObject(
-        signed_data=signed_data,
-        signer_info=signer_info,
-        certificate=_pyca(found.signer_cert),
-        digest_algorithm=str(signer_info["digest_algorithm"]["algorithm"].native),
-        signature_algorithm=_mechanism(signer_info["signature_algorithm"]),
-        signing_time=_aware(generic_cms.extract_self_reported_ts(signer_info)),
-        has_certificate_reference=(
-            not isinstance(signed_attributes, core.Void)
-            and generic_cms.get_signing_cert_attr(signed_attributes) is not None
-        ),
-        tokens=_tokens(signer_info),
-        evidence=_evidence(signer_info, found.other_certs),
-        gen_time=gen_time,
-        imprint=imprint,
-    )
-
-
-def _mechanism(algorithm: Any) -> str:  # asn1crypto has no types
-    try:
-        return str(algorithm.signature_algo)
-    except ValueError:
-        return str(algorithm["algorithm"].native)
-
-
-def _tokens(signer_info: cms.SignerInfo) -> tuple[cms.ContentInfo, ...]:
-    if isinstance(signer_info["unsigned_attrs"], core.Void):
-        return ()
-    found = find_cms_attribute_iter(signer_info["unsigned_attrs"], "signature_time_stamp_token")
-    tokens = []
-    for token in found:
-        tokens.append(token)
-        if len(tokens) > MAX_TOKENS:
-            raise UnusableCMSError(Finding("verify.too-many-timestamps", {"limit": MAX_TOKENS}))
-    return tuple(tokens)
-
-
-def _evidence(signer_info: cms.SignerInfo, others: Iterable[asn1_x509.Certificate]) -> Evidence:
-    responses: list[bytes] = []
-    lists: list[bytes] = []
-    if not isinstance(signer_info["signed_attrs"], core.Void):
-        for archive in find_cms_attribute_iter(signer_info["signed_attrs"], "adobe_revocation_info_archival"):
-            # Adobe's attribute from before DSS (ISO 32000-1, 12.8.3.3.2).
-            responses += [item.dump() for item in _items(archive["ocsp"])]
-            lists += [item.dump() for item in _items(archive["crl"])]
-    return Evidence(tuple(_pyca(item) for item in others), tuple(responses), tuple(lists))
-
-
-def _items(value: Any) -> Sequence[Any]:  # asn1crypto has no types
-    return [] if isinstance(value, core.Void) else list(value)
-
-
-def _time_stamp_info(
-    signed_data: cms.SignedData,
-) -> tuple[datetime.datetime | None, tuple[str, bytes] | None]:
-    content = signed_data["encap_content_info"]
-    if content["content_type"].native != "tst_info":
-        return None, None
-    info = content["content"].parsed
-    if not isinstance(info, tsp.TSTInfo):
-        raise UnusableCMSError(Finding("verify.not-cms"))
-    imprint = info["message_imprint"]
-    return (
-        _aware(info["gen_time"].native),
-        (str(imprint["hash_algorithm"]["algorithm"].native), bytes(imprint["hashed_message"].native)),
-    )
-
-
-def _aware(moment: datetime.datetime | None) -> datetime.datetime | None:
-    if moment is None:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).astimezone(datetime.UTC)
-
-
-def _pyca(certificate: asn1_x509.Certificate) -> x509.Certificate:
-    return x509.load_der_x509_certificate(certificate.dump())
-
-
-def _asn1(certificate: x509.Certificate) -> asn1_x509.Certificate:
-    return asn1_x509.Certificate.load(certificate.public_bytes(Encoding.DER))
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Material:
-    """A trust store in the validator's own types, made once."""
-
-    roots: tuple[asn1_x509.Certificate, ...]
-    intermediates: tuple[asn1_x509.Certificate, ...]
-    anchors: Mapping[bytes, TrustAnchor]
-
-
-_MATERIAL: weakref.WeakKeyDictionary[TrustStore, _Material] = weakref.WeakKeyDictionary()
-
-
-def _material(trust: TrustStore) -> _Material:
-    material = _MATERIAL.get(trust)
-    if material is None:
-        roots = tuple(_asn1(anchor.certificate) for anchor in trust.anchors)
-        material = _Material(
-            roots,
-            tuple(_asn1(certificate) for certificate in trust.intermediates),
-            {root.dump(): anchor for root, anchor in zip(roots, trust.anchors, strict=True)},
-        )
-        _MATERIAL[trust] = material
-    return material
-
-
 class Judge:
     """Judges CMS objects under one trust, one policy and one source of revocation data.
 
@@ -292,7 +115,7 @@ class Judge:
         evidence: Evidence,
     ) -> None:
         self._trust = trust
-        self._material = _material(trust)
+        self._material = material_of(trust)
         self._policy = policy
         self._revocation = revocation
         self._evidence = evidence
@@ -386,11 +209,11 @@ class Judge:
         answers = [*from_file, self._ask("crl", certificate, path, given, at=at)]
         attempts: tuple[Attempt, ...] = ()
         if source is not None and not any(answers):
-            fetched = source.ocsp_for(_pyca(certificate), _pyca(issuer))
+            fetched = source.ocsp_for(to_pyca(certificate), to_pyca(issuer))
             attempts = fetched.attempts
             answers.append(self._ask("ocsp", certificate, path, fetched.ocsp, at=at))
             if not any(answers):
-                fetched = source.crls_for(_pyca(certificate))
+                fetched = source.crls_for(to_pyca(certificate))
                 attempts += fetched.attempts
                 answers.append(self._ask("crl", certificate, path, fetched.crls, at=at))
         known = [answer for answer in answers if answer is not None]
@@ -419,12 +242,144 @@ class Judge:
     def _judge(
         self, found: CMSObject, digest: bytes | None, *, at: datetime.datetime, usage: KeyUsageConstraints
     ) -> Outcome:
+        content = found.signed_data["encap_content_info"]
+        try:
+            if digest is None:
+                digest = hashlib.new(found.digest_algorithm, bytes(content["content"])).digest()
+            elif not isinstance(content["content"], core.Void):
+                # Two contents, of which a verifier could pick the one it likes (RFC 5652, 5.2).
+                return _failed("FORMAT_FAILURE", Finding("verify.content-in-detached"))
+            intact, valid = generic_cms.validate_sig_integrity(
+                found.signer_info,
+                found.asn1_certificate,
+                expected_content_type=content["content_type"].native,
+                actual_digest=digest,
+            )
+        except (SignatureValidationError, CMSStructuralError) as exc:
+            problem = getattr(exc, "ades_subindication", None)
+            return _from_problem(problem, Finding("verify.bad-cms", {"reason": short_reason(exc)}))
+        except FOREIGN_ERRORS as exc:
+            return _failed("FORMAT_FAILURE", Finding("verify.bad-cms", {"reason": short_reason(exc)}))
+        if not intact:
+            return _failed("HASH_FAILURE", Finding("verify.hash-failure"))
+        if not valid:
+            return _failed("SIG_CRYPTO_FAILURE", Finding("verify.signature-failure"))
+        return self._judge_trust(found, at=at, usage=usage)
+
+    def judge_certificate(
+        self, certificate: x509.Certificate, others: Sequence[x509.Certificate] = (), *, at: datetime.datetime
+    ) -> Outcome:
+        """Judge whether a certificate leads to an anchor and may sign documents at a time; revocation aside.
+
+        For signatures that are no CMS objects. Only certificates that hang below an anchor by a checked signature
+        are walked through, so a mesh of cross-certificates costs nothing.
+
+        Args:
+            certificate: The signing certificate.
+            others: Certificates that came with the signature and may stand in the chain.
+            at: The time.
+        """
+        usage = KeyUsageConstraints(key_usage=self._policy.key_usage or None)
+        return self._judge_chain(certificate, to_asn1(certificate), others, "signature", at=at, usage=usage)
+
+    def _judge_trust(self, found: CMSObject, *, at: datetime.datetime, usage: KeyUsageConstraints) -> Outcome:
+        try:
+            accepted = self._accepts_algorithms(found, at)
+        except FOREIGN_ERRORS:
+            accepted = False
+        if not accepted:
+            return _indeterminate(
+                "CRYPTO_CONSTRAINTS_FAILURE", Finding("verify.weak-algorithms"), intact=True
+            )
+        purpose = "time-stamp" if found.gen_time is not None else "signature"
+        return self._judge_chain(
+            found.certificate,
+            found.asn1_certificate,
+            found.evidence.certificates,
+            purpose,
+            at=at,
+            usage=usage,
+        )
+
+    def _judge_chain(
+        self,
+        certificate: x509.Certificate,
+        converted: asn1_x509.Certificate,
+        others: Sequence[x509.Certificate],
+        purpose: str,
+        *,
+        at: datetime.datetime,
+        usage: KeyUsageConstraints,
+    ) -> Outcome:
+        known = self._material.recall(certificate, self._policy, purpose, at)
+        if known is not None:
+            return self._sound(known)
+        problem: AdESSubIndic | None = None
+        try:
+            chains = find_chains(certificate, self._trust, (*others, *self._evidence.certificates))
+            if not chains:
+                return _indeterminate("NO_CERTIFICATE_CHAIN_FOUND", Finding("verify.no-chain"), intact=True)
+            for chain in chains:
+                path = self._path(chain, converted)
+                problem = self._validate(path, converted, at=at, usage=usage)
+                if problem is None:
+                    self._material.remember(chain, self._policy, purpose, path)
+                    return self._sound(path)
+        except FOREIGN_ERRORS:
+            return _indeterminate(
+                "CERTIFICATE_CHAIN_GENERAL_FAILURE", Finding("verify.bad-chain"), intact=True
+            )
+        if at < certificate.not_valid_before_utc:
+            # The validator has no sub-indication of its own for this.
+            finding = Finding("verify.not-yet-valid", {"time": certificate.not_valid_before_utc.isoformat()})
+            return _indeterminate("NOT_YET_VALID", finding, intact=True)
+        indication = str(problem.standard_name) if problem is not None else "GENERIC"
+        return _indeterminate(indication, _explain(indication, certificate), intact=True)
+
+    def _sound(self, path: ValidationPath) -> Outcome:
+        return Outcome(
+            intact=True,
+            conclusion=Conclusion.TOTAL_PASSED,
+            sub_indication=None,
+            findings=(),
+            path=path,
+            anchor=self._anchor(path),
+        )
+
+    def _accepts_algorithms(self, found: CMSObject, at: datetime.datetime) -> bool:
+        policy = CMSAlgorithmUsagePolicy.lift_policy(self._algorithms)
+        signature = found.signer_info["signature_algorithm"]
+        digest = found.signer_info["digest_algorithm"]
+        return bool(
+            policy.signature_algorithm_allowed(
+                signature, moment=at, public_key=found.asn1_certificate.public_key
+            )
+            and policy.digest_algorithm_allowed(digest, moment=at)
+            # Compared as encoded: parameters may be NULL or absent, and mean the same (RFC 5754, 2).
+            and policy.digest_combination_allowed(
+                signature, algos.DigestAlgorithm({"algorithm": found.digest_algorithm}), moment=at
+            )
+        )
+
+    def _path(
+        self, chain: tuple[x509.Certificate, ...], certificate: asn1_x509.Certificate
+    ) -> ValidationPath:
+        anchor = CertTrustAnchor(self._material.converted(chain[-1]))
+        if len(chain) == 1:
+            return ValidationPath(trust_anchor=anchor, interm=[], leaf=None)
+        between = [self._material.converted(link) for link in reversed(chain[1:-1])]
+        return ValidationPath(trust_anchor=anchor, interm=between, leaf=certificate)
+
+    def _validate(
+        self,
+        path: ValidationPath,
+        certificate: asn1_x509.Certificate,
+        *,
+        at: datetime.datetime,
+        usage: KeyUsageConstraints,
+    ) -> AdESSubIndic | None:
         context = ValidationContext(
-            trust_roots=list(self._material.roots),
-            other_certs=[
-                *self._material.intermediates,
-                *(_asn1(certificate) for certificate in self._evidence.certificates),
-            ],
+            trust_roots=[path.trust_anchor],
             moment=at,
             allow_fetching=False,
             revinfo_policy=CertRevTrustPolicy(NO_REVOCATION),
@@ -432,47 +387,13 @@ class Judge:
             # Validity periods are exact; clocks differ only between machines (see Policy.time_tolerance).
             time_tolerance=datetime.timedelta(seconds=1),
         )
-        try:
-            status = run_to_end(
-                generic_cms.cms_basic_validation(
-                    found.signed_data,
-                    raw_digest=digest,
-                    validation_context=context,
-                    key_usage_settings=usage,
-                )
-            )
-        except (SignatureValidationError, CMSStructuralError) as exc:
-            problem = getattr(exc, "ades_subindication", None)
-            return _from_problem(problem, Finding("verify.bad-cms", {"reason": short_reason(exc)}))
-        except FOREIGN_ERRORS as exc:
-            return _failed("FORMAT_FAILURE", Finding("verify.bad-cms", {"reason": short_reason(exc)}))
-        return self._translate(found, status, at=at)
 
-    def _translate(
-        self, found: CMSObject, status: Mapping[str, Any], *, at: datetime.datetime
-    ) -> Outcome:  # pyHanko's keyword arguments
-        if not status["intact"]:
-            return _failed("HASH_FAILURE", Finding("verify.hash-failure"))
-        if not status["valid"]:
-            return _failed("SIG_CRYPTO_FAILURE", Finding("verify.signature-failure"))
-        path = status["validation_path"]
-        problem: AdESSubIndic | None = status["trust_problem_indic"]
-        if problem is None and path is not None:
-            return Outcome(
-                intact=True,
-                conclusion=Conclusion.TOTAL_PASSED,
-                sub_indication=None,
-                findings=(),
-                path=path,
-                anchor=self._anchor(path),
-            )
-        certificate = found.certificate
-        if at < certificate.not_valid_before_utc:
-            # The validator has no sub-indication of its own for this.
-            finding = Finding("verify.not-yet-valid", {"time": certificate.not_valid_before_utc.isoformat()})
-            return _indeterminate("NOT_YET_VALID", finding, intact=True)
-        name = problem.standard_name if problem is not None else "GENERIC"
-        return _indeterminate(name, _explain(name, certificate), intact=True)
+        async def check() -> None:
+            await async_validate_path(context, path)
+            usage.validate(certificate)
+
+        result = run_to_end(generic_cms.handle_certvalidator_errors(certificate, check()))
+        return result.error_subindic
 
     def _anchor(self, path: ValidationPath) -> TrustAnchor | None:
         authority = path.trust_anchor.authority
@@ -480,13 +401,9 @@ class Judge:
         return None if certificate is None else self._material.anchors.get(certificate.dump())
 
 
-def digests(signature_value: bytes) -> Mapping[str, bytes]:
-    """Return the digests of a signature value that a token may hold."""
-    return {
-        name: hashlib.new(name, signature_value).digest()
-        for name in ("sha256", "sha384", "sha512", "sha224", "sha1")
-    }
-
+# The names under which vnedoc.sign._pyhanko.chains knows these two.
+_asn1 = to_asn1
+_material = material_of
 
 _EXPLANATIONS = {
     "NO_CERTIFICATE_CHAIN_FOUND": "verify.no-chain",

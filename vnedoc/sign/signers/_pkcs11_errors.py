@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from vnedoc.errors import CredentialError
 from vnedoc.sign.signers._pkcs11_library import cryptoki
+from vnedoc.sign.signers._pkcs11_uri import normalize_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,8 +62,8 @@ PIN_CODES = frozenset(
 
 def token_name(token: Token) -> str:
     """Return how messages call a token: its label and its serial number."""
-    label = token.label or token.model or "PKCS#11"
-    serial = token.serial.decode("utf-8", "replace").strip(" \0")
+    label = normalize_label(token.label) or normalize_label(token.model) or "PKCS#11"
+    serial = normalize_label(token.serial.decode("utf-8", "replace"))
     return f"{label} ({serial})" if serial else label
 
 

@@ -6,7 +6,8 @@ from vnedoc.errors import MissingExtraError
 
 try:
     import pkcs11 as cryptoki
+    from pkcs11.attributes import AttributeMapper
 except ModuleNotFoundError as exc:
     raise MissingExtraError("token.missing-extra") from exc
 
-__all__ = ["cryptoki"]
+__all__ = ["AttributeMapper", "cryptoki"]

@@ -15,6 +15,7 @@ from vnedoc.errors import CredentialError
 from vnedoc.sign.signers._pkcs11_errors import pin_state, token_errors, token_name
 from vnedoc.sign.signers._pkcs11_library import cryptoki
 from vnedoc.sign.signers._pkcs11_modules import Login
+from vnedoc.sign.signers.base import SecretPrompt
 
 if TYPE_CHECKING:
     from pkcs11.types import Token
@@ -103,12 +104,13 @@ def ask_pin(token: Token, *, secret: SecretCallback, signing: bool = False) -> s
         CredentialError: None was given.
     """
     name = token_name(token)
-    prompt = f"PIN {name}"
     if signing:
-        prompt = f"PIN ký số (signing PIN) {name}"
+        prompt = SecretPrompt("token.prompt-signing-pin", token=name)
     elif pin_state(token) == "final-try":
         # The prompt is the last chance to say so.
-        prompt = f"PIN {name} – lần thử cuối (last try)"
+        prompt = SecretPrompt("token.prompt-pin-final-try", token=name)
+    else:
+        prompt = SecretPrompt("token.prompt-pin", token=name)
     pin = secret(prompt)
     if not pin:
         # An empty PIN would be counted as a wrong one.

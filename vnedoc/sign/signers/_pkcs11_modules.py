@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import struct
 import sys
 import threading
@@ -29,6 +30,8 @@ __all__ = [
     "find_module",
     "installed_modules",
     "load_module",
+    "module_at",
+    "module_by_name",
     "release_module",
 ]
 
@@ -113,6 +116,13 @@ class Module:
     """Held around every call into the library."""
     logins: dict[int, Login] = dataclasses.field(default_factory=dict)
     """The logins by slot."""
+    released: bool = False
+    """Whether it was released: its handles may by now belong to others."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether this process may call it."""
+        return self.process == os.getpid() and not self.released
 
 
 _loaded: dict[Path, Module] = {}
@@ -126,35 +136,54 @@ def installed_modules() -> dict[str, Path]:
 
 
 def find_module(name_or_path: str) -> Path:
-    """Return the file of a module.
-
-    Args:
-        name_or_path: A short name of :data:`PRESETS`, the name of a module file without ``lib`` and suffix, or a path.
+    """Return the file of a module, by name (see :func:`module_by_name`) or by path.
 
     Raises:
         ConfigurationError: There is no such file, or the software of that token is not installed.
     """
-    preset = PRESETS.get(name_or_path.lower())
-    if preset is not None:
-        path = _first_file(preset.files())
+    if any(mark in name_or_path for mark in "/\\."):
+        return module_at(name_or_path)
+    return module_by_name(name_or_path)
+
+
+def module_by_name(name: str) -> Path:
+    """Return the file of a module.
+
+    Args:
+        name: A short name of :data:`PRESETS`, or the name of a module file without ``lib`` and suffix.
+
+    Raises:
+        ConfigurationError: It is not on this machine.
+    """
+    preset = PRESETS.get(name.lower())
+    if preset is None:
+        # A name is no path: it must not lead out of the folders for libraries.
+        plain = re.fullmatch(r"[\w+-][\w.+-]*", name)
+        path = _first_file([pattern.format(name) for pattern in _NAME_PATTERNS]) if plain else None
         if path is None:
-            raise ConfigurationError(
-                "token.module-not-installed",
-                name=name_or_path.lower(),
-                title=preset.title,
-                files=", ".join(preset.files()) or "-",
-            )
+            raise ConfigurationError("token.module-unknown", name=name, known=", ".join(PRESETS))
         return path
-    if not any(mark in name_or_path for mark in "/\\."):
-        path = _first_file([pattern.format(name_or_path) for pattern in _NAME_PATTERNS])
-        if path is None:
-            raise ConfigurationError("token.module-unknown", name=name_or_path, known=", ".join(PRESETS))
-        return path
-    # The loader would search its own folders for a bare name; what is loaded is what was named.
-    path = Path(name_or_path).absolute()
-    if not path.is_file():
-        raise ConfigurationError("token.module-missing", path=name_or_path)
+    path = _first_file(preset.files())
+    if path is None:
+        raise ConfigurationError(
+            "token.module-not-installed",
+            name=name.lower(),
+            title=preset.title,
+            files=", ".join(preset.files()) or "-",
+        )
     return path
+
+
+def module_at(path: str) -> Path:
+    """Return the path of a module file, made absolute: the loader would look up a bare name elsewhere.
+
+    Raises:
+        ConfigurationError: There is no such file.
+    """
+    absolute = Path(path).absolute()
+    if not absolute.is_file():
+        raise ConfigurationError("token.module-missing", path=path)
+    return absolute
 
 
 def load_module(path: Path) -> Module:
@@ -186,14 +215,16 @@ def release_module(path: Path) -> None:
     """End the use of a module; the next :func:`load_module` starts it anew. Signers on it stop working."""
     with _loading:
         module = _loaded.pop(path.resolve(), None)
-        if module is not None and module.process == os.getpid() and module.library.initialized:
+        if module is not None and module.usable:
             with module.lock:
-                module.library.finalize()
+                module.released = True
+                if module.library.initialized:
+                    module.library.finalize()
 
 
 def _search_folders() -> list[Path]:
     if sys.platform == "win32":
-        return [Path(os.environ.get("SystemRoot", "C:/Windows")) / "System32"]
+        return [Path(os.environ.get("SYSTEMROOT", "C:/Windows")) / "System32"]
     folders = ["/usr/lib", "/usr/lib64", "/usr/local/lib"]
     if sys.platform == "darwin":
         return [Path(folder) for folder in ("/usr/local/lib", "/opt/homebrew/lib", "/Library/Frameworks")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import struct
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
@@ -19,8 +20,9 @@ from vnedoc._internal import der
 from vnedoc.errors import CredentialError
 from vnedoc.sign.certificates import display_name, key_usages
 from vnedoc.sign.signers._pkcs11_errors import token_name
-from vnedoc.sign.signers._pkcs11_library import cryptoki
+from vnedoc.sign.signers._pkcs11_library import AttributeMapper, cryptoki
 from vnedoc.sign.signers._pkcs11_uri import normalize_label
+from vnedoc.sign.signers.diagnosis import is_authority
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,6 +36,7 @@ __all__ = [
     "find_private_key",
     "issuers_among",
     "open_session",
+    "read_attribute",
     "read_certificates",
     "select_certificates",
 ]
@@ -42,6 +45,16 @@ MAX_OBJECTS = 4096
 MAX_CERTIFICATE_BYTES = 64 * 1024
 
 _Attribute = cryptoki.Attribute
+# Tokens say in different ways that they do not know an attribute; the last two: a value of the wrong shape.
+_NOT_SHOWN = (
+    cryptoki.AttributeTypeInvalid,
+    cryptoki.AttributeSensitive,
+    cryptoki.AttributeValueInvalid,
+    cryptoki.FunctionFailed,
+    cryptoki.FunctionNotSupported,
+    ValueError,
+    struct.error,
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,11 +71,7 @@ class TokenCertificate:
     @property
     def is_authority(self) -> bool:
         """Whether it belongs to a certification authority, not to a signer."""
-        try:
-            constraints = self.certificate.extensions.get_extension_for_class(x509.BasicConstraints)
-        except (x509.ExtensionNotFound, ValueError):
-            return False
-        return constraints.value.ca
+        return is_authority(self.certificate)
 
     @property
     def is_for_signing(self) -> bool:
@@ -78,7 +87,7 @@ class TokenCertificate:
         return f"{display_name(self.certificate.subject)}, x-cert-serial={serial}, → {until}"
 
 
-class _LenientAttributes(cryptoki.attributes.AttributeMapper):
+class _LenientAttributes(AttributeMapper):
     """Reads labels that are not UTF-8: older tools wrote them in the code pages of their time."""
 
     def __init__(self) -> None:
@@ -97,7 +106,7 @@ def read_certificates(session: Session) -> list[TokenCertificate]:
     """Return the X.509 certificates that the session can see; what cannot be parsed is left out."""
     found: dict[bytes, TokenCertificate] = {}
     for item in _objects(session, cryptoki.ObjectClass.CERTIFICATE):
-        content = _read(item, _Attribute.VALUE)
+        content = read_attribute(item, _Attribute.VALUE)
         if not content or len(content) > MAX_CERTIFICATE_BYTES:
             continue
         try:
@@ -106,8 +115,8 @@ def read_certificates(session: Session) -> list[TokenCertificate]:
             continue
         entry = TokenCertificate(
             certificate,
-            normalize_label(_read(item, _Attribute.LABEL) or ""),
-            _read(item, _Attribute.ID) or b"",
+            normalize_label(read_attribute(item, _Attribute.LABEL) or ""),
+            read_attribute(item, _Attribute.ID) or b"",
         )
         # The same certificate may have been written twice; one of the copies may lack its id.
         if content not in found or (entry.id and not found[content].id):
@@ -186,7 +195,7 @@ def _keys(session: Session) -> list[_Key]:
     for object_class in (cryptoki.ObjectClass.PRIVATE_KEY, cryptoki.ObjectClass.PUBLIC_KEY):
         for item in _objects(session, object_class):
             kind = {cryptoki.KeyType.RSA: "rsa", cryptoki.KeyType.EC: "ec"}.get(
-                _read(item, _Attribute.KEY_TYPE)
+                read_attribute(item, _Attribute.KEY_TYPE)
             )
             if kind is None:
                 continue
@@ -195,10 +204,10 @@ def _keys(session: Session) -> list[_Key]:
                     item,
                     private=object_class is cryptoki.ObjectClass.PRIVATE_KEY,
                     kind=kind,
-                    label=normalize_label(_read(item, _Attribute.LABEL) or ""),
-                    id=_read(item, _Attribute.ID) or b"",
-                    modulus=_read(item, _Attribute.MODULUS) if kind == "rsa" else None,
-                    point=_read(item, _Attribute.EC_POINT) if kind == "ec" else None,
+                    label=normalize_label(read_attribute(item, _Attribute.LABEL) or ""),
+                    id=read_attribute(item, _Attribute.ID) or b"",
+                    modulus=read_attribute(item, _Attribute.MODULUS) if kind == "rsa" else None,
+                    point=read_attribute(item, _Attribute.EC_POINT) if kind == "ec" else None,
                 )
             )
     return found
@@ -249,11 +258,11 @@ def _objects(
     return list(itertools.islice(session.get_objects({_Attribute.CLASS: object_class}), MAX_OBJECTS))
 
 
-def _read(item: Object, attribute: Any) -> Any:  # what an attribute holds depends on the attribute
+def read_attribute(item: Object, attribute: Any) -> Any:  # what an attribute holds depends on the attribute
+    """Return an attribute; ``None`` if the token does not have it, does not show it, or shows nonsense."""
     try:
         return item[attribute]
-    except (cryptoki.AttributeTypeInvalid, cryptoki.AttributeSensitive, cryptoki.FunctionFailed, ValueError):
-        # Not there, not shown, or no value of its kind.
+    except _NOT_SHOWN:
         return None
 
 

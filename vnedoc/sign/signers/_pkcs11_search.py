@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import dataclasses
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives import hashes
@@ -11,7 +11,13 @@ from cryptography.hazmat.primitives import hashes
 from vnedoc.errors import ConfigurationError, CredentialError
 from vnedoc.sign.signers._pkcs11_errors import token_errors, token_name
 from vnedoc.sign.signers._pkcs11_library import cryptoki
-from vnedoc.sign.signers._pkcs11_modules import PRESETS, find_module, installed_modules, load_module
+from vnedoc.sign.signers._pkcs11_modules import (
+    PRESETS,
+    installed_modules,
+    load_module,
+    module_at,
+    module_by_name,
+)
 from vnedoc.sign.signers._pkcs11_objects import open_session, read_certificates, select_certificates
 from vnedoc.sign.signers._pkcs11_uri import PKCS11URI, normalize_label
 
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
     from vnedoc.sign.signers._pkcs11_modules import Module
     from vnedoc.sign.signers._pkcs11_objects import TokenCertificate
 
-__all__ = ["find_token", "matching_tokens", "module_attribute", "only_certificate", "serial_of"]
+__all__ = ["find_token", "matching_tokens", "only_certificate", "serial_of", "with_module"]
 
 
 def find_token(wanted: PKCS11URI) -> tuple[Module, Token, TokenCertificate | None]:
@@ -36,8 +42,15 @@ def find_token(wanted: PKCS11URI) -> tuple[Module, Token, TokenCertificate | Non
         raise CredentialError("token.no-such-token", tokens="; ".join(present))
     found = []
     for module, token in places:
-        with module.lock, token_errors(token), open_session(token) as session:
-            found.append((module, token, select_certificates(session, read_certificates(session), wanted)))
+        try:
+            with module.lock, token_errors(token), open_session(token) as session:
+                entries = select_certificates(session, read_certificates(session), wanted)
+        except CredentialError:
+            if len(places) == 1:
+                raise
+            # One that is broken must not stand in the way of the others.
+            continue
+        found.append((module, token, entries))
     if not any(entries for _, _, entries in found):
         if len(places) > 1:
             names = "; ".join(token_name(token) for _, token in places)
@@ -52,7 +65,7 @@ def only_certificate(
     found: list[tuple[Module, Token, list[TokenCertificate]]], wanted: PKCS11URI
 ) -> TokenCertificate:
     """Return the one certificate that fits; otherwise say which there are and how to choose."""
-    fitting = {}
+    fitting: dict[tuple[str, bytes], tuple[Token, TokenCertificate]] = {}
     for _, token, entries in found:
         for entry in entries:
             # Two modules may show the same token.
@@ -73,11 +86,11 @@ def only_certificate(
 
 
 def _modules(wanted: PKCS11URI) -> Iterable[Module]:
-    if wanted.module_path is not None or wanted.module_name is not None:
-        named = wanted.module_path or wanted.module_name or ""
-        # RFC 7512, 2.4: a path wins over a name. A path is never looked up as a name.
-        path = find_module(os.path.join(os.curdir, named) if wanted.module_path else named)  # noqa: PTH118 - Path drops "./"
-        return [load_module(path)]
+    # RFC 7512, 2.4: a path wins over a name.
+    if wanted.module_path is not None:
+        return [load_module(module_at(wanted.module_path))]
+    if wanted.module_name is not None:
+        return [load_module(module_by_name(wanted.module_name))]
     paths = installed_modules()
     if not paths:
         raise ConfigurationError("token.no-module", known=", ".join(PRESETS))
@@ -150,6 +163,9 @@ def serial_of(token: Token) -> str:
     return normalize_label(token.serial.decode("utf-8", "replace"))
 
 
-def module_attribute(path: str) -> dict[str, str]:
+def with_module(uri: PKCS11URI, path: str) -> PKCS11URI:
+    """Return a URI that names a module, by its short name where it has one."""
     name = next((name for name, known in installed_modules().items() if str(known.resolve()) == path), None)
-    return {"module_path": path} if name is None else {"module_name": name}
+    if name is None:
+        return dataclasses.replace(uri, module_path=path)
+    return dataclasses.replace(uri, module_name=name)

@@ -48,8 +48,12 @@ _SAFE_PATH, _SAFE_QUERY = ":,.@+", ":,.@+/\\"
 
 
 def normalize_label(value: str) -> str:
-    """Return a label as it is compared: NFC, without the padding of fixed-size fields."""
-    return unicodedata.normalize("NFC", value).strip(" \0")
+    """Return a label as it is compared and shown: NFC, without padding and control characters.
+
+    A label comes from a device, and what it could do to a terminal is not wanted.
+    """
+    composed = unicodedata.normalize("NFC", value)
+    return "".join(letter for letter in composed if unicodedata.category(letter) != "Cc").strip(" ")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ import hashlib
 import json
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from vnedoc._internal import http
 from vnedoc.errors import CredentialError, RefusedError, RemoteError, UsageError, VnedocError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "JSON",
+    "Connection",
     "JSONService",
     "Pending",
     "Refusal",
@@ -46,6 +47,8 @@ __all__ = [
 MAX_REMOTE_TEXT = 200
 """How much of a server's words gets into an error."""
 MAX_REPLY_BYTES = 1024 * 1024
+DEFAULT_TOKEN_LIFETIME_S = 3600.0
+"""How long a token lives if the service does not say (CSC API 1.0.4.0, 11.2)."""
 TOKEN_MARGIN_S = 30.0
 """How long before its end a token is renewed."""
 MAX_FAILED_POLLS = 5
@@ -265,6 +268,25 @@ class JSONService:
             self.secrets.clean(words or f"HTTP {reply.status}"),
         )
 
+    def token_in(self, reply: Reply) -> tuple[str, float]:
+        """Return the token of an answer, and how many seconds it lives.
+
+        Raises:
+            RemoteError: There is none.
+        """
+        token = reply.text("access_token")
+        # It becomes part of a header.
+        if token is None or not (token.isascii() and token.isprintable()):
+            raise self.bad_answer("no access_token")
+        self.secrets.hide(token)
+        lifetime = reply.members.get("expires_in")
+        # A number; at some services a number in a text.
+        if isinstance(lifetime, str) and lifetime.isascii() and lifetime.isdigit():
+            lifetime = int(lifetime[:9])
+        if not isinstance(lifetime, int | float) or isinstance(lifetime, bool) or not 0 < lifetime < 10**9:
+            lifetime = DEFAULT_TOKEN_LIFETIME_S
+        return token, float(lifetime)
+
     def close(self) -> None:
         """Close the connection and forget secrets and token."""
         self._token = None
@@ -281,10 +303,17 @@ class JSONService:
             asked = self.options.clock()
             self._token, lifetime_s = self.sign_in()
             self._good_until = asked + lifetime_s - min(TOKEN_MARGIN_S, lifetime_s / 2)
-            self.secrets.hide(self._token)
         return self.post_plain(
             path, body, headers={"Authorization": f"Bearer {self._token}"}, patient=patient
         )
+
+
+class Connection(Protocol):
+    """A way to a service."""
+
+    def close(self) -> None:
+        """Close it, and forget secrets."""
+        ...
 
 
 class RemoteSigner(Signer):
@@ -306,7 +335,7 @@ class RemoteSigner(Signer):
         chain: Sequence[x509.Certificate],
         *,
         mechanism: SignatureMechanism | None,
-        service: JSONService,
+        service: Connection,
         batch_size: int = 1,
     ) -> None:
         super().__init__(certificate, chain, mechanism=mechanism)
@@ -317,6 +346,11 @@ class RemoteSigner(Signer):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.certificate.subject.rfc4514_string()!r})"
+
+    @property
+    def batch_size(self) -> int:
+        """How many hashes one authorisation covers."""
+        return self._batch_size
 
     def close(self) -> None:
         """Close the connection and forget the secrets."""
@@ -329,8 +363,8 @@ class RemoteSigner(Signer):
         digests = [hashlib.new(digest_algorithm, content).digest() for content in contents]
         signatures: list[bytes] = []
         with self._lock:
-            for start in range(0, len(digests), self._batch_size):
-                batch = digests[start : start + self._batch_size]
+            for start in range(0, len(digests), self.batch_size):
+                batch = digests[start : start + self.batch_size]
                 values = self._sign_hashes(batch, digest_algorithm)
                 if len(values) != len(batch):
                     raise RemoteError("remote-signing.wrong-count", expected=len(batch), actual=len(values))

@@ -39,7 +39,7 @@ class RemoteOptions:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RemoteAddress:
-    """Where a service is and whom it signs for: ``//HOST/PATH?name=value``. It holds no secret."""
+    """Where a service is and whom it signs for: ``KIND+https://HOST/PATH?name=value``. It holds no secret."""
 
     kind: str
     """The kind of service, such as ``csc``."""
@@ -49,18 +49,21 @@ class RemoteAddress:
     """What stood in the query."""
 
     @classmethod
-    def parse(cls, kind: str, rest: str, *, transport: str, known: frozenset[str]) -> Self:
-        """Read what follows the scheme.
+    def parse(cls, kind: str, uri: str, *, known: frozenset[str]) -> Self:
+        """Read an address.
 
         Args:
             kind: The kind of service.
-            rest: ``//HOST/PATH?name=value``.
-            transport: ``https``, or ``http`` for this machine.
+            uri: ``KIND+https://HOST/PATH?name=value``; ``KIND+http`` for this machine.
             known: The names that the kind knows beside the common ones.
 
         Raises:
             UsageError: It is no such address, has unknown names, or would send secrets in the clear.
         """
+        scheme, _, rest = uri.partition(":")
+        transport = scheme.lower().removeprefix(f"{kind}+")
+        if transport not in {"https", "http"}:
+            raise UsageError("remote-signing.bad-address", address=_without_user(uri.partition("?")[0]))
         shown = f"{kind}+{transport}:{rest.partition('?')[0]}"
         try:
             parts = urllib.parse.urlsplit(f"{transport}:{rest}")
@@ -81,6 +84,10 @@ class RemoteAddress:
                 raise UsageError(
                     "remote-signing.unknown-option", name=name, kind=kind, known=", ".join(sorted(allowed))
                 )
+        for name, value in pairs:
+            # They get into headers, XML and what people read.
+            if not value.isprintable():
+                raise UsageError("remote-signing.bad-option", name=name, value=ascii(value))
         if len(options) != len(pairs):
             raise UsageError("remote-signing.bad-address", address=shown)
         base_url = urllib.parse.urlunsplit((transport, parts.netloc, parts.path.rstrip("/"), "", ""))

@@ -114,6 +114,11 @@ class Signer(abc.ABC):
         # An ECDSA value is two integers of the curve's size in a DER sequence.
         return bits // 8 if isinstance(key, rsa.RSAPublicKey) else 2 * (bits // 8 + 1) + 16
 
+    @property
+    def batch_size(self) -> int:
+        """How many signatures one authorisation covers; a signer that asks a person each time says more than 1."""
+        return 1
+
     def sign(self, content: bytes, *, digest_algorithm: str = "sha256") -> bytes:
         """Sign bytes and return the signature value.
 

@@ -30,15 +30,16 @@ from vnedoc.sign.signers._pkcs11_objects import (
     find_private_key,
     issuers_among,
     open_session,
+    read_attribute,
     read_certificates,
     select_certificates,
 )
 from vnedoc.sign.signers._pkcs11_search import (
     find_token,
     matching_tokens,
-    module_attribute,
     only_certificate,
     serial_of,
+    with_module,
 )
 from vnedoc.sign.signers._pkcs11_uri import PKCS11URI, normalize_label
 from vnedoc.sign.signers.base import Signer
@@ -91,12 +92,12 @@ class TokenDescription:
 
     def uri_for(self, entry: TokenCertificate) -> str:
         """Return the URI that names one of the certificates."""
-        return PKCS11URI(
+        named = PKCS11URI(
             token=self.label or None,
             serial=self.serial or None,
             cert_serial=entry.certificate.serial_number,
-            **module_attribute(self.module),
-        ).as_text()
+        )
+        return with_module(named, self.module).as_text()
 
 
 class PKCS11Signer(Signer):
@@ -133,7 +134,8 @@ class PKCS11Signer(Signer):
         self._key, self._secret = key, secret
         with token_errors(token):
             self._offered = frozenset(int(item) for item in token.slot.get_mechanisms())
-            self._pin_each_time = _wants_pin_each_time(key)
+            # Tokens older than PKCS#11 2.20 do not know the attribute.
+            self._pin_each_time = bool(read_attribute(key, cryptoki.Attribute.ALWAYS_AUTHENTICATE))
         self._signing_pin: str | None = None
         self._refusal: CredentialError | None = None
         self._closed = False
@@ -231,6 +233,8 @@ class PKCS11Signer(Signer):
     def _check_usable(self) -> None:
         if self._module.process != os.getpid():
             raise CredentialError("token.other-process")
+        if self._module.released:
+            raise CredentialError("token.session-lost", token=self.token)
         if self._closed:
             raise CredentialError("token.closed", token=self.token)
         if self._refusal is not None:
@@ -243,7 +247,7 @@ class PKCS11Signer(Signer):
 
     def close(self) -> None:
         """Close the session; the last signer on the token logs out. Calling it again does nothing."""
-        if self._closed or self._module.process != os.getpid():
+        if self._closed or not self._module.usable:
             return
         with self._module.lock:
             self._closed = True
@@ -263,35 +267,36 @@ def describe_tokens(uri: str = "pkcs11:") -> list[TokenDescription]:
     Raises:
         UsageError: The URI is malformed.
         ConfigurationError: No module is installed, or the one that is named is missing or unusable.
+        CredentialError: No token that fits can be read.
     """
     wanted = PKCS11URI.parse(uri)
-    described = []
+    described, first_error = [], None
     for module, token in matching_tokens(wanted):
-        with module.lock, token_errors(token):
-            with open_session(token) as session:
-                certificates = read_certificates(session)
-                if (wanted.object, wanted.id, wanted.cert_serial) != (None, None, None):
-                    certificates = select_certificates(session, certificates, wanted)
-            offered = {int(item) for item in token.slot.get_mechanisms()}
-            described.append(
-                TokenDescription(
-                    module=str(module.path),
-                    slot_id=token.slot.slot_id,
-                    label=normalize_label(token.label),
-                    serial=serial_of(token),
-                    manufacturer=normalize_label(token.manufacturer_id),
-                    model=normalize_label(token.model),
-                    pin=pin_state(token),
-                    mechanisms=tuple(item.name for item in USED_MECHANISMS if int(item) in offered),
-                    certificates=tuple(certificates),
-                )
-            )
+        try:
+            described.append(_describe(module, token, wanted))
+        except CredentialError as exc:
+            # One that is being pulled out, or is broken, must not hide the others.
+            first_error = first_error or exc
+    if not described and first_error is not None:
+        raise first_error
     return described
 
 
-def _wants_pin_each_time(key: Object) -> bool:
-    try:
-        return bool(key[cryptoki.Attribute.ALWAYS_AUTHENTICATE])
-    except (cryptoki.AttributeTypeInvalid, cryptoki.AttributeSensitive, cryptoki.FunctionFailed):
-        # Tokens older than PKCS#11 2.20 do not know the attribute.
-        return False
+def _describe(module: Module, token: Token, wanted: PKCS11URI) -> TokenDescription:
+    with module.lock, token_errors(token):
+        with open_session(token) as session:
+            certificates = read_certificates(session)
+            if (wanted.object, wanted.id, wanted.cert_serial) != (None, None, None):
+                certificates = select_certificates(session, certificates, wanted)
+        offered = {int(item) for item in token.slot.get_mechanisms()}
+        return TokenDescription(
+            module=str(module.path),
+            slot_id=token.slot.slot_id,
+            label=normalize_label(token.label),
+            serial=serial_of(token),
+            manufacturer=normalize_label(token.manufacturer_id),
+            model=normalize_label(token.model),
+            pin=pin_state(token),
+            mechanisms=tuple(item.name for item in USED_MECHANISMS if int(item) in offered),
+            certificates=tuple(certificates),
+        )

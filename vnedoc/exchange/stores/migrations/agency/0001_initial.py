@@ -107,7 +107,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_consignments")),
         sa.UniqueConstraint("message_id", "recipient_code", name="uq_consignment_recipient"),
     )
-    op.create_index("ix_consignment_state", "consignments", ["delivery_state"], unique=False)
+    op.create_index("ix_consignment_transport", "consignments", ["transport_status"], unique=False)
     op.create_table(
         "status_events",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -136,7 +136,7 @@ def downgrade() -> None:
     op.drop_index("ix_event_received", table_name="status_events")
     op.drop_index("ix_event_consignment", table_name="status_events")
     op.drop_table("status_events")
-    op.drop_index("ix_consignment_state", table_name="consignments")
+    op.drop_index("ix_consignment_transport", table_name="consignments")
     op.drop_table("consignments")
     op.drop_table("attempts")
     op.drop_index("ix_sent_remote", table_name="sent_messages")

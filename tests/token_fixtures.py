@@ -1,0 +1,115 @@
+"""Tokens that several test modules sign with. SoftHSM knows one folder a process: each module has it in turn."""
+
+from __future__ import annotations
+
+import dataclasses
+import unicodedata
+from typing import TYPE_CHECKING
+
+from vnedoc.testing.tokens import Token, TokenEntry, TokenFolder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vnedoc.testing.pki import Identity, TestPKI
+
+PIN = "pin-TEST-7"
+LABEL = "Ủy ban tỉnh TEST"
+COMPOSED, DECOMPOSED = unicodedata.normalize("NFC", LABEL), unicodedata.normalize("NFD", LABEL)
+
+
+@dataclasses.dataclass(frozen=True)
+class Desk:
+    """A folder of tokens by name, and who is on them."""
+
+    folder: TokenFolder
+    tokens: dict[str, Token]
+    leader: Identity
+    other: Identity
+    elliptic: Identity
+
+    def __getitem__(self, name: str) -> Token:
+        return self.tokens[name]
+
+
+def make_desk(folder: Path, pki: TestPKI, *, only: frozenset[str] | None = None) -> Desk:
+    """Make a token for each way in which tokens differ."""
+    elliptic = pki.issue_person(common_name="TRẦN THỊ TEST", organization="TEST", key="ec-p256")
+    leader, other = pki.leader, pki.other_agency
+    # A second key, so that no key is right only because it is the only one.
+    stranger = TokenEntry(
+        identity=pki.issue_person(common_name="KHÁC TEST", organization="TEST", key="ec-p256"),
+        label="Khác",
+        id=b"\x0a",
+        with_certificate=False,
+        with_public_key=False,
+    )
+    contents = {
+        "rsa": [TokenEntry(identity=leader, label="Chứng thư", with_chain=True)],
+        "ec": [TokenEntry(identity=elliptic, label="Chứng thư", with_chain=True)],
+        "rsa-by-numbers": [
+            TokenEntry(identity=leader, id=b"", key_id=b"\x07", key_label="Khóa"),
+            TokenEntry(identity=other, id=b"\x07", key_id=b"", label="Khóa", key_label="TEST"),
+        ],
+        "ec-by-id": [
+            TokenEntry(
+                identity=elliptic, label="Chứng thư", key_label="Khóa", id=b"\x05", with_public_key=False
+            ),
+            stranger,
+        ],
+        "ec-by-label": [
+            TokenEntry(
+                identity=elliptic,
+                label=DECOMPOSED,
+                key_label=COMPOSED,
+                id=b"",
+                key_id=b"\x05",
+                with_public_key=False,
+            ),
+            stranger,
+        ],
+        "ec-by-public-key": [
+            TokenEntry(identity=elliptic, label="Chứng thư", key_label="Khóa", id=b"\x01", key_id=b"\x02"),
+            stranger,
+        ],
+        "ec-alone": [
+            TokenEntry(
+                identity=elliptic,
+                label="Chứng thư",
+                key_label="Khóa",
+                id=b"\x01",
+                key_id=b"\x02",
+                with_public_key=False,
+            )
+        ],
+        "two": [
+            TokenEntry(identity=leader, label="Cũ", id=b"\x01"),
+            TokenEntry(identity=other, label="Mới", id=b"\x02"),
+        ],
+        "hidden": [TokenEntry(identity=leader, hidden=True)],
+        "pin-each-time": [TokenEntry(identity=leader, pin_each_time=True)],
+        "may-not-sign": [TokenEntry(identity=leader, may_sign=False)],
+        "no-key": [TokenEntry(identity=leader, with_key=False)],
+        "wrong-key": [
+            # The certificate is the leader's, the key somebody else's.
+            TokenEntry(identity=leader, with_key=False, id=b"\x01", label="TEST"),
+            TokenEntry(
+                identity=elliptic,
+                label="EC",
+                id=b"\x09",
+                key_id=b"\x01",
+                key_label="TEST",
+                with_public_key=False,
+            ),
+        ],
+        "no-certificate": [],
+        "twin-1": [TokenEntry(identity=leader)],
+        "twin-2": [TokenEntry(identity=other)],
+    }
+    tokens = TokenFolder(folder)
+    made = {}
+    for name, entries in contents.items():
+        if only is None or name in only:
+            label = {"twin-1": "TWIN TEST", "twin-2": "TWIN TEST", "rsa": DECOMPOSED}.get(name, name)
+            made[name] = tokens.add(label, pin=PIN, entries=entries)
+    return Desk(tokens, made, leader, other, elliptic)

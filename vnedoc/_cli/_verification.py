@@ -1,0 +1,71 @@
+"""Options of commands that verify on the way: what is trusted, and where revocation data may be asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vnedoc._cli.main import CLIState
+    from vnedoc.sign.revocation import RevocationSource
+    from vnedoc.sign.trust import TrustStore
+
+__all__ = ["VerificationMeans", "means", "verification_options"]
+
+_Command = TypeVar("_Command", bound="Callable[..., object]")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class VerificationMeans:
+    """What a verification works with."""
+
+    trust: TrustStore | None
+    """The trust anchors; ``None`` where none are given."""
+    revocation: RevocationSource
+    """Where revocation data comes from."""
+
+
+def verification_options(command: _Command) -> _Command:
+    """Add ``--trust``, ``--offline``, ``--crl`` and ``--allow-host`` to a command."""
+    for option in (
+        click.option(
+            "--allow-host", "allowed_hosts", metavar="HOST", multiple=True,
+            help="Revocation server that may be asked although its address is private.",
+        ),
+        click.option(
+            "--crl", "crl_paths", metavar="FILE", multiple=True, type=click.Path(path_type=Path), help="A CRL.",
+        ),
+        click.option("--offline", is_flag=True, help="Ask no server; use the file's own data and --crl."),
+        click.option(
+            "--trust", "trust_sources", metavar="SRC", multiple=True,
+            help="PEM file, folder, shipped:vn-government or shipped:vn-national.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@contextlib.contextmanager
+def means(state: CLIState, given: dict[str, Any]) -> Iterator[VerificationMeans]:  # click's values
+    """Open what the options and the settings name.
+
+    Raises:
+        ConfigurationError: A source of trust cannot be used.
+    """
+    from vnedoc.sign.revocation import RevocationSource, load_crl
+    from vnedoc.sign.trust import load_trust
+
+    sources = given["trust_sources"] or state.config().trust
+    revocation = RevocationSource(
+        crls=[load_crl(path) for path in given["crl_paths"]],
+        online=not given["offline"],
+        allowed_hosts=(*given["allowed_hosts"], *state.config().verification.allowed_hosts),
+    )
+    with revocation:
+        yield VerificationMeans(load_trust(*sources) if sources else None, revocation)

@@ -1,0 +1,230 @@
+"""The options that say how a document is signed: shared by the commands ``sign`` and ``prepare``."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Callable, Iterator
+
+    from vnedoc._cli.main import CLIState
+    from vnedoc.sign.roles import SigningOptions
+    from vnedoc.sign.timestamps import TimestampClient
+
+__all__ = ["LEVELS", "ROLES", "open_options", "open_timestamps", "role_options", "timestamp_options"]
+
+ROLES = (
+    "approve",
+    "issue",
+    "appendix",
+    "copy",
+    "initial",
+    "number",
+    "date",
+    "incoming",
+    "comment",
+    "invisible",
+)
+LEVELS = ("b-b", "b-t", "b-lt", "b-lta")
+
+_Command = TypeVar("_Command", bound="Callable[..., object]")
+
+_ROLE_OPTIONS = (
+    click.option("--role", type=click.Choice(ROLES), required=True, help="What the signature means."),
+    click.option(
+        "--level",
+        type=click.Choice(LEVELS),
+        default=None,
+        help="Default: b-t with a time-stamping authority, else b-b.",
+    ),
+    click.option(
+        "--image", type=click.Path(path_type=Path), metavar="PNG", help="Signature picture or seal."
+    ),
+    click.option("--seal-diameter-mm", type=float, metavar="N", help="True diameter of the seal."),
+    click.option("--page", type=int, metavar="N", help="Page, from 1; negative counts from the end."),
+    click.option(
+        "--box", metavar="X,Y,W,H", help="Place on the page as shown, in points from the lower left."
+    ),
+    click.option("--anchor", metavar="TEXT", help="Place by a text on the page, such as the signer's name."),
+    click.option(
+        "--number", metavar="TEXT", help="Number (issue, number) or number and code of the main document."
+    ),
+    click.option(
+        "--date", "issue_date", type=click.DateTime(["%Y-%m-%d"]), help="Date of the document or its arrival."
+    ),
+    click.option("--copy-kind", type=click.Choice(["sao-y", "sao-luc", "trich-sao"]), help="Kind of copy."),
+    click.option(
+        "--agency", metavar="NAME", help="Agency that makes the copy, or that received the document."
+    ),
+    click.option("--text", metavar="TEXT", help="Text of a comment."),
+    click.option(
+        "--reserve-numbering",
+        is_flag=True,
+        help="With approve: make empty fields for number and date, which issue fills in its own revision.",
+    ),
+    click.option(
+        "--certify", is_flag=True, help="Certify: only form filling and signatures are allowed afterwards."
+    ),
+    click.option(
+        "--legacy",
+        is_flag=True,
+        help="Sign as adbe.pkcs7.detached, for receivers that know nothing newer; no PAdES.",
+    ),
+    click.option(
+        "--trust",
+        "trust_sources",
+        metavar="SRC",
+        multiple=True,
+        help="Check the signer's own chain: PEM file, folder, shipped:vn-government; needed from b-lt.",
+    ),
+    click.option(
+        "--offline", is_flag=True, help="Do not ask whether the signer's certificate was revoked; use --crl."
+    ),
+    click.option(
+        "--crl",
+        "crl_paths",
+        metavar="FILE",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="A CRL that is at hand.",
+    ),
+    click.option(
+        "--allow-host",
+        "allowed_hosts",
+        metavar="HOST",
+        multiple=True,
+        help="Revocation server that may be asked although its address is private.",
+    ),
+    click.option(
+        "--without-person", is_flag=True, help="With issue: allow it although no person has signed."
+    ),
+    click.option(
+        "--document-password-env",
+        metavar="NAME",
+        help="Environment variable with the password of an encrypted PDF.",
+    ),
+)
+_TIMESTAMP_OPTIONS = (
+    click.option(
+        "--tsa", "tsa_urls", multiple=True, metavar="URL", help="Time-stamping authority; several in order."
+    ),
+    click.option("--tsa-user", metavar="NAME", help="Name that the authorities know the caller by."),
+    click.option("--tsa-password-env", metavar="NAME", help="Environment variable with the password for it."),
+)
+
+
+def role_options(command: _Command) -> _Command:
+    """Add the options that say what a signature means and how it is shown."""
+    for option in reversed(_ROLE_OPTIONS):
+        command = option(command)
+    return command
+
+
+def timestamp_options(command: _Command) -> _Command:
+    """Add the options that say who puts a time on the signature."""
+    for option in reversed(_TIMESTAMP_OPTIONS):
+        command = option(command)
+    return command
+
+
+class _KnownSecret:
+    """Answers every question with one secret; unlike a lambda it reaches other processes."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __call__(self, _question: str) -> str:
+        return self._value
+
+
+@contextlib.contextmanager
+def open_timestamps(state: CLIState, given: dict[str, Any]) -> Iterator[TimestampClient]:  # click's values
+    """Open the time-stamping authorities that were named, or those of the settings.
+
+    Raises:
+        UsageError: There are none, or an address cannot be used.
+    """
+    from vnedoc._cli.secrets import read_secret
+    from vnedoc.sign.timestamps import TimestampClient, TimestampServer
+
+    user, variable = given["tsa_user"], given["tsa_password_env"]
+    password = _KnownSecret(read_secret("", env=variable, fd=None)) if variable is not None else None
+    urls = given["tsa_urls"] or state.config().signing.tsa
+    servers = [TimestampServer(url, user=user, password=password) for url in urls]
+    with TimestampClient(servers) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def open_options(
+    state: CLIState,
+    given: dict[str, Any],
+    *,
+    stamping: bool = True,  # click's values
+) -> Iterator[SigningOptions]:
+    """Turn the values of the options into those of the library; what they open is closed at the end.
+
+    Args:
+        state: The settings.
+        given: The values.
+        stamping: Whether the time-stamp is fetched now; not when the signature is made elsewhere.
+
+    Raises:
+        VnedocError: They do not fit together, or a file they name cannot be read.
+    """
+    from vnedoc._cli.secrets import read_secret
+    from vnedoc.sign.appearance import load_picture
+    from vnedoc.sign.models import Box, Placement, Role, SignatureLevel
+    from vnedoc.sign.revocation import RevocationSource, load_crl
+    from vnedoc.sign.roles import CopyKind, SigningOptions
+    from vnedoc.sign.trust import load_trust
+
+    level = given["level"] or ("b-t" if given["tsa_urls"] else "b-b")
+    placement = None
+    if given["box"] is not None or given["anchor"] is not None:
+        box = None if given["box"] is None else Box.parse(given["box"])
+        placement = Placement(page=given["page"], box=box, anchor=given["anchor"])
+    password = None
+    if given["document_password_env"] is not None:
+        password = _KnownSecret(read_secret("", env=given["document_password_env"], fd=None))
+    issue_date: datetime.datetime | None = given["issue_date"]
+    with contextlib.ExitStack() as stack:
+        client = None
+        if stamping and level != "b-b":
+            client = stack.enter_context(open_timestamps(state, given))
+        trust = revocation = None
+        sources = given["trust_sources"] or state.config().trust
+        if sources:
+            trust = load_trust(*sources)
+            revocation = stack.enter_context(
+                RevocationSource(
+                    crls=[load_crl(path) for path in given["crl_paths"]],
+                    online=not given["offline"],
+                    allowed_hosts=(*given["allowed_hosts"], *state.config().verification.allowed_hosts),
+                )
+            )
+        yield SigningOptions(
+            role=Role(given["role"]),
+            level=SignatureLevel.from_option(level),
+            timestamps=client,
+            trust=trust,
+            revocation=revocation,
+            legacy=given["legacy"],
+            placement=placement,
+            picture=None if given["image"] is None else load_picture(given["image"]),
+            seal_diameter_mm=given["seal_diameter_mm"],
+            number=given["number"],
+            date=None if issue_date is None else issue_date.date(),
+            copy_kind=None if given["copy_kind"] is None else CopyKind(given["copy_kind"]),
+            agency=given["agency"],
+            text=given["text"],
+            reserve_numbering=given["reserve_numbering"],
+            certify=given["certify"],
+            without_person=given["without_person"],
+            password=password,
+        )

@@ -1,0 +1,84 @@
+"""A trust store in the validator's own types, made once; and the paths in it that were found sound before."""
+
+from __future__ import annotations
+
+import dataclasses
+import weakref
+from typing import TYPE_CHECKING
+
+from vnedoc.sign._pyhanko.cms_objects import to_asn1
+
+if TYPE_CHECKING:
+    import datetime
+
+    from asn1crypto import x509 as asn1_x509
+    from cryptography import x509
+    from pyhanko_certvalidator.path import ValidationPath
+
+    from vnedoc.sign.policy import Policy
+    from vnedoc.sign.trust import TrustStore
+
+__all__ = ["Material", "material_of"]
+
+MAX_REMEMBERED = 1000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _SoundPath:
+    path: ValidationPath
+    first: datetime.datetime
+    last: datetime.datetime
+
+
+class Material:
+    """A trust store in the validator's own types, made once."""
+
+    def __init__(self, trust: TrustStore) -> None:
+        self._known = {
+            certificate: to_asn1(certificate)
+            for certificate in (*(anchor.certificate for anchor in trust.anchors), *trust.intermediates)
+        }
+        self.roots = tuple(self._known[anchor.certificate] for anchor in trust.anchors)
+        self.intermediates = tuple(self._known[certificate] for certificate in trust.intermediates)
+        self.anchors = {self._known[anchor.certificate].dump(): anchor for anchor in trust.anchors}
+        self._sound: dict[tuple[x509.Certificate, Policy, str], _SoundPath] = {}
+
+    def recall(
+        self, certificate: x509.Certificate, policy: Policy, usage: str, at: datetime.datetime
+    ) -> ValidationPath | None:
+        """Return a path that was found sound before and is so at this time, too."""
+        known = self._sound.get((certificate, policy, usage))
+        return known.path if known is not None and known.first <= at <= known.last else None
+
+    def remember(
+        self,
+        chain: tuple[x509.Certificate, ...],
+        policy: Policy,
+        usage: str,
+        path: ValidationPath,
+    ) -> None:
+        """Keep a sound path: apart from revocation, only the validity periods of its certificates end it."""
+        if len(self._sound) >= MAX_REMEMBERED:
+            self._sound.clear()
+        below = chain[:-1] or chain
+        self._sound[chain[0], policy, usage] = _SoundPath(
+            path,
+            max(link.not_valid_before_utc for link in below),
+            min(link.not_valid_after_utc for link in below),
+        )
+
+    def converted(self, certificate: x509.Certificate) -> asn1_x509.Certificate:
+        """Return a certificate in the validator's type."""
+        known = self._known.get(certificate)
+        return known if known is not None else to_asn1(certificate)
+
+
+_MATERIAL: weakref.WeakKeyDictionary[TrustStore, Material] = weakref.WeakKeyDictionary()
+
+
+def material_of(trust: TrustStore) -> Material:
+    """Return the material of a trust store; the same for the same store."""
+    material = _MATERIAL.get(trust)
+    if material is None:
+        material = _MATERIAL[trust] = Material(trust)
+    return material

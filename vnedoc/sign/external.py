@@ -1,0 +1,512 @@
+"""Signing in two steps, when the key is elsewhere: prepare here, sign there, complete days later on another machine.
+
+The first step writes everything but the signature and keeps it in a small state without secrets; the second puts the
+signature in. Nobody has to trust the state in between:
+
+- The signature is over the signed attributes. They bind the digest of the whole document with its new revision, the
+  certificate (RFC 5035) and the algorithms (RFC 6211). All are computed anew from the source and the state, so a
+  change of any of them is a signature that does not verify with the public key.
+- The level and the chain decide how much room the signature has in the file. That room is fixed by the ByteRange,
+  which is signed, and must be what they ask for.
+- What is reported at the end (field, role, place, time) is read from the completed document.
+- Time-stamping authorities are never taken from the state.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import hashlib
+import json
+import re
+import tempfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import pikepdf
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from vnedoc._internal import clock, files
+from vnedoc._internal.version import VERSION
+from vnedoc.errors import CredentialError, InputError, UsageError, VerificationError, VnedocError
+from vnedoc.sign._cms import SignedDataBuilder
+from vnedoc.sign._pyhanko.embedding import Revision, SignatureSettings
+from vnedoc.sign.certificates import check_can_sign
+from vnedoc.sign.models import Role, SignatureLevel, SignatureMechanism
+from vnedoc.sign.pages import Pages, open_pages
+from vnedoc.sign.presign import check_signer
+from vnedoc.sign.roles import compose
+from vnedoc.sign.signers.base import DIGESTS, Signer, verify_raw_signature
+from vnedoc.sign.signing import SigningResult, opened_source, reached_level
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Iterator, Sequence
+
+    from vnedoc.sign.models import Box
+    from vnedoc.sign.report import Finding
+    from vnedoc.sign.roles import SigningOptions
+    from vnedoc.sign.signers.base import SecretCallback
+    from vnedoc.sign.timestamps import TimestampClient, TimestampToken
+
+__all__ = ["PreparedSignature", "complete_pdf", "load_prepared", "prepare_pdf", "save_prepared"]
+
+SCHEMA = "vnedoc.prepared/1"
+LEVELS = (SignatureLevel.B_B, SignatureLevel.B_T)
+# Part of the schema: how much room a signature gets. With other numbers it would be another schema.
+FIXED_BYTES = 4096
+TOKEN_BYTES = 16 * 1024
+MAX_STATE_BYTES = 64 * 1024 * 1024
+MAX_INCREMENT_BYTES = 64 * 1024 * 1024
+MAX_SIGNATURE_BYTES = 64 * 1024
+MAX_CHAIN = 10
+CHUNK_BYTES = 1024 * 1024
+# What a state or a document that somebody meddled with makes the readers raise.
+_MALFORMED = (
+    ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RuntimeError, VnedocError, zlib.error,
+)  # fmt: skip
+_FIELD = re.compile(r"vnedoc-([a-z]+)-[1-9][0-9]*")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PreparedSignature:
+    """A document that waits for its signature."""
+
+    source: Path
+    """Where the source was."""
+    source_size: int
+    """Its size."""
+    source_sha256: str
+    """Its SHA-256, in hexadecimal."""
+    increment: bytes = dataclasses.field(repr=False)
+    """What signing appends to it, with zeros where the signature goes."""
+    gap: tuple[int, int]
+    """Where the signature goes in the signed file: the offsets of ``<`` and behind ``>``."""
+    certificate_chain: tuple[x509.Certificate, ...]
+    """The signing certificate, then those above it that are known."""
+    mechanism: SignatureMechanism
+    """How the digest must be signed."""
+    digest_algorithm: str
+    """What the digest was made with."""
+    role: Role
+    """The role of the signature."""
+    level: SignatureLevel
+    """The level that completing reaches."""
+    legacy: bool
+    """Whether it is an ``adbe.pkcs7.detached`` signature."""
+    signing_time: datetime.datetime
+    """The claimed time, in Vietnam time."""
+    created: datetime.datetime
+    """When it was prepared."""
+    attributes: bytes = dataclasses.field(repr=False)
+    """What is signed: the DER of the signed attributes, for a key that hashes by itself."""
+    warnings: tuple[Finding, ...] = ()
+    """What the signer must be told; not kept in the state file."""
+
+    @property
+    def digest(self) -> bytes:
+        """What is signed by a key that takes a digest."""
+        return hashlib.new(self.digest_algorithm, self.attributes).digest()
+
+
+def prepare_pdf(
+    source: Path,
+    *,
+    certificate: x509.Certificate,
+    chain: Sequence[x509.Certificate] = (),
+    options: SigningOptions,
+    mechanism: SignatureMechanism | None = None,
+) -> PreparedSignature:
+    """Do everything but sign; nothing is written.
+
+    Args:
+        source: The document.
+        certificate: The certificate of the key that will sign.
+        chain: The certificates above it, nearest issuer first; may be empty.
+        options: The role, and what it needs. Time-stamping authorities are given when the signature is there.
+        mechanism: How the digest will be signed; ``None`` chooses what government tools use for this kind of key.
+
+    Raises:
+        UsageError: The options do not fit the role or the document, or the level needs the document twice
+            (B-LT and B-LTA: complete at B-T, then extend).
+        InputError: The document cannot be read.
+        CredentialError: The certificate may not sign now.
+        NotAllowedError: The document or Decree 30/2020/NĐ-CP does not allow this signature.
+    """
+    now = clock.vietnam(options.signing_time or clock.utc_now()).replace(microsecond=0)
+    if options.level not in LEVELS:
+        raise UsageError("external.level", level=options.level.value)
+    key = _KeyElsewhere(certificate, chain, mechanism=mechanism)
+    check, _ = check_signer(
+        key, trust=options.trust, revocation=options.revocation, level=options.level, at=now
+    )
+    name = str(source)
+    with opened_source(source) as stream, tempfile.TemporaryFile() as target:
+        revision = Revision(stream, name=name, password=options.password)
+        with open_pages(source, password=revision.password) as pages:
+            composition = compose(revision, pages, options=options, signer=key, now=now, name=name)
+        prepared = revision.write(
+            target,
+            field=composition.field,
+            settings=SignatureSettings(
+                signing_time=now,
+                digest_algorithm=options.digest_algorithm,
+                max_cms_bytes=_room(key, options.level),
+                pades=not options.legacy,
+                certify=options.certify,
+                locked_fields=composition.locked_fields,
+                reason=options.reason,
+                location=options.location,
+            ),
+            page=composition.page or 1,
+            rectangle=composition.rectangle,
+            appearance=composition.appearance,
+        )
+        size = stream.seek(0, 2)
+        target.seek(size)
+        increment = target.read()
+        source_digest = hashlib.sha256()
+        for piece in _pieces(stream):
+            source_digest.update(piece)
+    if len(increment) > MAX_INCREMENT_BYTES:
+        raise UsageError("external.too-large", limit=MAX_INCREMENT_BYTES)
+    return PreparedSignature(
+        source=source.resolve(),
+        source_size=size,
+        source_sha256=source_digest.hexdigest(),
+        increment=increment,
+        gap=prepared.gap,
+        certificate_chain=key.certificate_chain,
+        mechanism=key.mechanism,
+        digest_algorithm=options.digest_algorithm,
+        role=options.role,
+        level=options.level,
+        legacy=options.legacy,
+        signing_time=now,
+        created=clock.utc_now().replace(microsecond=0),
+        attributes=_attributes(
+            key, options.digest_algorithm, prepared.document_digest, now if options.legacy else None
+        ),
+        warnings=check.warnings,
+    )
+
+
+def complete_pdf(
+    prepared: PreparedSignature,
+    signature: bytes,
+    output: Path,
+    *,
+    source: Path | None = None,
+    timestamps: TimestampClient | None = None,
+    password: SecretCallback | None = None,
+    at: datetime.datetime | None = None,
+) -> SigningResult:
+    """Put a signature into the document that was prepared for it.
+
+    Everything is checked before the file appears; see the module for what is bound to what.
+
+    Args:
+        prepared: What :func:`prepare_pdf` returned.
+        signature: The signature value: raw, in hexadecimal or in base64.
+        output: Where the signed document goes.
+        source: Where the source is now; ``None``: where it was.
+        timestamps: The time-stamping authorities; needed for B-T.
+        password: Called with the name of an encrypted document.
+        at: The time at which the certificate must be valid; ``None`` is now.
+
+    Raises:
+        VerificationError: The source or the state was changed, or the signature is not over it by this key.
+        UsageError: The level needs a time-stamping authority.
+        InputError: The source cannot be read, or the output cannot be written.
+        CredentialError: The certificate is not valid any more.
+        TimestampError: No authority gave a time-stamp; nothing is written.
+    """
+    if prepared.level is SignatureLevel.B_T and timestamps is None:
+        raise UsageError("timestamp.no-authority")
+    key = _key(prepared)
+    check_can_sign(key.certificate, clock.as_utc(at) if at is not None else clock.utc_now())
+    start, end = _checked_gap(prepared, key)
+    place = source or prepared.source
+    with opened_source(place) as stream, files.atomic_write(output) as target:
+        attributes = _write(prepared, key, stream, target)
+        value = _signature_value(prepared, key, signature, attributes)
+        token: TimestampToken | None = None
+        if prepared.level is SignatureLevel.B_T:
+            assert timestamps is not None
+            imprint = hashlib.new(prepared.digest_algorithm, value).digest()
+            token = timestamps.token(imprint, prepared.digest_algorithm)
+        builder = SignedDataBuilder(key, prepared.digest_algorithm)
+        content = builder.assemble(attributes, value, timestamp_token=token.der if token else None)
+        room = end - start - 2
+        if 2 * len(content) > room:
+            raise UsageError("external.no-room", size=len(content))
+        target.seek(start + 1)
+        target.write(content.hex().upper().encode("ascii").ljust(room, b"0"))
+        field, page, box = _shown(
+            prepared, target, password=password(str(place)) if password is not None else None
+        )
+    return SigningResult(
+        path=output,
+        content=None,
+        field=field,
+        role=prepared.role,
+        level=reached_level(prepared.level, legacy=prepared.legacy),
+        signing_time=prepared.signing_time,
+        timestamp_time=None if token is None else token.time,
+        page=page,
+        box=box,
+    )
+
+
+def save_prepared(prepared: PreparedSignature, path: Path) -> None:
+    """Write a state file. It holds no secret, but what will be appended to the document, pictures included.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    state = {
+        "schema": SCHEMA,
+        "producer": f"vnedoc {VERSION}",
+        "created": prepared.created.isoformat(),
+        "source": {
+            "path": str(prepared.source),
+            "size": prepared.source_size,
+            "sha256": prepared.source_sha256,
+        },
+        "role": prepared.role.value,
+        "level": prepared.level.value,
+        "legacy": prepared.legacy,
+        "signing_time": prepared.signing_time.isoformat(),
+        "mechanism": prepared.mechanism.value,
+        "digest_algorithm": prepared.digest_algorithm,
+        "attributes": _text(prepared.attributes),
+        "digest": prepared.digest.hex(),
+        "certificate_chain": [
+            _text(certificate.public_bytes(Encoding.DER)) for certificate in prepared.certificate_chain
+        ],
+        "gap": list(prepared.gap),
+        "increment": _text(zlib.compress(prepared.increment, 9)),
+    }
+    files.write_bytes(path, (json.dumps(state, ensure_ascii=False, indent=1) + "\n").encode())
+
+
+def load_prepared(path: Path) -> PreparedSignature:
+    """Read a state file.
+
+    Raises:
+        InputError: It cannot be read or is not a state file of a known kind.
+        VerificationError: What is to be signed does not have the digest that was given out.
+    """
+    content = files.read_bytes(path, max_bytes=MAX_STATE_BYTES)
+    try:
+        state = json.loads(content)
+        known = isinstance(state, dict) and state.get("schema") == SCHEMA
+    except (ValueError, RecursionError) as exc:
+        raise InputError("external.not-a-state", path=path) from exc
+    if not known:
+        raise InputError("external.not-a-state", path=path)
+    try:
+        prepared, digest = _parse(state), bytes.fromhex(state["digest"])
+    except _MALFORMED as exc:
+        raise InputError("external.not-a-state", path=path) from exc
+    if prepared.digest != digest:
+        raise VerificationError("external.tampered", path=path)
+    return prepared
+
+
+class _KeyElsewhere(Signer):
+    """A signer without its key: what a revision must know of it."""
+
+    def _sign(self, content: bytes, digest_algorithm: str) -> bytes:
+        del content, digest_algorithm
+        raise CredentialError("external.key-elsewhere")
+
+
+def _key(prepared: PreparedSignature) -> _KeyElsewhere:
+    certificate, *chain = prepared.certificate_chain
+    for lower, upper in zip(prepared.certificate_chain, chain, strict=False):
+        try:
+            lower.verify_directly_issued_by(upper)
+        except (ValueError, TypeError, InvalidSignature) as exc:
+            # The chain is not signed; so it must at least lead up from the certificate, which is.
+            raise VerificationError("external.tampered", path=prepared.source) from exc
+    return _KeyElsewhere(certificate, chain, mechanism=prepared.mechanism)
+
+
+def _room(key: Signer, level: SignatureLevel) -> int:
+    certificates = sum(len(item.public_bytes(Encoding.DER)) + 8 for item in key.certificate_chain)
+    token = TOKEN_BYTES if level is SignatureLevel.B_T else 0
+    return certificates + key.max_signature_bytes + FIXED_BYTES + token
+
+
+def _attributes(
+    key: Signer, digest_algorithm: str, document_digest: bytes, signing_time: datetime.datetime | None
+) -> bytes:
+    builder = SignedDataBuilder(key, digest_algorithm)
+    return builder.attributes_for(document_digest, signing_time=signing_time)
+
+
+def _checked_gap(prepared: PreparedSignature, key: Signer) -> tuple[int, int]:
+    """Check that the place for the signature is where and as large as it must be."""
+    start, end = prepared.gap
+    size = prepared.source_size + len(prepared.increment)
+    fits = prepared.source_size <= start < end <= size
+    if not fits or end - start - 2 != 2 * _room(key, prepared.level):
+        raise VerificationError("external.tampered", path=prepared.source)
+    empty = prepared.increment[start - prepared.source_size : end - prepared.source_size]
+    if empty != b"<" + b"0" * (end - start - 2) + b">":
+        raise VerificationError("external.tampered", path=prepared.source)
+    return start, end
+
+
+def _write(prepared: PreparedSignature, key: Signer, source: BinaryIO, target: BinaryIO) -> bytes:
+    """Write the document with the empty place and return the attributes over it, computed anew."""
+    start, end = prepared.gap
+    digest = hashlib.new(prepared.digest_algorithm)
+    source_digest = hashlib.sha256()
+    size = 0
+    for piece in _pieces(source):
+        size += len(piece)
+        source_digest.update(piece)
+        digest.update(piece)
+        target.write(piece)
+    if size != prepared.source_size or source_digest.hexdigest() != prepared.source_sha256:
+        raise VerificationError("external.source-changed", path=prepared.source)
+    digest.update(prepared.increment[: start - size])
+    digest.update(prepared.increment[end - size :])
+    target.write(prepared.increment)
+    attributes = _attributes(
+        key, prepared.digest_algorithm, digest.digest(), prepared.signing_time if prepared.legacy else None
+    )
+    if attributes != prepared.attributes:
+        raise VerificationError("external.tampered", path=prepared.source)
+    return attributes
+
+
+def _signature_value(prepared: PreparedSignature, key: Signer, signature: bytes, attributes: bytes) -> bytes:
+    for value in _readings(signature, key.certificate):
+        if verify_raw_signature(
+            key.certificate,
+            value,
+            attributes,
+            digest_algorithm=prepared.digest_algorithm,
+            mechanism=key.mechanism,
+        ):
+            return value
+    raise VerificationError("external.wrong-signature", subject=key.certificate.subject.rfc4514_string())
+
+
+def _readings(signature: bytes, certificate: x509.Certificate) -> Iterator[bytes]:
+    """Yield what a signature value may mean; only one that verifies is used, so trying is safe."""
+    if len(signature) > MAX_SIGNATURE_BYTES:
+        return
+    readings = [signature]
+    compact = b"".join(signature.split())
+    with contextlib.suppress(ValueError):
+        readings.append(bytes.fromhex(compact.decode("ascii")))
+    with contextlib.suppress(ValueError):
+        readings.append(base64.b64decode(compact, validate=True))
+    for reading in readings:
+        yield reading
+        public_key = certificate.public_key()
+        if isinstance(public_key, ec.EllipticCurvePublicKey):
+            # Tokens and services give two integers side by side; a CMS wants them in DER (RFC 5753, 2.1.1).
+            half = (public_key.key_size + 7) // 8
+            if len(reading) == 2 * half:
+                yield encode_dss_signature(
+                    int.from_bytes(reading[:half], "big"), int.from_bytes(reading[half:], "big")
+                )
+
+
+def _shown(
+    prepared: PreparedSignature, target: BinaryIO, *, password: str | None
+) -> tuple[str, int | None, Box | None]:
+    """Read from the completed document what was signed there, and refuse a state that says otherwise."""
+    start, end = prepared.gap
+    target.seek(0)
+    size = prepared.source_size + len(prepared.increment)
+    wanted = [0, start, end, size - end]
+    refused = VerificationError("external.tampered", path=prepared.source)
+    try:
+        pdf = pikepdf.open(target, password=password or "")
+    except pikepdf.PasswordError as exc:
+        raise InputError("pdf.encrypted", path=prepared.source) from exc
+    except (pikepdf.PdfError, ValueError, RuntimeError) as exc:
+        raise refused from exc
+    with pdf:
+        try:
+            (field,) = [
+                item
+                for item in pdf.Root.AcroForm.Fields
+                if "/V" in item
+                and "/ByteRange" in item.V
+                and [int(number) for number in item.V.ByteRange] == wanted
+            ]
+            name = str(field.T)
+            match = _FIELD.fullmatch(name)
+            time = f"D:{prepared.signing_time:%Y%m%d%H%M%S}+07'00'"
+            if match is None or match[1] != prepared.role.value or str(field.V.M) != time:
+                raise refused
+            rectangle = [float(number) for number in field.Rect]
+            if rectangle[0] == rectangle[2]:
+                return name, None, None
+            number = 1 + next(
+                index
+                for index, page in enumerate(pdf.pages)
+                if any(item.objgen == field.objgen for item in page.get("/Annots", ()))
+            )
+            return name, number, Pages(prepared.source, pdf).geometry(number).to_shown(rectangle)
+        except (*_MALFORMED, pikepdf.PdfError, StopIteration) as exc:
+            raise refused from exc
+
+
+def _parse(state: dict[str, Any]) -> PreparedSignature:  # JSON
+    chain = tuple(
+        x509.load_der_x509_certificate(_bytes(item)) for item in state["certificate_chain"][:MAX_CHAIN]
+    )
+    decompressor = zlib.decompressobj()
+    increment = decompressor.decompress(_bytes(state["increment"]), MAX_INCREMENT_BYTES)
+    start, end = state["gap"]
+    size, legacy = state["source"]["size"], state["legacy"]
+    digest_algorithm, sha256 = state["digest_algorithm"], state["source"]["sha256"]
+    right_types = all(type(number) is int for number in (start, end, size)) and type(legacy) is bool
+    if not (right_types and decompressor.eof and chain and isinstance(sha256, str)):
+        raise ValueError("not as it was written")
+    if digest_algorithm not in DIGESTS or SignatureLevel(state["level"]) not in LEVELS:
+        raise ValueError("an algorithm or level that this schema does not have")
+    return PreparedSignature(
+        source=Path(state["source"]["path"]),
+        source_size=size,
+        source_sha256=sha256,
+        increment=increment,
+        gap=(start, end),
+        certificate_chain=chain,
+        mechanism=SignatureMechanism(state["mechanism"]),
+        digest_algorithm=digest_algorithm,
+        role=Role(state["role"]),
+        level=SignatureLevel(state["level"]),
+        legacy=legacy,
+        signing_time=clock.vietnam(clock.parse_time(state["signing_time"])),
+        created=clock.parse_time(state["created"]),
+        attributes=_bytes(state["attributes"]),
+    )
+
+
+def _pieces(stream: BinaryIO) -> Iterator[bytes]:
+    stream.seek(0)
+    while piece := stream.read(CHUNK_BYTES):
+        yield piece
+
+
+def _text(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
