@@ -25,8 +25,13 @@ class Outcome:
 
 
 def vnedoc(*arguments: object, lang: str = "en") -> Outcome:
+    """Run one command in a language."""
+    return run(["--lang", lang, *map(str, arguments)])
+
+
+def run(arguments: list[str]) -> Outcome:
     """Run one command."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = call(["--lang", lang, *map(str, arguments)])
+        code = call(arguments)
     return Outcome(int(code), out.getvalue(), err.getvalue())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import datetime
 import http
 import io
+import itertools
+import random
 import re
 from collections.abc import Iterator, Sequence
 
@@ -37,7 +40,7 @@ from vnedoc.sign.signers.pkcs12 import PKCS12Signer
 from vnedoc.sign.trust import TrustStore
 from vnedoc.sign.verification import verify_pdf
 from vnedoc.testing._authority import Profile, make_key, subject_name
-from vnedoc.testing._loopback import Answer, LoopbackServer, Silence
+from vnedoc.testing._loopback import Answer, LoopbackServer, Request, Silence
 from vnedoc.testing._timestamping import TimestampAuthority
 from vnedoc.testing.pki import Identity, TestPKI
 
@@ -76,27 +79,38 @@ class ScriptedAuthority:
     Args:
         pki: Whose clock it follows.
         script: What to do with each request; the last entry repeats.
-        credentials: The Authorization header it wants.
+        credentials: The name and the password it wants.
+        damage: Changes one octet of each answer.
     """
 
     def __init__(
-        self, pki: TestPKI, script: Sequence[Identity | int], *, credentials: str | None = None
+        self,
+        pki: TestPKI,
+        script: Sequence[Identity | int],
+        *,
+        credentials: tuple[str, str] | None = None,
+        damage: random.Random | None = None,
     ) -> None:
         self._pki = pki
         self._script = list(script)
         self._credentials = credentials
+        self._damage = damage
         self.requests = 0
-        self.url = ""
 
-    def get(self, path: str) -> Answer | Silence:
-        return Answer(http.HTTPStatus.NOT_FOUND)
-
-    def post(self, path: str, media_type: str, body: bytes) -> Answer | Silence:
+    def call(self, request: Request) -> Answer | Silence:
+        if self._credentials is not None:
+            wanted = base64.b64encode(":".join(self._credentials).encode()).decode()
+            if request.headers.get("authorization") != f"Basic {wanted}":
+                return Answer(http.HTTPStatus.UNAUTHORIZED)
         step = self._script[min(self.requests, len(self._script) - 1)]
         self.requests += 1
         if isinstance(step, int):
             return Answer(http.HTTPStatus(step))
-        token = TimestampAuthority(step).answer(body, self._pki.now())
+        token = TimestampAuthority(step).answer(request.body, self._pki.now())
+        if self._damage is not None:
+            position = self._damage.randrange(len(token))
+            changed = token[position] ^ self._damage.randrange(1, 256)
+            token = token[:position] + bytes([changed]) + token[position + 1 :]
         return Answer(http.HTTPStatus.OK, "application/timestamp-reply", token)
 
 
@@ -122,7 +136,11 @@ class CountingSigner(PKCS12Signer):
 
 
 def verified(
-    content: bytes, pki: TestPKI, *, at: datetime.datetime | None = None, source: RevocationSource | None = None
+    content: bytes,
+    pki: TestPKI,
+    *,
+    at: datetime.datetime | None = None,
+    source: RevocationSource | None = None,
 ) -> FileReport:
     """Verify with vnedoc; without a source from the file alone."""
     return verify_pdf(content, trust=trust_of(pki), at=at, revocation=source).files[0]
@@ -143,10 +161,10 @@ def pyhanko_verdict(
 
     reader = PdfFileReader(io.BytesIO(content))
     policy = CertValidationPolicySpec(
-        trust_manager=SimpleTrustManager.build(
-            [asn1_x509.Certificate.load(root.public_bytes(Encoding.DER))]
+        trust_manager=SimpleTrustManager.build([asn1_x509.Certificate.load(root.public_bytes(Encoding.DER))]),
+        revinfo_policy=CertRevTrustPolicy(
+            REQUIRE_REVINFO, freshness_req_type=FreshnessReqType.MAX_DIFF_REVOCATION_VALIDATION
         ),
-        revinfo_policy=CertRevTrustPolicy(REQUIRE_REVINFO, freshness_req_type=FreshnessReqType.MAX_DIFF_REVOCATION_VALIDATION),
         time_tolerance=datetime.timedelta(minutes=5),
     )
     specification = PdfSignatureValidationSpec(
@@ -173,9 +191,8 @@ def government_checker_says_modified(content: bytes) -> bool:
     the next, or no signature over the whole file, is "modified" to them.
     """
     ends = sorted(
-        int(match[1]) + int(match[2])
-        for match in re.finditer(rb"/ByteRange \[0 \d+ (\d+) (\d+)\]", content)
+        int(match[1]) + int(match[2]) for match in re.finditer(rb"/ByteRange \[0 \d+ (\d+) (\d+)\]", content)
     )
     marks = [content[:end].count(b"%%EOF") for end in ends]
-    jumps = [later - earlier for earlier, later in zip(marks, marks[1:], strict=False)]
+    jumps = [later - earlier for earlier, later in itertools.pairwise(marks)]
     return ends[-1] != len(content) or any(jump > 1 for jump in jumps)

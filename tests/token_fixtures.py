@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import unicodedata
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from vnedoc.errors import VnedocError
+from vnedoc.sign.models import SignatureMechanism
+from vnedoc.sign.signers import open_signer
+from vnedoc.sign.signers.base import Signer, verify_raw_signature
+from vnedoc.sign.signers.pkcs11 import PKCS11Signer
 from vnedoc.testing.tokens import Token, TokenEntry, TokenFolder
 
 if TYPE_CHECKING:
@@ -13,6 +20,7 @@ if TYPE_CHECKING:
 
     from vnedoc.testing.pki import Identity, TestPKI
 
+Opener = Callable[..., PKCS11Signer]
 PIN = "pin-TEST-7"
 LABEL = "Ủy ban tỉnh TEST"
 COMPOSED, DECOMPOSED = unicodedata.normalize("NFC", LABEL), unicodedata.normalize("NFD", LABEL)
@@ -30,6 +38,35 @@ class Desk:
 
     def __getitem__(self, name: str) -> Token:
         return self.tokens[name]
+
+
+def is_signed(signer: Signer, value: bytes, content: bytes) -> bool:
+    """Tell whether a value is the signature over the content, with SHA-256."""
+    return verify_raw_signature(
+        signer.certificate, value, content, digest_algorithm="sha256", mechanism=signer.mechanism
+    )
+
+
+def told(error: VnedocError) -> str:
+    """Return everything that anybody can see of an error, in both languages; each text is one that fills in."""
+    texts = [error.text(language) for language in ("vi", "en")]
+    hints = [error.hint(language) or "" for language in ("vi", "en")]
+    return " ".join([repr(error), *texts, *hints])
+
+
+@contextlib.contextmanager
+def closing_signers() -> Iterator[Opener]:
+    """Give a function that opens signers on tokens; they are closed when the block ends."""
+    with contextlib.ExitStack() as stack:
+
+        def open_one(
+            uri: str, pin: str | None = PIN, mechanism: SignatureMechanism | None = None
+        ) -> PKCS11Signer:
+            signer = open_signer(uri, secret=lambda _: pin, mechanism=mechanism)
+            assert isinstance(signer, PKCS11Signer)
+            return stack.enter_context(signer)
+
+        yield open_one
 
 
 def make_desk(folder: Path, pki: TestPKI, *, only: frozenset[str] | None = None) -> Desk:

@@ -182,8 +182,10 @@ def load_config(path: Path | None = None, *, environ: Mapping[str, str] | None =
 
 
 def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
-    language = environ.get("VNEDOC_LANG")
-    return dataclasses.replace(config, language=language) if language else config
+    language = environ.get("VNEDOC_LANG") or config.language
+    if language is not None and language not in {"vi", "en"}:
+        raise ConfigurationError("config.unknown-language", value=language)
+    return dataclasses.replace(config, language=language)
 
 
 def _config(settings: dict[str, Any], path: Path) -> Config:  # TOML

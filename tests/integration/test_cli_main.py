@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+import types
+from pathlib import Path
 
 import pytest
 
-from tests.cli import vnedoc
+from tests.cli import run, vnedoc
 from vnedoc._cli import main
 from vnedoc._internal.version import VERSION
 
@@ -51,9 +53,22 @@ def test_a_bug_is_a_sentence_and_code_70(monkeypatch: pytest.MonkeyPatch) -> Non
     def broken(_: str) -> object:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(main.importlib, "import_module", broken)
+    monkeypatch.setattr(main, "importlib", types.SimpleNamespace(import_module=broken))
     outcome = vnedoc("sign", "--help")
     assert outcome.code == 70
     assert "ZeroDivisionError" in outcome.err
     assert "Traceback" not in outcome.err
     assert "Traceback" in vnedoc("-vv", "sign", "--help").err
+
+
+def test_the_language_of_the_settings_counts_unless_one_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VNEDOC_LANG", raising=False)
+    (tmp_path / "vnedoc.toml").write_text('language = "en"')
+    arguments = ["demo", "--dir", str(tmp_path)]
+    assert "holds other files" in run(arguments).err
+    assert "đang chứa tệp khác" in run(["--lang", "vi", *arguments]).err
+    (tmp_path / "vnedoc.toml").write_text('language = "fr"')
+    assert run(arguments).code == 5

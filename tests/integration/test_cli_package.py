@@ -149,6 +149,7 @@ def test_validate_does_all_files_and_the_gravest_code_wins(desk: Path) -> None:
         {
             "id": "edxml.too-long",
             "element": "MessageHeader/Subject",
+            "line": 22,
             "text": "MessageHeader/Subject has 501 characters; the limit is 500.",
         }
     ]

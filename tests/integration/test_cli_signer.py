@@ -11,7 +11,6 @@ import pytest
 
 from tests.cli import vnedoc
 from tests.token_fixtures import COMPOSED, PIN, Desk, make_desk
-from vnedoc._cli import main
 from vnedoc._internal.clock import utc_now
 from vnedoc.testing.pki import TestPKI
 from vnedoc.testing.tokens import TokenEntry, TokenFolder
@@ -25,7 +24,6 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN_PIN", PIN)
     monkeypatch.setenv("WRONG_PIN", "sai-pin-TEST")
     monkeypatch.setenv("KEY_PASSPHRASE", PASSPHRASE)
-    monkeypatch.setitem(main.COMMANDS, "signer", "vnedoc._cli.signer:signer")
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,10 @@ def _signed(
     tsa_url: str | None = None,
     **changes: object,
 ) -> SigningResult:
-    with TimestampClient([tsa_url or pki.tsa_url], timeout_s=2) as client, asking(timeout_s=0.5) as revocation:
+    with (
+        TimestampClient([tsa_url or pki.tsa_url], timeout_s=2) as client,
+        asking(timeout_s=0.5) as revocation,
+    ):
         options = SigningOptions(
             role=Role.INVISIBLE, level=level, timestamps=client, trust=trust_of(pki), revocation=revocation
         )
@@ -134,9 +137,7 @@ def test_an_archived_signature_survives_its_certificate(lta: bytes, lt: bytes, p
     assert later > pki.leader.certificate.not_valid_after_utc
     with pki.clock_at(later):
         # Only lists of the services' authorities: what is said about the signer must come from the file.
-        lists = [
-            pki._authorities[name].crl(later - HOUR, later + DAY) for name in ("root", "services-ca")
-        ]
+        lists = [pki._authorities[name].crl(later - HOUR, later + DAY) for name in ("root", "services-ca")]
     with asking(crls=lists, online=False) as source:
         report = verified(lta, pki, at=later, source=source)
     assert report.conclusion is Conclusion.TOTAL_PASSED, report

@@ -94,6 +94,7 @@ def test_the_environment_names_the_file_and_wins(tmp_path: Path) -> None:
             "config.not-a-number",
         ),
         ("= 1", "config.not-toml"),
+        ("language = 'fr'", "config.unknown-language"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, content: str, code: str) -> None:

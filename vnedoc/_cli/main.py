@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from vnedoc import messages
 from vnedoc._internal.version import VERSION
@@ -25,6 +26,7 @@ __all__ = ["CLIState", "cli", "run"]
 COMMANDS = {
     "complete": "vnedoc._cli.prepare:complete",
     "demo": "vnedoc._cli.demo:demo",
+    "extend": "vnedoc._cli.extend:extend",
     "hub": "vnedoc._cli.hub:hub",
     "inspect": "vnedoc._cli.verify:inspect",
     "pack": "vnedoc._cli.package:pack",
@@ -34,6 +36,7 @@ COMMANDS = {
     "reply": "vnedoc._cli.exchange:reply",
     "send": "vnedoc._cli.exchange:send",
     "sign": "vnedoc._cli.sign:sign",
+    "signer": "vnedoc._cli.signer:signer",
     "status": "vnedoc._cli.exchange:status",
     "trust": "vnedoc._cli.trust:trust",
     "unpack": "vnedoc._cli.package:unpack",
@@ -46,9 +49,9 @@ COMMANDS = {
 class CLIState:
     """What the global options say; commands find it as the object of click's context."""
 
-    language: str
-    config_path: Path | None
-    verbosity: int
+    language: str = "vi"
+    config_path: Path | None = None
+    verbosity: int = 0
     _config: Config | None = None
 
     def config(self) -> Config:
@@ -124,7 +127,10 @@ def cli(ctx: click.Context, *, config_path: Path | None, language: str, verbose:
     3 cannot tell · 4 an input cannot be read · 5 configuration, credential, missing extra ·
     6 network or remote trouble, try again · 7 the other side refused · 70 a bug of ours.
     """
-    ctx.obj = CLIState(language=language, config_path=config_path, verbosity=-1 if quiet else verbose)
+    state = ctx.ensure_object(CLIState)
+    state.language, state.config_path, state.verbosity = language, config_path, -1 if quiet else verbose
+    if ctx.get_parameter_source("language") is ParameterSource.DEFAULT:
+        state.language = state.config().language or language
 
 
 def run() -> None:
@@ -137,22 +143,22 @@ def run() -> None:
 
 def call(arguments: list[str]) -> int:
     """Run one command and return its exit code; no error leaves it as a traceback."""
-    language = _language_of(arguments)
+    state = CLIState(language=_language_of(arguments))
     try:
-        result = cli.main(args=arguments, prog_name="vnedoc", standalone_mode=False)
+        result = cli.main(args=arguments, prog_name="vnedoc", standalone_mode=False, obj=state)
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.Abort:
-        click.echo(messages.text("cli.aborted", language), err=True)
+        click.echo(messages.text("cli.aborted", state.language), err=True)
         return ExitCode.USAGE
     except click.ClickException as exc:
         exc.show()
         return exc.exit_code
     except VnedocError as exc:
-        _show(exc, language)
+        _show(exc, state.language)
         return exc.exit_code
     except Exception as exc:  # noqa: BLE001 - the edge of the program: a bug becomes a sentence and code 70
-        click.echo(messages.text("cli.bug", language, kind=type(exc).__name__, reason=str(exc)), err=True)
+        click.echo(messages.text("cli.bug", state.language, kind=type(exc).__name__, reason=str(exc)), err=True)
         if "-vv" in arguments:
             traceback.print_exception(exc)
         return ExitCode.BUG

@@ -62,6 +62,7 @@ _format = click.option(
 @click.pass_obj
 def pack(
     state: CLIState,
+    /,
     *,
     header_path: Path,
     files: tuple[Path, ...],
@@ -130,6 +131,7 @@ def pack(
 @click.pass_obj
 def unpack(
     state: CLIState,
+    /,
     *,
     source: Path,
     directory: Path,
@@ -184,6 +186,7 @@ def unpack(
 @click.pass_obj
 def validate(
     state: CLIState,
+    /,
     *,
     files: tuple[Path, ...],
     level: str,

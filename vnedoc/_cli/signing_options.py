@@ -68,6 +68,12 @@ _ROLE_OPTIONS = (
         help="With approve: make empty fields for number and date, which issue fills in its own revision.",
     ),
     click.option(
+        "--reserve-seal-mm",
+        type=float,
+        metavar="N",
+        help="With approve: make the agency's signature field, for a seal of this diameter.",
+    ),
+    click.option(
         "--certify", is_flag=True, help="Certify: only form filling and signatures are allowed afterwards."
     ),
     click.option(
@@ -224,6 +230,7 @@ def open_options(
             agency=given["agency"],
             text=given["text"],
             reserve_numbering=given["reserve_numbering"],
+            reserve_seal_mm=given["reserve_seal_mm"],
             certify=given["certify"],
             without_person=given["without_person"],
             password=password,

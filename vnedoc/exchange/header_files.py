@@ -23,6 +23,7 @@ Unknown keys are refused, so that a misspelt one does not get lost. A header wit
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import enum
 import json
@@ -57,10 +58,22 @@ if TYPE_CHECKING:
 
     Convert: TypeAlias = Callable[[object, str], Any]  # a value of a field
 
-__all__ = ["MAX_HEADER_BYTES", "header_from_dict", "header_to_dict", "load_header", "plain"]
+__all__ = [
+    "MAX_HEADER_BYTES",
+    "MAX_NUMBER",
+    "field_names",
+    "header_from_dict",
+    "header_to_dict",
+    "load_header",
+    "plain",
+    "required_names",
+]
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 """The largest header file that is read; one with a thousand recipients has far less."""
+
+MAX_NUMBER = 10**9 - 1
+"""The largest number that a field may have."""
 
 T = TypeVar("T")
 
@@ -121,6 +134,20 @@ def header_to_dict(header: DocumentHeader | StatusHeader) -> dict[str, Any]:  # 
     return {name: value for name, value in table.items() if name in rows}
 
 
+def field_names(kind: type[object]) -> frozenset[str] | None:
+    """Return the keys that a table of a class may have in a header file; ``None`` if it stands in none."""
+    if kind is DocumentHeader or kind is StatusHeader:
+        return frozenset(_STATUS if kind is StatusHeader else _DOCUMENT)
+    if kind not in _REQUIRED:
+        return None
+    return frozenset(field.name for field in dataclasses.fields(kind))  # type: ignore[arg-type] # all are dataclasses
+
+
+def required_names(kind: type[object]) -> tuple[str, ...]:
+    """Return the keys that a table of a class must have in a header file."""
+    return _REQUIRED.get(kind, ())
+
+
 def plain(value: object, *, keep_empty: bool = False) -> Any:  # JSON
     """Return a value of the model as JSON has it.
 
@@ -175,7 +202,7 @@ def _text(value: object, key: str) -> str:
 
 def _number(value: object, key: str) -> int:
     # True is an integer to Python, never a number of pages.
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 10**9:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_NUMBER:
         raise PackageError("package.header-not-number", key=key)
     return value
 

@@ -1,7 +1,7 @@
 """Which files go into a package: in what order, under what names, and whether they may leave the house at all.
 
-Decision 28/2018/QĐ-TTg, article 4: what counts is the signed document; it goes first. Receivers of the field lose files
-with long names or letters with diacritics, so names are cleaned and the original stands in the description.
+Decision 28/2018/QĐ-TTg, article 4: what counts is the signed document; it goes first. Receivers of the field lose
+files with long names or letters with diacritics, so names are cleaned and the original stands in the description.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which document answers which: threads across packages, and rings in them.
 
-``ResponseFor`` and ``ReplacementInfo`` name documents that came before. A document that answers itself, or documents that
-answer each other in a ring, send whoever follows the thread round for ever.
+``ResponseFor`` and ``ReplacementInfo`` name documents that came before. A document that answers itself, or documents
+that answer each other in a ring, send whoever follows the thread round for ever.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The signature over a package: who signed the header and the attachments, and does it still hold?
 
 XMLDSig with the properties of XAdES-B-B (ETSI EN 319 132-1), judged like the signatures of PDFs (EN 319 102-1).
-Signed are ``MessageHeader`` (or ``Status``), ``Bussiness``, ``edXMLManifest`` and the SHA-256 of every attachment as it
-travels; not signed are the stations of ``TraceHeaderList`` and ``ErrorList``, to which an axis adds. What today's kits
-write in this place is a decoration, and is called that.
+Signed are ``MessageHeader`` (or ``Status``), ``Bussiness``, ``edXMLManifest`` and the SHA-256 of every attachment as
+it travels; not signed are the stations of ``TraceHeaderList`` and ``ErrorList``, to which an axis adds. What today's
+kits write in this place is a decoration, and is called that.
 
 The legal value of a document lies in the signatures inside its PDFs; this one says that a sender put this
 header and these files together.
@@ -94,7 +94,7 @@ class PackageSignatureReport:
     """Start of the certificate's validity."""
     certificate_not_after: datetime.datetime | None = None
     """End of the certificate's validity."""
-    revocation: Revocation = Revocation()
+    revocation: Revocation = dataclasses.field(default_factory=Revocation)
     """What is known of its revocation."""
     sender: SenderReport | None = None
     """Whether the signer is the sender that was named."""
@@ -171,7 +171,7 @@ def verify_package_signature(
     """
     if package.skeleton is None:
         if package.signature is not None:
-            return _failed(SignatureForm.DECORATIVE, Broken("xmlsig.unreadable", "GENERIC"))
+            return _failed(SignatureForm.FOREIGN, Broken("xmlsig.unreadable", "GENERIC"))
         return _nothing(SignatureForm.NONE, "xmlsig.none")
     form = SignatureForm.PACKAGE
     try:

@@ -47,6 +47,8 @@ __all__ = ["ExtensionResult", "extend_pdf", "long_term_gaps"]
 
 _RANKS = {"": 0, "T": 1, "LT": 2, "LTA": 3}
 _WANTED = {SignatureLevel.B_T: 1, SignatureLevel.B_LT: 2, SignatureLevel.B_LTA: 3}
+_FOR_WANT_OF_DATA = frozenset({"verify.revocation-unknown", "verify.vouched-for-in-doubt"})
+"""What a verification finds when nobody says whether a certificate was revoked, and what follows from it."""
 _TIME_ONLY = dataclasses.replace(DEFAULT_POLICY, revocation=RevocationRule.WHEN_AVAILABLE)
 
 
@@ -191,7 +193,7 @@ def long_term_gaps(source: Path | bytes, *, trust: TrustStore) -> tuple[Finding,
         gaps += [
             Finding("extension.gap-problem", {"field": signature.field, "reason": error})
             for error in signature.errors
-            if error.id != "verify.revocation-unknown"
+            if error.id not in _FOR_WANT_OF_DATA
         ]
     gaps += [
         Finding("extension.gap-no-data", {"subject": missing.subject}) for missing in collector.unanswered()
@@ -211,7 +213,7 @@ def _check_extensible(report: FileReport, collector: EvidenceCollector, *, name:
     if report.conclusion is Conclusion.TOTAL_FAILED:
         raise VerificationError("extension.not-valid", path=name, reason=reason)
     unanswered = collector.unanswered()
-    others = [error for error in report.all_errors() if error.id != "verify.revocation-unknown"]
+    others = [error for error in report.all_errors() if error.id not in _FOR_WANT_OF_DATA]
     if unanswered and not others:
         # Fetching again can mend this; anything else cannot.
         raise RemoteError("extension.no-revocation-data", path=name, **describe(unanswered))

@@ -55,6 +55,7 @@ __all__ = [
     "fit_box",
     "incoming_appearance",
     "person_box",
+    "points_of_seal",
     "seal_appearance",
     "seal_box",
     "seal_diameter_pt",
@@ -219,6 +220,15 @@ def seal_diameter_pt(picture: Picture, diameter_mm: float | None = None) -> floa
         ):
             raise UsageError("appearance.seal-size-unknown")
         diameter_mm = max(across, down) / picture.dpi * 25.4
+    return points_of_seal(diameter_mm)
+
+
+def points_of_seal(diameter_mm: float) -> float:
+    """Return a diameter in points.
+
+    Raises:
+        UsageError: It is not the size of a seal.
+    """
     if not MIN_SEAL_MM <= diameter_mm <= MAX_SEAL_MM:
         raise UsageError(
             "appearance.seal-size-strange",

@@ -21,8 +21,8 @@ from cryptography.x509 import ocsp
 from vnedoc._internal import clock
 from vnedoc.errors import RemoteError, TimestampError
 from vnedoc.sign._pyhanko.embedding import Revision
-from vnedoc.sign._pyhanko.validation import Evidence, Judge, parse_cms
-from vnedoc.sign.certificates import display_name
+from vnedoc.sign._pyhanko.validation import Evidence, Judge, UnusableCMSError, parse_cms
+from vnedoc.sign.certificates import MALFORMED_CERTIFICATE_ERRORS, display_name
 from vnedoc.sign.policy import DEFAULT_POLICY
 from vnedoc.sign.report import Conclusion
 from vnedoc.sign.revocation import Attempt, RevocationData, RevocationSource
@@ -162,7 +162,7 @@ class EvidenceCollector(RevocationSource):
                 return ()
             found = self._source.crls_for(responder).crls
             return tuple(item for item in found if _why_not(item, responder, self._at) is None)
-        except ValueError:
+        except MALFORMED_CERTIFICATE_ERRORS:
             pass
         return ()
 
@@ -215,7 +215,10 @@ class LongTermData:
             TimestampError: Its chain is not trusted or revoked.
             RemoteError: Nobody says whether its chain was revoked.
         """
-        found = parse_cms(token.der)
+        try:
+            found = parse_cms(token.der)
+        except UnusableCMSError as exc:
+            raise TimestampError("timestamp.not-trusted", url=token.url, reason=exc.finding) from exc
         key = _key(found.certificate)
         if key in self._authorities:
             return True

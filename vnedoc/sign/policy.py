@@ -1,6 +1,7 @@
 """What a verification demands. The defaults are strict; a weaker demand is always spelled out.
 
-The demands follow ETSI EN 319 102-1, clause 5.1.4, and Circular 15/2025/TT-BKHCN, annexes I and II.
+The demands follow ETSI EN 319 102-1, clause 5.1.4, and Circular 15/2025/TT-BKHCN, annexes I and II. Policies are
+written as files; :mod:`vnedoc.sign.policies` reads them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ import dataclasses
 import datetime
 import enum
 
-__all__ = ["DEFAULT_POLICY", "Policy", "RevocationRule"]
+from vnedoc.sign.models import SignatureLevel
+from vnedoc.sign.report import SenderMatch
+
+__all__ = ["DEFAULT_POLICY", "AcceptedUntil", "CheckLevel", "Policy", "PolicyCheck", "RevocationRule"]
 
 
 class RevocationRule(enum.StrEnum):
@@ -23,6 +27,46 @@ class RevocationRule(enum.StrEnum):
     """Revocation is not looked at; a warning says so."""
 
 
+class CheckLevel(enum.StrEnum):
+    """What follows when a check does not hold."""
+
+    FAIL = "fail"
+    """The file does not pass."""
+    WARN = "warn"
+    """A note in the report; the file passes."""
+    INFORM = "inform"
+    """Listed among the checks, nowhere else."""
+    IGNORE = "ignore"
+    """Not looked at."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PolicyCheck:
+    """One check that a policy names, and how much it matters there."""
+
+    id: str
+    """Which check; see :data:`vnedoc.sign.checks.CHECKS`."""
+    level: CheckLevel
+    """What follows when it does not hold."""
+    vi: str | None = None
+    """What is then said in Vietnamese; ``None`` says what the catalogue says."""
+    en: str | None = None
+    """What is then said in English."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AcceptedUntil:
+    """A digest algorithm that was good once."""
+
+    digest: str
+    """Its name, such as ``sha1``."""
+    until: datetime.date
+    """The last day, in UTC, for which it is accepted; the day that counts is the one the signature is proven for."""
+    anchors: frozenset[str] = frozenset()
+    """SHA-256 fingerprints of the anchors below which this holds, for certificates and revocation data only. Empty:
+    it holds everywhere, also for the documents themselves."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Policy:
     """What a verification demands and what it may cost."""
@@ -33,7 +77,7 @@ class Policy:
     revocation: RevocationRule = RevocationRule.REQUIRE
     """What to do about revocation."""
     weak_digests: frozenset[str] = frozenset({"md2", "md5", "sha1"})
-    """Digest algorithms that are refused everywhere (Circular 15/2025/TT-BKHCN, Annex I)."""
+    """Digest algorithms that are refused (Circular 15/2025/TT-BKHCN, Annex I), unless :attr:`dated` has them."""
     min_rsa_bits: int = 2048
     """The smallest RSA key that is accepted (Circular 15/2025/TT-BKHCN, Annex I)."""
     time_tolerance: datetime.timedelta = datetime.timedelta(minutes=5)
@@ -42,6 +86,42 @@ class Policy:
     """The largest file that is read."""
     max_signatures: int = 200
     """The largest number of signatures in a file."""
+    name: str = "any"
+    """What the policy is called; reports name it."""
+    checks: tuple[PolicyCheck, ...] = ()
+    """What is asked beyond sound signatures."""
+    sender_match: SenderMatch = SenderMatch.NAMED
+    """The weakest match of certificate and sender that is enough."""
+    level: SignatureLevel | None = None
+    """The lowest level that the check ``level-reached`` is content with."""
+    dated: tuple[AcceptedUntil, ...] = ()
+    """Digest algorithms that are accepted up to a date and refused later."""
+    min_ec_bits: int = 256
+    """The smallest key on an elliptic curve (Circular 15/2025/TT-BKHCN, Annex I)."""
+
+    def accepts_digest(self, digest: str, moment: datetime.datetime, *, anchor: str | None = None) -> bool:
+        """Tell whether a digest algorithm is accepted at a time.
+
+        Args:
+            digest: Its name.
+            moment: The time.
+            anchor: Fingerprint of the anchor above; ``None`` where the question is about a document.
+        """
+        rules = [
+            rule
+            for rule in self.dated
+            if rule.digest == digest and (not rule.anchors or (anchor is not None and anchor in rule.anchors))
+        ]
+        if rules:
+            return any(moment.astimezone(datetime.UTC).date() <= rule.until for rule in rules)
+        return digest not in self.weak_digests
+
+    def holds_until(self, anchor: str) -> datetime.datetime | None:
+        """Return when something that is accepted below an anchor ends to be; ``None``: nothing does."""
+        ends = [rule.until for rule in self.dated if not rule.anchors or anchor in rule.anchors]
+        if not ends:
+            return None
+        return datetime.datetime.combine(min(ends), datetime.time.max, tzinfo=datetime.UTC)
 
 
 DEFAULT_POLICY = Policy()

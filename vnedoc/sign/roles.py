@@ -16,11 +16,11 @@ from vnedoc.errors import NotAllowedError, UsageError
 from vnedoc.sign import layout
 from vnedoc.sign._pyhanko.appearance import embed_font, render_appearance, render_text_field
 from vnedoc.sign._pyhanko.embedding import TextField
-from vnedoc.sign.appearance import TextBlock, picture_appearance, text_appearance, wrap_text
+from vnedoc.sign.appearance import Appearance, TextBlock, picture_appearance, text_appearance, wrap_text
 from vnedoc.sign.certificates import guess_role
 from vnedoc.sign.fonts import FontStyle
 from vnedoc.sign.layout import CopyKind
-from vnedoc.sign.models import Box, Role, SignatureLevel
+from vnedoc.sign.models import POINTS_PER_MM, Box, Role, SignatureLevel
 from vnedoc.sign.report import SignerRole
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vnedoc.sign._pyhanko.embedding import ExistingSignature, RenderedAppearance, Revision
-    from vnedoc.sign.appearance import Appearance, Picture
+    from vnedoc.sign.appearance import Picture
     from vnedoc.sign.layout import Blank, NumberingBlanks
     from vnedoc.sign.models import Placement
     from vnedoc.sign.pages import Pages
@@ -87,6 +87,9 @@ class SigningOptions:
     """Text of a comment (comment)."""
     reserve_numbering: bool = False
     """With approve: make empty fields for number and date, for the issue to fill in its own revision."""
+    reserve_seal_mm: float | None = None
+    """With approve: make the agency's empty signature field, for a seal of this diameter. Every reader then takes the
+    issue for form filling, also after a certification."""
     certify: bool = False
     """Certify the document: only form filling and signatures are allowed afterwards (DocMDP, P = 2)."""
     without_person: bool = False
@@ -140,6 +143,7 @@ class _Shown:
     box: Box
     appearance: Appearance
     locked_fields: tuple[str, ...] = ()
+    field: str | None = None
 
 
 def compose(
@@ -168,8 +172,12 @@ def compose(
     """
     revision.check_locks()
     desk = _Desk(revision, pages, options, signer, now, name, revision.signatures())
+    if options.certify and desk.signatures:
+        # ISO 32000-2, 12.8.2.2.1: the certification is the first signature of a document, and the only one.
+        raise NotAllowedError("signing.certify-first", path=name)
     shown = _ROLES[options.role](desk)
-    field = _free_name(options.role, revision.field_names())
+    field = (shown and shown.field) or _free_name(options.role, revision.field_names())
+    revision.check_locks(filled=[field])
     if shown is None:
         return Composition(field)
     pages.require_inside(shown.page, shown.box)
@@ -188,6 +196,8 @@ def _approve(desk: _Desk) -> _Shown:
     shown = _person(desk)
     if desk.options.reserve_numbering:
         _reserve_numbering(desk)
+    if desk.options.reserve_seal_mm is not None:
+        _reserve_seal(desk, shown)
     return shown
 
 
@@ -204,9 +214,41 @@ def _issue(desk: _Desk) -> _Shown:
     if not persons and not desk.options.without_person:
         # Decree 30/2020/NĐ-CP, art. 32.2d: the clerk signs only what already has the person's signature.
         raise NotAllowedError("signing.no-person-signature", path=desk.name)
-    page, box = _seal_place(desk, persons, diameter)
+    reserved = _reserved_seal(desk, diameter)
+    page, box, field = reserved or (*_seal_place(desk, persons, diameter), None)
     locked = _number_document(desk)
-    return _Shown(page, box, layout.seal_appearance(picture, diameter), locked)
+    return _Shown(page, box, layout.seal_appearance(picture, diameter), locked, field)
+
+
+def _reserve_seal(desk: _Desk, person: _Shown) -> None:
+    """Make the agency's empty signature field where its seal will be, over the signature that is about to be made."""
+    if desk.signatures:
+        raise NotAllowedError("signing.already-signed", path=desk.name)
+    diameter = layout.points_of_seal(desk.options.reserve_seal_mm or 0)
+    geometry = desk.pages.geometry(person.page)
+    box = layout.seal_box(geometry, person.box, diameter)
+    empty = render_appearance(desk.revision.writer, Appearance(diameter, diameter, ()), geometry)
+    desk.revision.add_signature_field(
+        f"vnedoc-{Role.ISSUE.value}-1",
+        page=person.page,
+        rectangle=geometry.to_pdf(box),
+        empty_appearance=empty,
+    )
+
+
+def _reserved_seal(desk: _Desk, diameter: float) -> tuple[int, Box, str] | None:
+    """Return page, place and name of the field that an approval made for the seal."""
+    if desk.options.placement is not None:
+        return None
+    for name, (page, rectangle) in desk.revision.signature_fields().items():
+        if name.startswith(f"vnedoc-{Role.ISSUE.value}-"):
+            box = desk.pages.geometry(page).to_shown(rectangle)
+            if abs(box.width - diameter) > 0.5 or abs(box.height - diameter) > 0.5:
+                raise UsageError(
+                    "signing.reserved-seal", path=desk.name, diameter=f"{box.width / POINTS_PER_MM:.1f}"
+                )
+            return page, box, name
+    return None
 
 
 def _seal_place(desk: _Desk, persons: list[ExistingSignature], diameter: float) -> tuple[int, Box]:
@@ -290,7 +332,9 @@ def _incoming(desk: _Desk) -> _Shown:
         raise UsageError("signing.needs-box", role=options.role.value)
     # The frame has its size (Annex IV, part V); the box says where its upper left corner is.
     page, at = desk.pages.number(placement.page or 1), placement.box
-    return _Shown(page, Box(at.x, at.top - appearance.height, appearance.width, appearance.height), appearance)
+    return _Shown(
+        page, Box(at.x, at.top - appearance.height, appearance.width, appearance.height), appearance
+    )
 
 
 def _invisible(desk: _Desk) -> None:
@@ -383,7 +427,9 @@ def _values(blanks: NumberingBlanks, number: str, date: datetime.date) -> dict[s
         raise UsageError("signing.number-mismatch", number=number, notation=notation)
     parts = layout.date_parts(date)
     # What the draft prints around the blanks: “tháng … năm 2026”, or “tháng 11 năm 2026”.
-    printed = " ".join(blank.following for blank in (blanks.day, blanks.month, blanks.year) if blank is not None)
+    printed = " ".join(
+        blank.following for blank in (blanks.day, blanks.month, blanks.year) if blank is not None
+    )
     numbers = [word for word in printed.replace(",", " ").split() if word.isdigit()]
     expected = [int(parts.month)] * (blanks.month is None) + [int(parts.year)] * (blanks.year is None)
     if [int(number) for number in numbers] != expected:

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from vnedoc._internal import http
 from vnedoc.errors import CredentialError, RemoteError, TimestampError, UsageError
+from vnedoc.sign.certificates import MALFORMED_CERTIFICATE_ERRORS
 
 if TYPE_CHECKING:
     import datetime
@@ -45,6 +46,11 @@ _HASHES: dict[str, type[hashes.HashAlgorithm]] = {
     "sha384": hashes.SHA384,
     "sha512": hashes.SHA512,
 }
+
+# What asn1crypto and cryptography raise on bytes that are not what they claim to be.
+_NOT_WHAT_IT_CLAIMS: tuple[type[Exception], ...] = (
+    KeyError, AttributeError, IndexError, OverflowError, RecursionError, *MALFORMED_CERTIFICATE_ERRORS,
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -143,6 +149,10 @@ class TimestampClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def __getstate__(self) -> dict[str, object]:
+        # To another process goes what was asked for, not the connections and not the passwords that were given.
+        return {**self.__dict__, "_client": None, "_headers": {}, "_silent_since": {}, "_latest": None}
 
     @property
     def latest(self) -> TimestampToken | None:
@@ -294,8 +304,7 @@ def _check(body: bytes, *, url: str, imprint: bytes, digest_algorithm: str, nonc
         moment: datetime.datetime = info["gen_time"].native
         _check_signature(signed_data, moment, url=url)
         return TimestampToken(der=token.dump(), time=moment, url=url)
-    except (ValueError, TypeError, KeyError, AttributeError) as exc:
-        # asn1crypto raises these on bytes that are not what they claim to be.
+    except _NOT_WHAT_IT_CLAIMS as exc:
         raise TimestampError("timestamp.not-a-token", url=url) from exc
 
 

@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from vnedoc._internal import clock, files
 from vnedoc.errors import ConfigurationError, InputError, UsageError
@@ -88,6 +89,23 @@ class TrustStore:
     ) -> TrustStore:
         """Return a store in which the self-signed certificates are anchors and the others intermediates."""
         return _store((certificate, tree) for certificate in certificates)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Certificates do not pickle; their encoding does. A batch hands its options to other processes.
+        anchors = tuple((_encoded(anchor.certificate), anchor.tree) for anchor in self.anchors)
+        return (_restored, (anchors, tuple(map(_encoded, self.intermediates))))
+
+
+def _encoded(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)
+
+
+def _restored(anchors: tuple[tuple[bytes, TrustTree], ...], intermediates: tuple[bytes, ...]) -> TrustStore:
+    load = x509.load_der_x509_certificate
+    return TrustStore(
+        tuple(TrustAnchor(load(encoded), tree) for encoded, tree in anchors),
+        tuple(load(encoded) for encoded in intermediates),
+    )
 
 
 def load_trust(*sources: str) -> TrustStore:

@@ -2,9 +2,9 @@
 
 Covered are the header (``MessageHeader`` or ``Status``), why the document is sent (``Bussiness``), the list of
 attachments (``edXMLManifest``), and a manifest with the SHA-256 of every attachment as it travels. Not covered is
-what an axis must be able to change: the stations of ``TraceHeaderList``, ``ErrorList``, and the Base64 itself, whose bytes
-the digests cover. The signature is written in the form of the file around it, so that an axis that indents the
-file anew by the same two spaces leaves it whole.
+what an axis must be able to change: the stations of ``TraceHeaderList``, ``ErrorList``, and how the attachments are
+encoded. The signature is written in the form of the file around it, so that an axis that indents the file anew by
+the same two spaces leaves it whole.
 """
 
 from __future__ import annotations

@@ -313,8 +313,8 @@ def _font(writer: BasePdfFileWriter, style: FontStyle, letters: Mapping[int, str
         "/FontFile2": writer.add_object(file),
     }
     if pdfa_part(writer) == 1:
-        # ISO 19005-1, 6.3.5: a subset says which glyphs it has. All up to the last are in the program, most of them empty.
-        count = max(letters, default=0) + 1
+        # ISO 19005-1, 6.3.5: a subset says which glyphs it has; all up to the last are there, most of them empty.
+        count = font.subset(letters).glyph_count
         bits = ((1 << count) - 1) << (-count % 8)
         present = bits.to_bytes((count + 7) // 8, "big")
         descriptor["/CIDSet"] = writer.add_object(_stream({}, present))

@@ -35,7 +35,8 @@ def pdfa_part(writer: BasePdfFileWriter) -> int | None:
 def _read(writer: BasePdfFileWriter) -> int | None:
     try:
         root = writer.root
-        stream = root["/Metadata"] if "/Metadata" in root else None
+        # pyHanko resolves references in [] but not in get.
+        stream = root["/Metadata"] if "/Metadata" in root else None  # noqa: SIM401
         if not isinstance(stream, generic.StreamObject) or len(stream.data) > MAX_METADATA_BYTES:
             return None
         # ISO 16684-1, 7.3.2: an XMP packet may have white space around it.

@@ -252,24 +252,41 @@ class Revision:
         self._writer.update_container(fonts)
         if font.name not in fonts:
             fonts[pdf_name(font.name)] = font.font
-        page_reference = self._page(field.page)
+        self._add_field(
+            field.page,
+            field.rectangle,
+            {
+                "/FT": pdf_name("/Tx"),
+                "/T": generic.pdf_string(field.name),
+                "/TU": generic.pdf_string(field.label),
+                "/F": generic.NumberObject(4),  # shown and printed
+                "/DA": generic.pdf_string(f"{font.name} {field.font_size:g} Tf 0 g"),
+            },
+            empty_appearance,
+        )
+
+    def _add_field(
+        self,
+        page: int,
+        rectangle: tuple[float, float, float, float],
+        entries: dict[str, generic.PdfObject],
+        appearance: RenderedAppearance,
+    ) -> None:
+        page_reference = self._page(page)
         widget = generic.DictionaryObject(
             {
                 pdf_name("/Type"): pdf_name("/Annot"),
                 pdf_name("/Subtype"): pdf_name("/Widget"),
-                pdf_name("/FT"): pdf_name("/Tx"),
-                pdf_name("/T"): generic.pdf_string(field.name),
-                pdf_name("/TU"): generic.pdf_string(field.label),
-                pdf_name("/F"): generic.NumberObject(4),  # shown and printed
-                pdf_name("/DA"): generic.pdf_string(f"{font.name} {field.font_size:g} Tf 0 g"),
+                **{pdf_name(key): value for key, value in entries.items()},
                 pdf_name("/Rect"): generic.ArrayObject(
-                    generic.FloatObject(round(value, 3)) for value in field.rectangle
+                    generic.FloatObject(round(value, 3)) for value in rectangle
                 ),
                 pdf_name("/P"): page_reference,
-                pdf_name("/AP"): generic.DictionaryObject({pdf_name("/N"): empty_appearance}),
+                pdf_name("/AP"): generic.DictionaryObject({pdf_name("/N"): appearance}),
             }
         )
         reference = self._writer.add_object(widget)
+        form = self._form()
         fields = _made(form, "/Fields", generic.ArrayObject())
         fields.append(reference)
         self._writer.update_container(fields)
@@ -291,8 +308,42 @@ class Revision:
         field[pdf_name("/AP")] = generic.DictionaryObject({pdf_name("/N"): appearance})
         self._writer.update_container(field)
 
+    def add_signature_field(
+        self,
+        name: str,
+        *,
+        page: int,
+        rectangle: tuple[float, float, float, float],
+        empty_appearance: RenderedAppearance,
+    ) -> None:
+        """Make an empty signature field, for a later signer to sign.
+
+        Args:
+            name: Its name; unique in the document.
+            page: Number of the page, from 1.
+            rectangle: Its place in default user space.
+            empty_appearance: The form XObject shown until it is signed.
+        """
+        self._add_field(
+            page,
+            rectangle,
+            {
+                "/FT": pdf_name("/Sig"),
+                "/T": generic.pdf_string(name),
+                "/F": generic.NumberObject(132),  # shown and printed, its place locked
+            },
+            empty_appearance,
+        )
+
     def text_fields(self) -> dict[str, tuple[int, tuple[float, float, float, float]]]:
         """Return the empty text fields that are shown: name to page and place."""
+        return self._empty_fields("/Tx")
+
+    def signature_fields(self) -> dict[str, tuple[int, tuple[float, float, float, float]]]:
+        """Return the empty signature fields that have a place: name to page and place."""
+        return self._empty_fields("/Sig")
+
+    def _empty_fields(self, kind: str) -> dict[str, tuple[int, tuple[float, float, float, float]]]:
         with self._reading():
             pages = self._pages_of_widgets()
             found = {}
@@ -300,7 +351,7 @@ class Revision:
                 rectangle = _rectangle(field)
                 page = pages.get(_identity(field))
                 empty = _entry(field, "/V") in (None, "")
-                if _inherited(field, "/FT") == "/Tx" and empty and rectangle is not None and page:
+                if _inherited(field, "/FT") == kind and empty and rectangle is not None and page:
                     found[name] = (page, rectangle)
             return found
 

@@ -66,4 +66,3 @@ def _add_streams(
     for item in missing:
         entries.append(writer.add_object(generic.StreamObject(stream_data=item)))
     writer.update_container(entries)
-

@@ -44,13 +44,15 @@ class FontSubset:
     Args:
         name: The PostScript name with its tag, for example ``ABCDEF+Tinos``.
         program: The TrueType file.
+        glyph_count: How many glyphs it numbers; most of them are empty.
     """
 
-    __slots__ = ("name", "program")
+    __slots__ = ("glyph_count", "name", "program")
 
-    def __init__(self, name: str, program: bytes) -> None:
+    def __init__(self, name: str, program: bytes, glyph_count: int) -> None:
         self.name = name
         self.program = program
+        self.glyph_count = glyph_count
 
 
 class Font:
@@ -168,7 +170,7 @@ class Font:
         program = _write_sfnt(tables)
         seed = hashlib.sha256(self.postscript_name.encode() + repr(sorted(glyphs)).encode()).digest()
         tag = "".join(chr(ord("A") + byte % 26) for byte in seed[:6])
-        return FontSubset(f"{tag}+{self.postscript_name}", program)
+        return FontSubset(f"{tag}+{self.postscript_name}", program, count)
 
 
 def _checksum(content: bytes) -> int:

@@ -15,6 +15,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
+from cryptography.exceptions import UnsupportedAlgorithm
+
 from vnedoc._internal import http
 from vnedoc.errors import CredentialError, RefusedError, RemoteError, UsageError, VnedocError
 from vnedoc.sign.signers._remote_values import parse_retry_after, text_of
@@ -98,6 +100,11 @@ class Secrets:
         value = self._ask(prompt)
         if not value:
             return None
+        try:
+            value.encode()
+        except UnicodeEncodeError as exc:
+            # Bytes that are no text, for example from an environment variable.
+            raise CredentialError("remote-signing.no-secret", prompt=prompt) from exc
         self.hide(value)
         return value
 
@@ -109,6 +116,11 @@ class Secrets:
     def forget(self) -> None:
         """Ask for everything again when it is next needed."""
         self._kept.clear()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._kept.clear()
+        self._seen.clear()
 
     def clean(self, text: object) -> str:
         """Return what a server said, fit for an error: one short line without secrets."""
@@ -237,7 +249,7 @@ class JSONService:
         Raises:
             RemoteError: No connection, no answer in time, or an answer that is not JSON.
         """
-        content = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
         answer = http.post(
             self._client,
             f"{self.base_url}/{path}" if "://" not in path else path,
@@ -276,7 +288,7 @@ class JSONService:
         """
         token = reply.text("access_token")
         # It becomes part of a header.
-        if token is None or not (token.isascii() and token.isprintable()):
+        if token is None or not (token.isascii() and token.isprintable()) or " " in token:
             raise self.bad_answer("no access_token")
         self.secrets.hide(token)
         lifetime = reply.members.get("expires_in")
@@ -290,7 +302,7 @@ class JSONService:
     def close(self) -> None:
         """Close the connection and forget secrets and token."""
         self._token = None
-        self.secrets.forget()
+        self.secrets.close()
         self._client.close()
 
     def bad_answer(self, reason: str) -> RemoteError:
@@ -338,6 +350,11 @@ class RemoteSigner(Signer):
         service: Connection,
         batch_size: int = 1,
     ) -> None:
+        try:
+            certificate.public_key()
+        except (ValueError, UnsupportedAlgorithm) as exc:
+            subject = certificate.subject.rfc4514_string()
+            raise CredentialError("signer.unsupported-key", subject=subject) from exc
         super().__init__(certificate, chain, mechanism=mechanism)
         self._service = service
         self._batch_size = max(1, batch_size)

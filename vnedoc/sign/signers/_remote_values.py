@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import datetime
 import email.utils
 from typing import TYPE_CHECKING
@@ -58,7 +57,14 @@ def parse_certificate(value: object) -> x509.Certificate:
     if not isinstance(value, str):
         raise ValueError("a certificate that is no text")  # noqa: TRY004 - what came is wrong, not how we call
     text = "".join(line for line in value.splitlines() if not line.startswith("-----"))
-    return x509.load_der_x509_certificate(base64.b64decode("".join(text.split()), validate=True))
+    content = base64.b64decode("".join(text.split()), validate=True)
+    try:
+        certificate = x509.load_der_x509_certificate(content)
+    except x509.InvalidVersion as exc:
+        raise ValueError(str(exc)) from exc
+    # Names are parsed when they are first read; what is wrong with them shall show here.
+    _ = certificate.subject, certificate.issuer
+    return certificate
 
 
 def decode_signature(value: object) -> bytes:
@@ -71,7 +77,7 @@ def decode_signature(value: object) -> bytes:
         raise ValueError("a signature that is no text")  # noqa: TRY004 - what came is wrong, not how we call
     try:
         return base64.b64decode("".join(value.split()), validate=True)
-    except binascii.Error as exc:
+    except ValueError as exc:
         raise ValueError("a signature that is no base64") from exc
 
 

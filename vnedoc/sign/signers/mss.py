@@ -201,7 +201,7 @@ class MSSClient:
 
     def close(self) -> None:
         """Close the connection and forget the password."""
-        self._secrets.forget()
+        self._secrets.close()
         self._client.close()
 
     def _message(self, operation: str, attributes: Mapping[str, str] | None = None) -> etree._Element:

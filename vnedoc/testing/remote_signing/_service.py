@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import base64
-import binascii
 import http
 import json
 import secrets
@@ -233,6 +232,6 @@ def decode_hash(value: object, *, size: int | None = None) -> bytes | None:
         return None
     try:
         content = base64.b64decode(value, validate=True)
-    except binascii.Error:
+    except ValueError:
         return None
     return content if size is None or len(content) == size else None

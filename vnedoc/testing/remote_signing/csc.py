@@ -420,13 +420,16 @@ class FakeCSCService(FakeService):
             return given, False
         if not isinstance(body.get("signAlgoParams"), str):
             raise _invalid("Missing (or invalid type) string parameter signAlgoParams")
-        parameters = algos.RSASSAPSSParams.load(base64.b64decode(body["signAlgoParams"]), strict=True)
-        size = DIGESTS[given].digest_size
-        if (
-            parameters["hash_algorithm"]["algorithm"].dotted != given
-            or parameters["mask_gen_algorithm"]["parameters"]["algorithm"].dotted != given
-            or parameters["salt_length"].native != size
-        ):
+        try:
+            parameters = algos.RSASSAPSSParams.load(base64.b64decode(body["signAlgoParams"]), strict=True)
+            named = (
+                parameters["hash_algorithm"]["algorithm"].dotted,
+                parameters["mask_gen_algorithm"]["parameters"]["algorithm"].dotted,
+                parameters["salt_length"].native,
+            )
+        except (ValueError, TypeError) as exc:
+            raise _invalid("Invalid parameter signAlgoParams") from exc
+        if named != (given, given, DIGESTS[given].digest_size):
             raise _invalid("Invalid parameter signAlgoParams")
         return given, True
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import http
 import time
 from dataclasses import dataclass
@@ -196,7 +195,7 @@ def _digest_info(text: str) -> tuple[bytes, str]:
     try:
         info = algos.DigestInfo.load(base64.b64decode(text, validate=True), strict=True)
         digest, algorithm = info["digest"].native, info["digest_algorithm"]["algorithm"].dotted
-    except (ValueError, TypeError, binascii.Error) as exc:
+    except (ValueError, TypeError) as exc:
         raise _FaultError("101", "WRONG_PARAM: DataToBeSigned") from exc
     if algorithm not in DIGESTS or len(digest) != DIGESTS[algorithm].digest_size:
         raise _FaultError("103", "WRONG_DATA_LENGTH")

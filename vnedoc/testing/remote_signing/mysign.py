@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import secrets
 import time
@@ -253,7 +252,7 @@ def _check_documents(documents: object, count: int) -> None:
             raise _refuse(400, "57009", "documents")
         try:
             plain = base64.b64decode(name, validate=True).decode("ascii")
-        except (binascii.Error, UnicodeDecodeError) as exc:
+        except ValueError as exc:
             raise _refuse(400, "57010", "document_name") from exc
         if not re.fullmatch(r"[\w -]+", plain):
             raise _refuse(400, "57010", "document_name")
