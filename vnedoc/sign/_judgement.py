@@ -58,6 +58,7 @@ _HASHES = frozenset(
     {"sha1", "sha224", "sha256", "sha384", "sha512", "sha512_224", "sha512_256"}
     | {"sha3_224", "sha3_256", "sha3_384", "sha3_512", "md5"}
 )
+_VIETNAM_OFFSET = datetime.timedelta(hours=7)
 _GRAVITY = (Conclusion.TOTAL_PASSED, Conclusion.INDETERMINATE, Conclusion.TOTAL_FAILED)
 _PDF_DATE = re.compile(r"D:(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})(?:Z|([+-])(\d{2})'?(\d{2})?'?)")
 
@@ -370,14 +371,13 @@ def _check_claimed_time(draft: Draft, cms: CMSObject, around: Circumstances) -> 
         if proven is None:
             draft.warnings.append(Finding("verify.no-time"))
         return
-    if proven is not None and claimed > proven + around.policy.time_tolerance:
+    if proven is not None:
+        times: dict[str, object] = {"claimed": claimed.isoformat(), "proven": proven.isoformat()}
         # Some tools write local time (+7 h) as if it were UTC; the token decides.
-        draft.warnings.append(
-            Finding(
-                "verify.claimed-after-timestamp",
-                {"claimed": claimed.isoformat(), "proven": proven.isoformat()},
-            )
-        )
+        if abs(abs(claimed - proven) - _VIETNAM_OFFSET) <= 2 * around.policy.time_tolerance:
+            draft.warnings.append(Finding("verify.clock-seven-hours", times))
+        elif claimed > proven + around.policy.time_tolerance:
+            draft.warnings.append(Finding("verify.claimed-after-timestamp", times))
     if proven is None:
         draft.warnings.append(Finding("verify.time-only-claimed"))
         certificate = cms.certificate

@@ -72,10 +72,10 @@ def apply_checks(report: FileReport, policy: Policy) -> FileReport:
             if holds is False:
                 errors.append(finding)
                 conclusion = Conclusion.TOTAL_FAILED
-            else:
+            elif conclusion is Conclusion.TOTAL_PASSED:
+                # What else is wrong says already why it cannot be told.
                 errors.append(Finding("policy.undecided", {"check": finding}))
-                if conclusion is Conclusion.TOTAL_PASSED:
-                    conclusion = Conclusion.INDETERMINATE
+                conclusion = Conclusion.INDETERMINATE
     return dataclasses.replace(
         report, conclusion=conclusion, errors=tuple(errors), warnings=tuple(warnings), checks=tuple(results)
     )
@@ -111,14 +111,13 @@ def _signed_by(role: SignerRole) -> _Check:
 
 def _agency_last(report: FileReport, policy: Policy) -> bool | None:
     del policy
-    sound = _sound(report)
-    roles = [item.role for item in sound]
+    roles = [item.role for item in _signatures(report) if item.conclusion is not Conclusion.TOTAL_FAILED]
     if SignerRole.AGENCY not in roles:
         return None
     after = roles[_last(roles, SignerRole.AGENCY) + 1 :]
-    if SignerRole.PERSON in after or SignerRole.PERSON not in roles:
-        return False if after or len(sound) == len(_signatures(report)) else None
-    return None if SignerRole.UNKNOWN in after else True
+    if SignerRole.PERSON in after:
+        return False
+    return None if after else True
 
 
 def _last(roles: list[SignerRole], role: SignerRole) -> int:
@@ -201,7 +200,9 @@ def _shown_on_page(report: FileReport, policy: Policy) -> bool | None:
 def _pss_used(report: FileReport, policy: Policy) -> bool | None:
     del policy
     return _all(
-        item.signature_algorithm != "rsassa_pkcs1v15" for item in _signatures(report) if item.signature_algorithm
+        item.signature_algorithm != "rsassa_pkcs1v15"
+        for item in _signatures(report)
+        if item.signature_algorithm
     )
 
 

@@ -172,9 +172,7 @@ class TextGap:
 class Pages:
     """The pages of a document; see :func:`open_pages`."""
 
-    def __init__(
-        self, source: Path | bytes, document: pikepdf.Pdf, *, password: str | None = None
-    ) -> None:
+    def __init__(self, source: Path | bytes, document: pikepdf.Pdf, *, password: str | None = None) -> None:
         self._source = source
         self._password = password
         self._document = document

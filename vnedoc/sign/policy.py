@@ -9,9 +9,12 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
+from typing import TYPE_CHECKING
 
-from vnedoc.sign.models import SignatureLevel
 from vnedoc.sign.report import SenderMatch
+
+if TYPE_CHECKING:
+    from vnedoc.sign.models import SignatureLevel
 
 __all__ = ["DEFAULT_POLICY", "AcceptedUntil", "CheckLevel", "Policy", "PolicyCheck", "RevocationRule"]
 

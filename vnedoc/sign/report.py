@@ -15,8 +15,10 @@ from vnedoc import messages
 from vnedoc.errors import ExitCode, IndeterminateError, InputError, VerificationError
 
 __all__ = [
+    "Basis",
     "CertificateSummary",
     "Changes",
+    "CheckResult",
     "Conclusion",
     "Coverage",
     "FileReport",
@@ -197,6 +199,26 @@ class SenderReport:
     organ_id: str
     match: SenderMatch
     required: bool = True
+    agency: str | None = None
+    """Its name in the directory on that day."""
+    day: datetime.date | None = None
+    """The day for which the directory was asked: that of the signature."""
+    successor_of: str | None = None
+    """The code that was named, if its work had passed to the agency that was looked for."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The outcome of one check of a policy."""
+
+    id: str
+    """Which check."""
+    level: str
+    """How much it matters: ``fail``, ``warn`` or ``inform``."""
+    holds: bool | None
+    """Whether it holds; ``None`` if that cannot be told."""
+    finding: Finding
+    """What is said when it does not hold."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -211,6 +233,14 @@ class FileReport:
     signatures: tuple[SignatureReport, ...]
     warnings: tuple[Finding, ...] = ()
     errors: tuple[Finding, ...] = ()
+    sha256: str | None = None
+    """SHA-256 of the file that was judged, in hexadecimal."""
+    policy: str | None = None
+    """Name of the policy."""
+    checks: tuple[CheckResult, ...] = ()
+    """What the policy asks beyond sound signatures, and how that came out."""
+    in_baseline: bool = False
+    """Whether all that is wrong was known and accepted before."""
 
     def all_errors(self) -> tuple[Finding, ...]:
         """Return the errors of the file, then those of its signatures."""
@@ -236,6 +266,24 @@ GRAVEST_FIRST = (
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Basis:
+    """What the verdicts rest on."""
+
+    at: datetime.datetime
+    """The time for which the question was asked."""
+    policy: str
+    """Name of the policy."""
+    trees: tuple[str, ...]
+    """The trees of trust that were given."""
+    anchors: tuple[str, ...]
+    """SHA-256 fingerprints of the anchors."""
+    online: bool
+    """Whether servers could be asked about revocation."""
+    version: str
+    """Version of vnedoc."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class VerificationReport:
     """The verdicts on one or more files.
 
@@ -243,6 +291,8 @@ class VerificationReport:
     """
 
     files: tuple[FileReport, ...]
+    basis: Basis | None = None
+    """What they rest on, where that was kept."""
 
     def __bool__(self) -> Never:
         raise TypeError("a report is not a truth value: call raise_for_status(), or look at the conclusions")
@@ -250,7 +300,7 @@ class VerificationReport:
     @property
     def exit_code(self) -> ExitCode:
         """The exit code of ``vnedoc verify`` for these files; the gravest wins."""
-        found = {_EXIT_CODES[report.conclusion] for report in self.files}
+        found = {_exit_code(report) for report in self.files}
         return next((code for code in GRAVEST_FIRST if code in found), ExitCode.CANNOT_TELL)
 
     def raise_for_status(self) -> None:
@@ -264,7 +314,7 @@ class VerificationReport:
         code = self.exit_code
         if code is ExitCode.DONE:
             return
-        report = next(file for file in self.files if _EXIT_CODES[file.conclusion] is code)
+        report = next(file for file in self.files if _exit_code(file) is code)
         errors = report.all_errors()
         reason = errors[0].text() if errors else report.conclusion.value
         kind = {
@@ -275,7 +325,12 @@ class VerificationReport:
 
     def to_dict(self, language: messages.Language | str = messages.Language.EN) -> dict[str, Any]:  # JSON
         """Return the report in the shape of the schema ``vnedoc.verification/1``."""
-        return {"schema": SCHEMA, "files": [_plain(report, language) for report in self.files]}
+        table = {"schema": SCHEMA, "files": [_plain(report, language) for report in self.files]}
+        return table if self.basis is None else {**table, "basis": _plain(self.basis, language)}
+
+
+def _exit_code(report: FileReport) -> ExitCode:
+    return ExitCode.DONE if report.in_baseline else _EXIT_CODES[report.conclusion]
 
 
 def _plain(value: object, language: messages.Language | str) -> Any:  # JSON
@@ -285,7 +340,8 @@ def _plain(value: object, language: messages.Language | str) -> Any:  # JSON
         return {
             field.name: _plain(getattr(value, field.name), language) for field in dataclasses.fields(value)
         }
-    if isinstance(value, datetime.datetime):
+    if isinstance(value, datetime.date):
+        # A time is a date, too.
         return value.isoformat()
     if isinstance(value, enum.Enum):
         return value.value

@@ -8,6 +8,7 @@ encoding that is not supported, a signature that cannot be parsed: each has its 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,17 +28,16 @@ from vnedoc.sign._structure import (
     find_shared_values,
     same_signatures,
 )
+from vnedoc.sign.checks import apply_checks
 from vnedoc.sign.policy import DEFAULT_POLICY, Policy
 from vnedoc.sign.report import (
     Conclusion,
     FileReport,
     Finding,
-    SenderMatch,
-    SenderReport,
     SignerRole,
     VerificationReport,
 )
-from vnedoc.sign.senders import ExpectedSender, best_match, reaches
+from vnedoc.sign.senders import AgencySignature, ExpectedSender, SenderVerdict, judge_sender
 
 if TYPE_CHECKING:
     import datetime
@@ -157,7 +157,7 @@ def _demands(
 ) -> _Demands:
     if sender is not None:
         # An unknown sender is a mistake in the question, and shows before the first file is read.
-        sender.agency()
+        sender.check_known()
     now = clock.utc_now() if at is None else clock.as_utc(at)
     return _Demands(trust, policy or DEFAULT_POLICY, now, sender, revocation)
 
@@ -175,6 +175,7 @@ def _verify(source: PdfSource, demands: _Demands) -> FileReport:
             sender=None,
             signatures=(),
             errors=(Finding(exc.code, dict(exc.values)),),
+            policy=demands.policy.name,
         )
     return _verify_readings(path, file, readings, demands)
 
@@ -244,23 +245,26 @@ def _verify_readings(path: str, file: bytes, readings: TwoReadings, demands: _De
     if any(not field.from_form for field in fields):
         warnings.append(Finding("verify.signature-not-in-form"))
     conclusion = _conclude(drafts, problems)
-    sender, sender_error = _check_sender(drafts, demands)
+    sender = _judge_sender(drafts, demands)
     errors = [*problems]
     if not drafts:
         errors.append(Finding("verify.no-signature"))
-    if sender_error is not None:
-        errors.append(sender_error)
-        if sender_error.id == "verify.sender-mismatch" and drafts:
+    if sender is not None:
+        warnings += sender.warnings
+        errors += sender.errors
+        if sender.is_mismatch and drafts:
             conclusion = Conclusion.TOTAL_FAILED
-    return FileReport(
+    report = FileReport(
         path=path,
         conclusion=conclusion,
         readers_agree=not problems,
-        sender=sender,
+        sender=sender.report if sender is not None else None,
         signatures=tuple(draft.report() for draft in drafts),
         warnings=tuple(warnings),
         errors=tuple(errors),
+        sha256=hashlib.sha256(file).hexdigest(),
     )
+    return apply_checks(report, demands.policy)
 
 
 def _judge_fields(
@@ -319,35 +323,12 @@ def _conclude(drafts: list[Draft], problems: list[Finding]) -> Conclusion:
     return next(conclusion for conclusion in _GRAVEST_FIRST if conclusion in found)
 
 
-def _check_sender(drafts: list[Draft], demands: _Demands) -> tuple[SenderReport | None, Finding | None]:
-    sender = demands.sender
-    if sender is None:
-        return None, None
-    agency = sender.agency()
-    matches = {
-        conclusion: best_match(
-            (
-                draft.certificate
-                for draft in drafts
-                if draft.role is SignerRole.AGENCY
-                and draft.conclusion is conclusion
-                and draft.certificate is not None
-            ),
-            agency,
-            on=sender.day,
-        )
-        for conclusion in (Conclusion.TOTAL_PASSED, Conclusion.INDETERMINATE)
-    }
-    match = matches[Conclusion.TOTAL_PASSED]
-    report = SenderReport(sender.organ_id, match)
-    if _is_enough(match, sender):
-        return report, None
-    values: dict[str, object] = {"agency": agency.name, "match": match.value}
-    if _is_enough(matches[Conclusion.INDETERMINATE], sender):
-        # The right certificate is there; only its signature could not be proven.
-        return report, Finding("verify.sender-unproven", values)
-    return report, Finding("verify.sender-mismatch", values)
-
-
-def _is_enough(match: SenderMatch, sender: ExpectedSender) -> bool:
-    return match is not SenderMatch.NONE and reaches(match, sender.required)
+def _judge_sender(drafts: list[Draft], demands: _Demands) -> SenderVerdict | None:
+    if demands.sender is None:
+        return None
+    signed = [
+        AgencySignature(draft.certificate, draft.conclusion, draft.proven_time or draft.claimed_time)
+        for draft in drafts
+        if draft.role is SignerRole.AGENCY and draft.certificate is not None
+    ]
+    return judge_sender(signed, demands.sender, now=demands.now)

@@ -106,7 +106,7 @@ def test_documents_that_do_not_verify_must_not(tmp_path: Path, pki: TestPKI, iss
     trust = TrustStore.from_certificates(pki.ca_certificates)
     good, bad = tmp_path / "a.pdf", tmp_path / "b.pdf"
     good.write_bytes(issued)
-    bad.write_bytes(issued + b"\n% TEST")
+    bad.write_bytes(issued.replace(b"%PDF-1.", b"%PDF-2.", 1))
     with pytest.raises(ConfigurationError) as caught:
         check_issued([good], trust=None)
     assert caught.value.code == "package.needs-trust"
@@ -116,9 +116,7 @@ def test_documents_that_do_not_verify_must_not(tmp_path: Path, pki: TestPKI, iss
     with pytest.raises((VerificationError, IndeterminateError)) as refused:
         check_issued([good, bad], trust=trust, policy=SOUND)
     assert refused.value.values["name"] == "b.pdf"
-    broken = bytearray(issued)
-    broken[issued.index(b"/Type") + 2] ^= 1
-    bad.write_bytes(broken)
+    bad.write_bytes(issued[:-200])
     with pytest.raises((VerificationError, IndeterminateError)):
         check_issued([bad], trust=trust, policy=SOUND)
 

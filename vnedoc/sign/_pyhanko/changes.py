@@ -38,6 +38,8 @@ __all__ = ["GRAVITY", "Permissions", "RevisionChange", "RevisionHistory", "read_
 
 MAX_EVIDENCE_ITEMS = 500
 MAX_ANALYSED = 100
+MAX_FIELD_DEPTH = 32
+MAX_WAITING_FIELDS = 10_000
 GRAVITY = (
     Changes.NONE,
     Changes.LONG_TERM_DATA,
@@ -229,11 +231,57 @@ class RevisionHistory:
             grown = _signature_field_count(new) != _signature_field_count(old)
             return RevisionChange(Changes.SIGNATURES if grown else Changes.LONG_TERM_DATA)
         others = frozenset(result.changed_form_fields) - self._signature_fields
+        others -= self._untouched(new, revision, others)
         if others:
             return RevisionChange(Changes.FORM, fields=others)
         if result.modification_level is ModificationLevel.FORM_FILLING:
             return RevisionChange(Changes.SIGNATURES)
         return RevisionChange(Changes.ANNOTATIONS)
+
+    def _untouched(
+        self, resolver: HistoricalResolver, revision: int, names: frozenset[str]
+    ) -> frozenset[str]:
+        """Return those of the fields of which a revision wrote no part.
+
+        pyHanko names every text field whose appearance was last written before the previous revision, touched or not:
+        two signatures after the one that filled in number and date would look like a change of both.
+        """
+        if not names:
+            return frozenset()
+        try:
+            written = set(self._reader.xrefs.explicit_refs_in_revision(revision))
+            parts = _parts_of_fields(resolver, names)
+        except FOREIGN_ERRORS:
+            return frozenset()
+        return frozenset(name for name, refs in parts.items() if not refs & written)
+
+
+def _parts_of_fields(
+    resolver: HistoricalResolver, names: frozenset[str]
+) -> dict[str, set[generic.Reference]]:
+    """Return the objects that make up form fields: themselves, what they inherit from, values and appearances."""
+    found: dict[str, set[generic.Reference]] = {}
+    waiting: list[tuple[str, frozenset[generic.Reference], Any, int]] = [
+        ("", frozenset(), item, 0) for item in resolver.root["/AcroForm"]["/Fields"]
+    ]
+    while waiting:
+        prefix, above, item, depth = waiting.pop()
+        if depth > MAX_FIELD_DEPTH or len(waiting) > MAX_WAITING_FIELDS:
+            raise ValueError("a form that is too deep or too wide")
+        field = item.get_object()
+        partial = value_of(field, "/T")
+        name = ".".join(part for part in (prefix, str(partial) if partial is not None else "") if part)
+        if not isinstance(item, generic.IndirectObject):
+            # Written with whatever holds it; nobody can tell from the objects whether it changed.
+            raise TypeError("a field that is no object of its own")
+        own = {*above, item.reference}
+        waiting += [(name, frozenset(own), kid, depth + 1) for kid in value_of(field, "/Kids") or ()]
+        if name in names:
+            for key in ("/V", "/AP"):
+                if key in field:
+                    own |= resolver.collect_dependencies(field.raw_get(key))
+            found[name] = found.get(name, set()) | own
+    return found
 
 
 def _signature_field_count(resolver: HistoricalResolver) -> int:

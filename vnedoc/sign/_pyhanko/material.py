@@ -7,6 +7,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from vnedoc.sign._pyhanko.cms_objects import to_asn1
+from vnedoc.sign.trust import fingerprint
 
 if TYPE_CHECKING:
     import datetime
@@ -61,10 +62,13 @@ class Material:
         if len(self._sound) >= MAX_REMEMBERED:
             self._sound.clear()
         below = chain[:-1] or chain
+        last = min(link.not_valid_after_utc for link in below)
+        # An algorithm that is accepted up to a date must not be carried over it.
+        end = policy.holds_until(fingerprint(chain[-1]))
         self._sound[chain[0], policy, usage] = _SoundPath(
             path,
             max(link.not_valid_before_utc for link in below),
-            min(link.not_valid_after_utc for link in below),
+            last if end is None else min(last, end),
         )
 
     def converted(self, certificate: x509.Certificate) -> asn1_x509.Certificate:

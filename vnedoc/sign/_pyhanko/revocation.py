@@ -20,10 +20,11 @@ from pyhanko_certvalidator.errors import (
     ValidationError,
 )
 from pyhanko_certvalidator.ltv.types import ValidationTimingInfo, ValidationTimingParams
-from pyhanko_certvalidator.policy_decl import NO_REVOCATION, CertRevTrustPolicy, DisallowWeakAlgorithmsPolicy
+from pyhanko_certvalidator.policy_decl import NO_REVOCATION, CertRevTrustPolicy
 from pyhanko_certvalidator.revinfo.validate_crl import verify_crl
 from pyhanko_certvalidator.revinfo.validate_ocsp import verify_ocsp_response
 
+from vnedoc.sign._pyhanko.algorithms import DatedAlgorithms, anchor_fingerprint
 from vnedoc.sign._pyhanko.reading import FOREIGN_ERRORS
 from vnedoc.sign.report import RevocationStatus
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
     from asn1crypto import x509
+    from pyhanko_certvalidator.authority import TrustAnchor
     from pyhanko_certvalidator.path import ValidationPath
 
     from vnedoc.sign.policy import Policy
@@ -76,11 +78,9 @@ def run_to_end(work: Coroutine[Any, Any, _Result]) -> _Result:
     raise RuntimeError("a validation step waited although nothing may be fetched")
 
 
-def algorithm_policy(policy: Policy) -> DisallowWeakAlgorithmsPolicy:
-    """Return which algorithms are accepted, in the words of the validator."""
-    return DisallowWeakAlgorithmsPolicy(  # type: ignore[no-untyped-call]
-        weak_hash_algos=policy.weak_digests, rsa_key_size_threshold=policy.min_rsa_bits
-    )
+def algorithm_policy(policy: Policy, anchor: TrustAnchor | None = None) -> DatedAlgorithms:
+    """Return which algorithms are accepted below an anchor, in the words of the validator; without one, at all."""
+    return DatedAlgorithms(policy, None if anchor is None else anchor_fingerprint(anchor))
 
 
 def check_with_ocsp(
@@ -180,7 +180,7 @@ def _context(
         ocsps=[encoded] if source == "ocsp" else [],
         crls=[encoded] if source == "crl" else [],
         revinfo_policy=CertRevTrustPolicy(NO_REVOCATION, retroactive_revinfo=True),
-        algorithm_usage_policy=algorithm_policy(policy),
+        algorithm_usage_policy=algorithm_policy(policy, path.trust_anchor),
         time_tolerance=policy.time_tolerance,
     )
     # The validator would drop a revocation later than the moment without saying so. It must be told of each;

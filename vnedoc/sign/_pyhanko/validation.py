@@ -151,7 +151,7 @@ class Judge:
         if found.imprint is None or found.gen_time is None:
             return _failed("FORMAT_FAILURE", Finding("verify.not-a-timestamp"))
         algorithm, imprint = found.imprint
-        if algorithm in self._policy.weak_digests:
+        if not self._policy.accepts_digest(algorithm, at):
             finding = Finding("verify.weak-algorithm", {"algorithm": algorithm})
             return _indeterminate("CRYPTO_CONSTRAINTS_FAILURE", finding, intact=True)
         if stamped.get(algorithm) != imprint:
@@ -383,7 +383,7 @@ class Judge:
             moment=at,
             allow_fetching=False,
             revinfo_policy=CertRevTrustPolicy(NO_REVOCATION),
-            algorithm_usage_policy=self._algorithms,
+            algorithm_usage_policy=algorithm_policy(self._policy, path.trust_anchor),
             # Validity periods are exact; clocks differ only between machines (see Policy.time_tolerance).
             time_tolerance=datetime.timedelta(seconds=1),
         )

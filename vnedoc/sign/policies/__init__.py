@@ -212,10 +212,9 @@ class _Reader:
         return self._one(table[key], words, f"demands.{key}") if key in table else fallback
 
     def _one(self, value: object, words: type[_Word], where: str) -> _Word:
-        try:
-            return words(value)
-        except ValueError as exc:
-            raise self._bad(where, value) from exc
+        if not isinstance(value, str) or value not in list(words):
+            raise self._bad(where, value)
+        return words(value)
 
     def _words(
         self, table: _Table, key: str, known: frozenset[str], fallback: frozenset[str]
