@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pikepdf
 import pytest
+from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign import signers
@@ -383,3 +384,36 @@ def test_a_document_is_certified_only_before_anybody_signed(office: Office) -> N
     with pytest.raises(NotAllowedError) as caught:
         sign_pdf(approved, signer=office.leader, options=dataclasses.replace(INVISIBLE, certify=True))
     assert caught.value.code == "signing.certify-first"
+
+
+@pytest.mark.parametrize("what", ["value", "appearance", "appearance in place"])
+def test_a_number_that_is_changed_later_is_found(office: Office, what: str) -> None:
+    *_, content = office.run(("approve, reserve numbers", "issue", "incoming"))
+    writer = IncrementalPdfFileWriter(io.BytesIO(content))
+    (field,) = [
+        item for item in writer.root["/AcroForm"]["/Fields"] if item.get_object()["/T"] == "vnedoc-number"
+    ]
+    widget = field.get_object()
+    stream = generic.StreamObject(
+        generic.DictionaryObject(
+            {name: widget["/AP"]["/N"][name] for name in ("/Type", "/Subtype", "/BBox", "/Resources")}
+        ),
+        stream_data=b"q 0 0 9 9 re f Q",
+    )
+    if what == "value":
+        widget[generic.pdf_name("/V")] = generic.pdf_string("99")
+        writer.mark_update(field)
+    elif what == "appearance":
+        widget["/AP"][generic.pdf_name("/N")] = writer.add_object(stream)
+        writer.mark_update(field)
+    else:
+        reference = widget["/AP"].raw_get("/N").reference
+        writer.objects[(reference.generation, reference.idnum)] = stream
+    changed = io.BytesIO()
+    writer.write(changed)
+    (signed,) = office.run(("invisible",), changed.getvalue())
+    for name in (changed.getvalue(), signed):
+        (file,) = verify_pdf(name, trust=_trust(office.pki)).files
+        assert file.conclusion is Conclusion.TOTAL_FAILED
+        assert "verify.form-changed" in {error.id for error in file.signatures[0].errors}
+        assert "verify.locked-field" in {error.id for error in file.signatures[1].errors}

@@ -28,7 +28,14 @@ PAGES = {documents.DECISION: 2, documents.LETTER: 1, documents.ROTATED: 1, docum
 @pytest.fixture(params=["pdfium", pytest.param("poppler", marks=pytest.mark.needs("pdftoppm"))])
 def render(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Image]:
     program = {"pdfium": render_pdfium, "poppler": render_poppler}[request.param]
-    return lambda content, page: program(content, tmp_path, page=page)
+
+    def lower_half(content: bytes, page: int) -> Image:
+        image = program(content, tmp_path, page=page)
+        # Number and date stand above; PDFium smooths the text of fields with colours.
+        image.paste("white", (0, 0, image.width, image.height // 2))
+        return image
+
+    return lower_half
 
 
 @pytest.mark.parametrize("name", PAGES)

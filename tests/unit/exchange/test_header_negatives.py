@@ -170,9 +170,12 @@ def put(content: str, path: str, value: str | None) -> str:
         name, _, index = step.removesuffix("]").partition("[")
         if name == "MessageHeader" and "<edXML:MessageHeader" not in content:
             name = "Status"
-        found = list(re.finditer(rf"<edXML:{name}(?: [^>]*)?>.*?</edXML:{name}>", content[start:end], re.DOTALL))
-        match = found[int(index or 1) - 1]
-        start, end = start + match.start(), start + match.end()
+        pattern = rf"^( *)<edXML:{name}(?: [^>]*)?>.*?</edXML:{name}>"
+        every = list(re.finditer(pattern, content[start:end], re.DOTALL | re.MULTILINE))
+        # Elements of the same name may stand deeper inside.
+        least = min(len(match[1]) for match in every)
+        match = [match for match in every if len(match[1]) == least][int(index or 1) - 1]
+        start, end = start + match.end(1), start + match.end()
     element = content[start:end]
     opening, _, rest = element.partition(">")
     name = opening[1:].partition(" ")[0]
@@ -206,6 +209,9 @@ def test_a_wrong_header(dialect: str, field: Field, value: str | None, finding: 
     path = field.path
     if dialect == "bkav" and field.status:
         path = path.replace("MessageHeader", "Status")
+    if value is None and path == "MessageHeader/StatusCode":
+        # Without it nothing tells that this is a status, and a document needs much more.
+        path = "MessageHeader/To"
     about = {item.element for item in report.errors if item.id == finding}
     assert about & {path, field.path}, [(item.id, item.element) for item in report.errors]
     for item in report.errors:
