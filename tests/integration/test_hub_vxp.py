@@ -18,7 +18,7 @@ from vnedoc.errors import ConnectorError
 from vnedoc.exchange import _vxp
 from vnedoc.exchange.codes import PackageKind, StatusCode
 from vnedoc.exchange.connectors.vxp import VXPConnector
-from vnedoc.exchange.hub.app import HubOptions
+from vnedoc.exchange.hub.options import HubOptions
 from vnedoc.exchange.models import Business, BusinessDocumentInfo
 from vnedoc.exchange.package import reply_header, write_package
 from vnedoc.exchange.stores.hub import HubAgency, HubStore

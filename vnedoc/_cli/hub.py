@@ -79,8 +79,8 @@ def serve(state: CLIState, *, host: str, port: int, max_package_mb: int) -> int:
     \b
     Exit codes: 0 stopped · 5 there is no hub, or the extra “server” is missing.
     """
-    from vnedoc.exchange.hub.app import HubOptions
     from vnedoc.exchange.hub.app import serve as serve_hub
+    from vnedoc.exchange.hub.options import HubOptions
 
     with _opened() as store:
         click.echo(state.text("hub.listening", host=host, port=port), err=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import uvicorn
 
-    from vnedoc.exchange.hub.app import HubOptions
+    from vnedoc.exchange.hub.options import HubOptions
 
 __all__ = ["RunningHub", "running_hub"]
 
@@ -79,7 +79,8 @@ def running_hub(
         import uvicorn
     except ImportError as exc:
         raise MissingExtraError("hub.missing-server") from exc
-    from vnedoc.exchange.hub.app import HubOptions, make_app
+    from vnedoc.exchange.hub.app import make_app
+    from vnedoc.exchange.hub.options import HubOptions
 
     with contextlib.ExitStack() as stack:
         if folder is None:

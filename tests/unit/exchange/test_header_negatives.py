@@ -7,6 +7,7 @@ the values are put into the XML that each dialect writes, as a careless sender w
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import re
 
@@ -155,6 +156,7 @@ CASES = [
 ]
 
 
+@functools.cache
 def package(dialect: str, *, status: bool) -> str:
     stream = io.BytesIO()
     header: DocumentHeader | StatusHeader = edxml.status() if status else edxml.full_document()

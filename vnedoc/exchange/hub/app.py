@@ -7,15 +7,12 @@ all of them need: options, health, and an end for errors that tells the caller n
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import datetime
 import logging
 from typing import TYPE_CHECKING
 
 from vnedoc._internal.clock import utc_now
 from vnedoc.errors import MissingExtraError
-from vnedoc.exchange.connectors.base import DEFAULT_MAX_PACKAGE_BYTES
-from vnedoc.messages import Language
+from vnedoc.exchange.hub.options import HubOptions
 
 try:
     from starlette.applications import Starlette
@@ -25,6 +22,7 @@ except ImportError as exc:
     raise MissingExtraError("hub.missing-server") from exc
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import AsyncIterator, Callable
 
     from starlette.requests import Request
@@ -32,23 +30,9 @@ if TYPE_CHECKING:
 
     from vnedoc.exchange.stores.hub import HubStore
 
-__all__ = ["HubOptions", "make_app", "serve"]
+__all__ = ["make_app", "serve"]
 
 logger = logging.getLogger("vnedoc.hub")
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class HubOptions:
-    """How a hub behaves."""
-
-    max_package_bytes: int = DEFAULT_MAX_PACKAGE_BYTES
-    """The largest package it takes."""
-    clock_window: datetime.timedelta = datetime.timedelta(minutes=15)
-    """How far the clock of a caller may be off."""
-    upload_timeout_s: float = 1800.0
-    """How long a caller may take to send a package."""
-    language: Language = Language.VI
-    """The language of its refusals."""
 
 
 def make_app(

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from vnedoc.exchange.codes import PackageKind
-    from vnedoc.exchange.hub.app import HubOptions
     from vnedoc.exchange.hub.auth import Caller
+    from vnedoc.exchange.hub.options import HubOptions
     from vnedoc.exchange.stores.hub import HubDelivery, HubStore
 
 __all__ = ["VXPWire"]
