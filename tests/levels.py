@@ -57,11 +57,11 @@ def asking(**options: object) -> RevocationSource:
     return RevocationSource(allowed_hosts=LOOPBACK, **options)  # type: ignore[arg-type] # options of a test
 
 
-def issue_tsa(pki: TestPKI, *, years: int = 10, name: str = "TSA khác TEST") -> Identity:
+def issue_tsa(pki: TestPKI, *, years: int = 10, revocation_urls: bool = True) -> Identity:
     """Issue the certificate of another time-stamping authority; negative years: it expired long ago."""
     start = pki.now().replace(microsecond=0) - datetime.timedelta(days=4000 if years < 0 else 10)
     return pki._authorities["services-ca"].issue(
-        subject_name(common_name=name, organization="Ban Cơ yếu Chính phủ TEST"),
+        subject_name(common_name="TSA khác TEST", organization="Ban Cơ yếu Chính phủ TEST"),
         make_key("rsa-2048"),
         Profile(
             not_before=start,
@@ -69,6 +69,7 @@ def issue_tsa(pki: TestPKI, *, years: int = 10, name: str = "TSA khác TEST") ->
             key_usage=("digital_signature", "content_commitment"),
             extended_key_usage=(ExtendedKeyUsageOID.TIME_STAMPING,),
             extended_key_usage_critical=True,
+            revocation_urls=revocation_urls,
         ),
     )
 

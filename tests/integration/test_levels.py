@@ -12,6 +12,7 @@ import pikepdf
 import pytest
 from asn1crypto import cms
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.levels import (
     CountingSigner,
@@ -33,7 +34,8 @@ from vnedoc.sign.signers.pkcs12 import PKCS12Signer
 from vnedoc.sign.signing import SigningResult, sign_pdf
 from vnedoc.sign.timestamps import TimestampClient
 from vnedoc.testing import documents
-from vnedoc.testing.pki import TestPKI
+from vnedoc.testing._authority import Profile, make_key, subject_name
+from vnedoc.testing.pki import TestPKI, running_pki
 
 DECISION = documents.document_bytes(documents.DECISION)
 LONG_TERM = (SignatureLevel.B_LT, SignatureLevel.B_LTA)
@@ -310,6 +312,14 @@ def test_a_revoked_authority_is_refused(leader: PKCS12Signer, pki: TestPKI) -> N
     assert caught.value.code == "timestamp.authority-revoked"
 
 
+def test_an_authority_nobody_can_be_asked_about_is_named(leader: PKCS12Signer, pki: TestPKI) -> None:
+    silent = issue_tsa(pki, revocation_urls=False)
+    with running(ScriptedAuthority(pki, [silent])) as url, pytest.raises(RemoteError) as caught:
+        _signed(leader, pki, SignatureLevel.B_LT, tsa_url=url)
+    assert caught.value.code == "signing.no-revocation-data"
+    assert "“TSA khác TEST”" in caught.value.text("vi")
+
+
 def test_an_expired_authority_is_refused(leader: PKCS12Signer, pki: TestPKI) -> None:
     expired = issue_tsa(pki, years=-1)
     for level in (SignatureLevel.B_T, SignatureLevel.B_LT):
@@ -412,3 +422,27 @@ def test_a_store_that_is_there_is_kept_and_a_broken_one_refused(
     with pytest.raises(VnedocError) as caught:
         _signed(leader, pki, SignatureLevel.B_LT, source=broken.getvalue())
     assert caught.value.code == "pdf.broken"
+
+
+def test_a_responder_that_may_be_revoked_is_vouched_for_by_a_list() -> None:
+    with running_pki() as own:
+        responder = own.services._responder
+        for authority in own._authorities.values():
+            # Like the others, but without the issuer's word that nobody need ask about it (RFC 6960, 4.2.2.2.1).
+            responder._delegates[authority.name] = authority.issue(
+                subject_name(common_name=f"OCSP {authority.name} TEST", organization="TEST"),
+                make_key("rsa-2048"),
+                Profile(
+                    not_before=own.now() - DAY,
+                    not_after=own.now() + YEAR,
+                    extended_key_usage=(ExtendedKeyUsageOID.OCSP_SIGNING,),
+                ),
+            )
+        signer = PKCS12Signer(own.leader.pkcs12("x"), passphrase="x")
+        content = _content(_signed(signer, own, SignatureLevel.B_LT))
+        assert verified(content, own, at=own.now() + HOUR).conclusion is Conclusion.TOTAL_PASSED
+    with pikepdf.open(io.BytesIO(content)) as pdf:
+        assert len(pdf.Root.DSS.OCSPs) == 4
+        assert len(pdf.Root.DSS.CRLs) == 3
+        # Leaf, its authority, the TSA, its authority, and the three responders.
+        assert len(pdf.Root.DSS.Certs) == 7

@@ -23,6 +23,7 @@ from tests.vectors.forging import (
     signature_dictionary,
     signed_again,
     signed_once,
+    size_of,
     stamped,
     stream,
     table,
@@ -81,7 +82,7 @@ def _isa_body_only() -> bytes:
 def _isa_without_table() -> bytes:
     content = signed_once()
     added, _ = body(FALSE_CONTENT, len(content))
-    return content + added + trailer(9, last_startxref(content), prev=last_startxref(content))
+    return content + added + trailer(size_of(content), last_startxref(content), prev=last_startxref(content))
 
 
 def _isa_without_trailer() -> bytes:
@@ -119,14 +120,14 @@ def _isa_empty_table() -> bytes:
     content = signed_once()
     added, _ = body(FALSE_CONTENT, len(content))
     start = len(content) + len(added)
-    return content + added + b"xref\n0 0\n" + trailer(9, start, prev=last_startxref(content))
+    return content + added + b"xref\n0 0\n" + trailer(size_of(content), start, prev=last_startxref(content))
 
 
 def _isa_wrong_startxref() -> bytes:
     content = signed_once()
     added, offsets = body(FALSE_CONTENT, len(content))
     wrong = len(content) + 3
-    return content + added + table(offsets) + trailer(9, wrong, prev=last_startxref(content))
+    return content + added + table(offsets) + trailer(size_of(content), wrong, prev=last_startxref(content))
 
 
 def _injected(

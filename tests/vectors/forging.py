@@ -106,11 +106,15 @@ def last_startxref(content: bytes) -> int:
     return int(re.findall(rb"startxref\n(\d+)", content)[-1])
 
 
+def size_of(content: bytes) -> int:
+    """Return the largest /Size so far."""
+    return max(map(int, re.findall(rb"/Size (\d+)", content)))
+
+
 def updated(
     content: bytes,
     objects: Mapping[int, bytes],
     *,
-    size: int = 40,
     more: bytes = b"",
     root: int = CATALOG,
     free: tuple[int, ...] = (),
@@ -118,6 +122,7 @@ def updated(
     """Append a well-formed revision."""
     written, offsets = body(objects, len(content))
     start = len(content) + len(written)
+    size = max(size_of(content), max(objects, default=0) + 1)
     return (
         content
         + written

@@ -71,20 +71,20 @@ def _filled_over_dots() -> bytes:
 
 def _long_term() -> bytes:
     content = signed_once(make=lambda covered: stamped(identities.AGENCY, covered))
-    catalog = b"<< /Type /Catalog /Pages 2 0 R /AcroForm 6 0 R /DSS 30 0 R >>"
+    catalog = b"<< /Type /Catalog /Pages 2 0 R /AcroForm 6 0 R /DSS 15 0 R >>"
     store = updated(
         content,
         {
             CATALOG: catalog,
-            30: b"<< /Type /DSS /Certs [31 0 R] >>",
-            31: stream(identities.ROOT.encoded),
+            15: b"<< /Type /DSS /Certs [16 0 R] >>",
+            16: stream(identities.ROOT.encoded),
         },
     )
     return _document_timestamp(store)
 
 
 def _xref_stream() -> bytes:
-    return signed_again(_with_object_stream(signed_once(), {39: b"(TEST)"}, hybrid=False))
+    return signed_again(_with_object_stream(signed_once(), {34: b"(TEST)"}, hybrid=False), number=40)
 
 
 HONEST = (

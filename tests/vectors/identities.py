@@ -163,7 +163,8 @@ def signed_data(
         )
     inner: dict[str, object] = {"content_type": content_type}
     if content is not None and (content_type == "tst_info" or encapsulated):
-        inner["content"] = core.ParsableOctetString(content)
+        wrap = core.ParsableOctetString if content_type == "tst_info" else core.OctetString
+        inner["content"] = wrap(content)
     data = cms.SignedData(
         {
             "version": "v1" if content_type == "data" else "v3",

@@ -21,6 +21,7 @@ from tests.vectors.forging import (
     objects_of_page,
     signed_again,
     signed_once,
+    size_of,
     stream,
     table,
     text,
@@ -143,14 +144,14 @@ def _twice() -> tuple[bytes, dict[int, int]]:
 def _swap_table() -> bytes:
     content, offsets = _twice()
     start = len(content)
-    return content + table({CONTENT: offsets[CONTENT]}) + trailer(40, start, prev=last_startxref(content))
+    return content + table({CONTENT: offsets[CONTENT]}) + trailer(size_of(content), start, prev=last_startxref(content))
 
 
 def _swap_root() -> bytes:
     content, offsets = _twice()
     start = len(content)
     listed = {number: offsets[number] for number in (30, 31, 32, 33)}
-    return content + table(listed) + trailer(40, start, prev=last_startxref(content), root=30)
+    return content + table(listed) + trailer(34, start, prev=last_startxref(content), root=30)
 
 
 def _swap_root_only() -> bytes:
@@ -163,7 +164,7 @@ def _swap_root_only() -> bytes:
     }
     content = signed_once(extra=extra)
     start = len(content)
-    return content + b"xref\n0 0\n" + trailer(40, start, prev=last_startxref(content), root=30)
+    return content + b"xref\n0 0\n" + trailer(size_of(content), start, prev=last_startxref(content), root=30)
 
 
 def _annotated(annotation: bytes, *, level: int | None = 3, look: bytes | None = None) -> bytes:

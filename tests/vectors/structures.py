@@ -18,6 +18,7 @@ from tests.vectors.forging import (
     objects_of_page,
     signed_again,
     signed_once,
+    size_of,
     stream,
     table,
     text,
@@ -48,7 +49,7 @@ def _with_object_stream(content: bytes, objects: dict[int, bytes], *, hybrid: bo
     index = b" ".join(b"%d 1" % number for number in sorted(rows))
     section = b"36 0 obj\n%s\nendobj\n" % stream(
         data,
-        b"/Type /XRef /Size 40 /Root 1 0 R /W [1 4 2] /Index [%s] %s"
+        b"/Type /XRef /Size 37 /Root 1 0 R /W [1 4 2] /Index [%s] %s"
         % (index, b"" if hybrid else b"/Prev %d " % last_startxref(content)),
     )
     if not hybrid:
@@ -60,7 +61,7 @@ def _with_object_stream(content: bytes, objects: dict[int, bytes], *, hybrid: bo
         + container
         + section
         + b"xref\n0 0\n"
-        + trailer(40, classic, prev=last_startxref(content), more=more)
+        + trailer(37, classic, prev=last_startxref(content), more=more)
     )
 
 
@@ -87,7 +88,7 @@ def _two_startxrefs() -> bytes:
         content
         + added
         + table(offsets)
-        + trailer(9, start, prev=last_startxref(content))
+        + trailer(size_of(content), start, prev=last_startxref(content))
         + b"startxref\n%d\n%%%%EOF\n" % last_startxref(content)
     )
 
@@ -100,7 +101,7 @@ def _eof_in_trailer() -> bytes:
         content
         + added
         + table(offsets)
-        + trailer(9, start, prev=last_startxref(content), more=b"/Note (%%EOF) \n%%EOF\n ")
+        + trailer(size_of(content), start, prev=last_startxref(content), more=b"/Note (%%EOF) \n%%EOF\n ")
     )
 
 
@@ -124,7 +125,7 @@ def _polyglot(header: bytes) -> bytes:
 def _loop() -> bytes:
     content = signed_once()
     start = len(content)
-    return content + b"xref\n0 0\n" + trailer(9, start, prev=start)
+    return content + b"xref\n0 0\n" + trailer(size_of(content), start, prev=start)
 
 
 def _between_revisions() -> bytes:
@@ -139,7 +140,7 @@ def _overlapping_offsets() -> bytes:
     content = signed_once(extra={9: hidden})
     offset = content.index(b"4 0 obj\n<<", content.index(b"9 0 obj"))
     start = len(content)
-    return content + table({CONTENT: offset}) + trailer(9, start, prev=last_startxref(content))
+    return content + table({CONTENT: offset}) + trailer(size_of(content), start, prev=last_startxref(content))
 
 
 def _page_for_one() -> bytes:
@@ -172,7 +173,7 @@ def _bomb() -> bytes:
     )
     section = b"36 0 obj\n%s\nendobj\n" % stream(
         data,
-        b"/Type /XRef /Size 40 /Root 1 0 R /W [1 4 2] /Index [3 1 35 2] /Prev %d " % last_startxref(content),
+        b"/Type /XRef /Size 37 /Root 1 0 R /W [1 4 2] /Index [3 1 35 2] /Prev %d " % last_startxref(content),
     )
     return content + container + section + b"startxref\n%d\n%%%%EOF\n" % place
 

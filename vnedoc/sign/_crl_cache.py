@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes
 
 from vnedoc._internal import clock, files
 from vnedoc.errors import InputError
-from vnedoc.sign.revocation import RevocationData, RevocationSource, crl_addresses
+from vnedoc.sign.revocation import MAX_CRL_BYTES, RevocationData, RevocationSource, crl_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -140,6 +140,7 @@ class CachingRevocationSource(RevocationSource):
         online: Whether servers may be asked; lists on disk are used either way.
         allowed_hosts: Names or addresses that may be asked although they are private or loopback.
         timeout_s: Time limit for one call.
+        max_crl_bytes: The largest list that is accepted.
     """
 
     def __init__(
@@ -150,8 +151,15 @@ class CachingRevocationSource(RevocationSource):
         online: bool = True,
         allowed_hosts: Iterable[str] = (),
         timeout_s: float = 10.0,
+        max_crl_bytes: int = MAX_CRL_BYTES,
     ) -> None:
-        super().__init__(crls=crls, online=online, allowed_hosts=allowed_hosts, timeout_s=timeout_s)
+        super().__init__(
+            crls=crls,
+            online=online,
+            allowed_hosts=allowed_hosts,
+            timeout_s=timeout_s,
+            max_crl_bytes=max_crl_bytes,
+        )
         self._cache = cache
         self._issuers: dict[bytes, x509.Certificate] = {}
 

@@ -145,3 +145,15 @@ def test_a_verification_uses_what_is_kept(pki: TestPKI, tmp_path: Path, approved
         report = verified(approved, pki, source=source).signatures[0]
     assert (report.revocation.status.value, report.revocation.source) == ("good", "crl")
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_huge_list_is_refused_with_its_limit(pki: TestPKI, tmp_path: Path) -> None:
+    leaf = pki.leader.certificate
+    with CachingRevocationSource(
+        CRLCache(tmp_path), allowed_hosts=["127.0.0.1"], max_crl_bytes=100
+    ) as source:
+        source.ocsp_for(leaf, pki.state_ca.certificate)
+        found = source.crls_for(leaf)
+    assert found.crls == ()
+    assert "100" in (found.attempts[0].problem or "")
+    assert list(tmp_path.iterdir()) == []

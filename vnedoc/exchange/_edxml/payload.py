@@ -68,6 +68,12 @@ _RESERVED = re.compile(
     r"(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(?:\.|$)", re.IGNORECASE
 )
 
+# What zipfile raises on archives that are none; an empty name gives an IndexError, a password a RuntimeError.
+_BROKEN_ARCHIVE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError, OSError),
+    *(LookupError, ArithmeticError),
+)
+
 
 @dataclasses.dataclass(slots=True)
 class Budget:
@@ -222,7 +228,7 @@ def unwrap(
             if entry.flag_bits & 1 or entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
                 return "edxml.zip-unreadable"
             return _extract(archive, entry, sink.size, name, open_file=open_file, budget=budget)
-    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError, OSError):
+    except _BROKEN_ARCHIVE:
         return "edxml.zip-unreadable"
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["render_text", "show_time"]
 
 MAX_VALUE = 300
+# Control and format characters, surrogates, and what no Unicode version has assigned: XML refuses some of these.
+_STEERING = frozenset({"Cc", "Cf", "Cs", "Cn"})
 
 
 def render_text(
@@ -36,10 +38,18 @@ def show_time(moment: datetime.datetime) -> str:
     return clock.vietnam(moment).strftime("%d/%m/%Y %H:%M:%S +07:00")
 
 
-def printable(value: str) -> str:
-    """Return a text from outside without control characters: names in certificates must not steer a terminal."""
-    shown = "".join("�" if unicodedata.category(letter) in {"Cc", "Cf", "Cs"} else letter for letter in value)
-    return shown[:MAX_VALUE]
+def printable(value: str, *, keep: str = "", limit: int | None = MAX_VALUE) -> str:
+    """Return a text from outside without control characters: names in certificates must not steer a terminal.
+
+    Args:
+        value: The text.
+        keep: Control characters that may stay.
+        limit: How long it may be; ``None``: any length.
+    """
+    shown = "".join(
+        "�" if letter not in keep and unicodedata.category(letter) in _STEERING else letter for letter in value
+    )
+    return shown[:limit]
 
 
 def _file(report: FileReport, language: messages.Language | str) -> Iterator[str]:
