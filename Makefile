@@ -5,7 +5,7 @@ DEMO   := .venv/demo
 DEV    := .venv/dev
 SOURCE := $(shell find vnedoc tests examples docs -type f -not -name '*.pyc' 2>/dev/null) pyproject.toml README.md
 
-.PHONY: demo test check fix bench docs documents clean
+.PHONY: demo test check fix bench fuzz docs documents clean
 
 demo: $(DEMO)/ready  ## The whole story on this machine: sign, send, verify, answer.
 	$(DEMO)/bin/vnedoc demo
@@ -29,6 +29,9 @@ fix: $(DEV)/ready  ## Format and mend what can be mended.
 
 bench: $(DEV)/ready  ## Ratios and peak memory against other implementations, in one run.
 	$(DEV)/bin/python -m tests.benchmarks
+
+fuzz: $(DEV)/ready  ## Some minutes of damaged files for every reader.
+	$(DEV)/bin/python -m tests.fuzz --seconds 120
 
 docs: $(DEV)/ready  ## Write the reference of the command line from the commands.
 	$(DEV)/bin/python -m tests.surface.cli_reference

@@ -24,8 +24,10 @@ TOOLS = {
     "qpdf": "qpdf",
     "openssl": "openssl",
     "bash": "bash",
+    "chromium": "chromium",
     "soffice": "libreoffice-writer-nogui",
     "xmlsec1": "xmlsec1",
+    "xxd": "xxd",
     "softhsm2-util": "softhsm2",
 }
 

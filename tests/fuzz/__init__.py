@@ -1,1 +1,1 @@
-"""Fuzz targets: modules ``fuzz_NAME`` with ``seeds()`` and ``one(content)``; run them with ``python -m tests.fuzz``."""
+"""Fuzz targets: modules ``fuzz_NAME`` with ``seeds()`` and ``one(content)``: ``python -m tests.fuzz``."""

@@ -1,7 +1,7 @@
 """Throw mutated input at a target: ``python -m tests.fuzz package --minutes 5``.
 
-With atheris (https://github.com/google/atheris) installed, what the code does guides the mutations; without it, they are
-random from a seed that is printed, so that a find can be had again. A find is written to a file and named.
+With atheris (https://github.com/google/atheris) installed, what the code does guides the mutations; without it, they
+are random from a seed that is printed, so that a find can be had again. A find is written to a file and named.
 """
 
 from __future__ import annotations
@@ -31,8 +31,34 @@ TARGETS = sorted(
 MAX_SECONDS = 20.0
 """A single input that takes longer is a find, too."""
 _PIECES = (
-    *(b"<", b">", b"&", b'"', b"'", b"</", b"/>", b"<!--", b"-->", b"<![CDATA[", b"]]>", b"<?", b"\x00", b"\xff"),
-    *(b"\xef\xbb\xbf", b"&#0;", b"&#x202e;", b"../", b"=", b"==", b"PK\x03\x04", b"%PDF-", b"\r\n", b"edXML:"),
+    *(
+        b"<",
+        b">",
+        b"&",
+        b'"',
+        b"'",
+        b"</",
+        b"/>",
+        b"<!--",
+        b"-->",
+        b"<![CDATA[",
+        b"]]>",
+        b"<?",
+        b"\x00",
+        b"\xff",
+    ),
+    *(
+        b"\xef\xbb\xbf",
+        b"&#0;",
+        b"&#x202e;",
+        b"../",
+        b"=",
+        b"==",
+        b"PK\x03\x04",
+        b"%PDF-",
+        b"\r\n",
+        b"edXML:",
+    ),
     *(b"MessageHeader", b"Status", b"Attachment", b' Id="vnedoc-header"', b"<!DOCTYPE a>", b"9" * 40),
 )
 
@@ -110,7 +136,12 @@ def run_guided(name: str, *, seconds: float, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for content in target.seeds():
         (folder / hashlib.sha256(content).hexdigest()[:16]).write_bytes(content)
-    arguments = [f"-max_total_time={int(seconds)}", f"-timeout={int(MAX_SECONDS)}", "-rss_limit_mb=2048", str(folder)]
+    arguments = [
+        f"-max_total_time={int(seconds)}",
+        f"-timeout={int(MAX_SECONDS)}",
+        "-rss_limit_mb=2048",
+        str(folder),
+    ]
     atheris.Setup([sys.argv[0], *arguments], target.one)
     atheris.Fuzz()
 

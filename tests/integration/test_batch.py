@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.token_fixtures import PIN, make_desk
 from vnedoc.errors import CredentialError, ExitCode, RefusedError, UsageError, VnedocError
 from vnedoc.sign.appearance import Picture
 from vnedoc.sign.batch import (
@@ -20,7 +21,9 @@ from vnedoc.sign.batch import (
     sign_many,
 )
 from vnedoc.sign.models import Role, SignatureLevel
+from vnedoc.sign.revocation import RevocationSource
 from vnedoc.sign.roles import SigningOptions
+from vnedoc.sign.signers import open_signer
 from vnedoc.sign.signers.base import Signer
 from vnedoc.sign.signers.pkcs12 import PKCS12Signer
 from vnedoc.sign.timestamps import TimestampClient
@@ -214,11 +217,19 @@ def test_only_the_same_signature_counts_as_done(
     again = SigningJob(job.output, other.output)
     assert _states(sign_many([again], signer=clerk, options=INVISIBLE)) == [JobState.SIGNED]
     assert _states(sign_many([again], signer=clerk, options=INVISIBLE)) == [JobState.PRESENT]
+    # Another encoding.
+    old = dataclasses.replace(INVISIBLE, legacy=True)
+    assert _states(sign_many([again], signer=clerk, options=old)) == [JobState.SIGNED]
+    assert _states(sign_many([again], signer=clerk, options=old)) == [JobState.PRESENT]
     # A level that it does not have, and then has.
-    with TimestampClient([pki.tsa_url]) as client:
-        stamped = dataclasses.replace(INVISIBLE, level=SignatureLevel.B_T, timestamps=client)
-        assert _states(sign_many([again], signer=clerk, options=stamped)) == [JobState.SIGNED]
-        assert _states(sign_many([again], signer=clerk, options=stamped)) == [JobState.PRESENT]
+    trust = TrustStore.from_certificates(pki.ca_certificates)
+    with TimestampClient([pki.tsa_url]) as client, RevocationSource(allowed_hosts=["127.0.0.1"]) as source:
+        for level in (SignatureLevel.B_T, SignatureLevel.B_LT, SignatureLevel.B_LTA):
+            raised = dataclasses.replace(
+                INVISIBLE, level=level, timestamps=client, trust=trust, revocation=source
+            )
+            assert _states(sign_many([again], signer=clerk, options=raised)) == [JobState.SIGNED]
+            assert _states(sign_many([again], signer=clerk, options=raised)) == [JobState.PRESENT]
 
 
 def test_another_role_is_another_signature(
@@ -379,3 +390,33 @@ def test_calls_that_make_no_sense(leader: PKCS12Signer, access: SignerAccess, jo
     with pytest.raises(UsageError) as caught, process_pool(0):
         pass
     assert caught.value.code == "batch.no-workers"
+
+
+@pytest.mark.needs("softhsm2-util")
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_token_serves_a_batch(
+    pki: TestPKI, tmp_path_factory: pytest.TempPathFactory, jobs: list[SigningJob], processes: int
+) -> None:
+    desk = make_desk(tmp_path_factory.mktemp("tokens"), pki, only=frozenset({"rsa"}))
+    asked: list[str] = []
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return PIN
+
+    with desk.folder.in_this_process():
+        with open_signer(desk["rsa"].uri, secret=ask) as signer:
+            outcomes = sign_many(jobs, signer=signer, options=INVISIBLE)
+        assert len(asked) == 1
+        if processes > 1:
+            access = SignerAccess(desk["rsa"].uri, {asked[0]: PIN})
+            with process_pool(processes) as pool:
+                outcomes = sign_many(
+                    jobs, options=INVISIBLE, signer_factory=access, executor=pool, again=True
+                )
+    assert _states(outcomes) == [JobState.SIGNED] * 4
+    for job in jobs:
+        (signature,) = (
+            verify_pdf(job.output, trust=TrustStore.from_certificates(pki.leader.chain)).files[0].signatures
+        )
+        assert signature.integrity

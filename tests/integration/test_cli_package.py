@@ -1,15 +1,24 @@
 """``vnedoc pack``, ``unpack`` and ``validate``: exit codes, what is printed where, and files that appear."""
 
+from __future__ import annotations
+
 import hashlib
 import json
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests import edxml
-from tests.cli import vnedoc
+from tests.cli import Outcome, vnedoc
 from vnedoc.exchange.models import DocumentHeader
 from vnedoc.exchange.package import read_package, write_package
+from vnedoc.testing.pki import running_pki
+
+if TYPE_CHECKING:
+    from vnedoc.testing.pki import TestPKI
 
 HEADER = """
 code_number = "15"
@@ -165,3 +174,156 @@ def test_validate_speaks_vietnamese(desk: Path) -> None:
     assert outcome.code == 1
     assert outcome.out == "xau.edxml: không hợp lệ ở mức strict.\n"
     assert "Thiếu MessageHeader/Subject." in outcome.err
+
+
+# --- Signatures, order, names ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def office(desk: Path, pki: TestPKI, issued: bytes, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The desk of an agency with its key, an issued decision and what it trusts."""
+    monkeypatch.setenv("PASS", "x")
+    (desk / "agency.p12").write_bytes(pki.agency.pkcs12("x"))
+    (desk / "other.p12").write_bytes(pki.other_agency.pkcs12("x"))
+    pem = b"".join(authority.public_bytes(Encoding.PEM) for authority in pki.ca_certificates)
+    (desk / "trust.pem").write_bytes(pem)
+    (desk / "Quyết định số 15 (bản chính).pdf").write_bytes(issued)
+    return desk
+
+
+TRUST = ("--trust", "trust.pem", "--allow-host", "127.0.0.1")
+SIGNER = ("--signer", "pkcs12:agency.p12", "--passphrase-env", "PASS")
+DECISION = "Quyết định số 15 (bản chính).pdf"
+
+
+def pack(*arguments: object) -> Outcome:
+    return vnedoc("pack", "--header", "header.toml", *arguments, "-o", "goi.edxml")
+
+
+def test_a_signed_package_of_an_issued_document(office: Path) -> None:
+    assert pack("so-lieu.xlsx", DECISION, *TRUST, *SIGNER).code == 0
+    outcome = vnedoc("unpack", "goi.edxml", "-d", "den", *TRUST)
+    assert outcome.code == 0
+    assert (
+        "Package signature: over the header and the files (TOTAL-PASSED), ỦY BAN NHÂN DÂN TỈNH TEST"
+        in outcome.out
+    )
+    # The signed document comes first, under a name that every receiver can keep.
+    package = read_package(office / "goi.edxml", folder=None)
+    assert [(item.name, item.description) for item in package.attachments] == [
+        ("Quyet-dinh-so-15-ban-chinh.pdf", DECISION),
+        ("so-lieu.xlsx", "so-lieu.xlsx"),
+    ]
+    told = vnedoc("validate", "goi.edxml", *TRUST, "--format", "json")
+    assert told.code == 0
+    (row,) = told.json()["files"]
+    assert row["signature"]["conclusion"] == "TOTAL-PASSED"
+    assert row["signature"]["level"] == "XAdES-B-B"
+    assert row["signature"]["signer"]["common_name"] == "ỦY BAN NHÂN DÂN TỈNH TEST"
+    assert row["signature"]["revocation"] == {"status": "good", "source": "ocsp"}
+
+
+def test_names_can_be_kept(office: Path) -> None:
+    assert pack("so-lieu.xlsx", DECISION, *TRUST, "--keep-names").code == 0
+    package = read_package(office / "goi.edxml", folder=None)
+    assert [item.name for item in package.attachments] == [DECISION, "so-lieu.xlsx"]
+
+
+def test_without_trust_nothing_signed_is_packed(office: Path) -> None:
+    outcome = pack(DECISION)
+    assert outcome.code == 5
+    assert "--accept-unverified" in outcome.err
+    assert not (office / "goi.edxml").exists()
+    assert pack("van-ban.pdf").code == 0
+
+
+@pytest.mark.parametrize(
+    "more", [(*TRUST, "--offline"), ("--trust", "stranger.pem", "--allow-host", "127.0.0.1")]
+)
+def test_what_does_not_verify_is_not_packed(office: Path, more: tuple[str, ...]) -> None:
+    with running_pki() as stranger:
+        (office / "stranger.pem").write_bytes(stranger.root.certificate.public_bytes(Encoding.PEM))
+    outcome = pack(DECISION, *more)
+    assert outcome.code == 3
+    assert "INDETERMINATE" in outcome.err
+    assert not (office / "goi.edxml").exists()
+    assert pack(DECISION, *more, "--accept-unverified").code == 0
+    assert (office / "goi.edxml").exists()
+
+
+def test_what_was_changed_is_not_packed(office: Path) -> None:
+    path = office / DECISION
+    path.write_bytes(path.read_bytes().replace(b"%PDF-1.", b"%PDF-2.", 1))
+    outcome = pack(DECISION, *TRUST)
+    assert outcome.code == 1
+    assert "TOTAL-FAILED" in outcome.err
+    assert not (office / "goi.edxml").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        (("--signer", "pkcs12:none.p12", "--passphrase-env", "PASS"), 4),
+        (("--signer", "pkcs12:agency.p12", "--passphrase-env", "WRONG"), 5),
+        (("--signer", "unknown:x"), 2),
+        (("--trust", "none.pem"), 5),
+    ],
+)
+def test_a_key_or_trust_that_cannot_be_used(
+    office: Path, more: tuple[str, ...], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WRONG", "y")
+    outcome = pack(DECISION, *TRUST, *more)
+    assert outcome.code == code
+    assert "Traceback" not in outcome.err
+    assert not (office / "goi.edxml").exists()
+
+
+def test_a_package_that_was_changed_is_said_to_be(office: Path) -> None:
+    assert pack("van-ban.pdf", *SIGNER).code == 0
+    content = (office / "goi.edxml").read_bytes()
+    (office / "xau.edxml").write_bytes(content.replace("Về việc TEST".encode(), "Về việc khác".encode()))
+    outcome = vnedoc("unpack", "xau.edxml", "-d", "den", *TRUST)
+    assert outcome.code == 1
+    assert "TOTAL-FAILED, HASH_FAILURE" in outcome.out
+    assert "xmlsig.hash-failure" in outcome.err
+    for level in ("strict", "axis", "lenient"):
+        told = vnedoc("validate", "xau.edxml", "--level", level, *TRUST)
+        assert told.code == 1
+        assert "xmlsig.hash-failure" in told.err
+    assert vnedoc("validate", "goi.edxml", *TRUST).code == 0
+
+
+def test_a_signer_nobody_knows_is_a_warning(office: Path) -> None:
+    assert pack("van-ban.pdf", *SIGNER).code == 0
+    outcome = vnedoc("unpack", "goi.edxml", "-d", "den", "--format", "json")
+    assert outcome.code == 0
+    signature = outcome.json()["signature"]
+    assert (signature["conclusion"], signature["integrity"]) == ("INDETERMINATE", True)
+    told = vnedoc("validate", "goi.edxml")
+    assert told.code == 0
+    assert "warning" in told.err
+    assert "INDETERMINATE" in told.out
+
+
+def test_a_decoration_is_called_that(office: Path) -> None:
+    content = packed().read_bytes()
+    decoration = b"<Signature><SignatureValue>TEST</SignatureValue></Signature></edXML:edXMLHeader>"
+    (office / "kit.edxml").write_bytes(content.replace(b"</edXML:edXMLHeader>", decoration))
+    outcome = vnedoc("unpack", "kit.edxml", "-d", "den2", *TRUST, lang="vi")
+    assert outcome.code == 0
+    assert "chỉ là hình thức, không có giá trị (NO-SIGNATURE)" in outcome.out
+    assert "xmlsig.wrong-namespace" in outcome.err
+
+
+def test_packages_in_a_ring_are_not_valid(desk: Path) -> None:
+    for own, answered in (("A", "B"), ("B", "A")):
+        text = HEADER.replace("[sender]", f'document_id = "{own}"\n[sender]', 1)
+        text += f'[[response_for]]\ndocument_id = "{answered}"\n'
+        (desk / "header.toml").write_text(text, encoding="utf-8")
+        assert vnedoc("pack", "--header", "header.toml", "van-ban.pdf", "-o", f"{own}.edxml").code == 0
+    outcome = vnedoc("validate", "A.edxml", "B.edxml")
+    assert outcome.code == 1
+    assert outcome.err.count("edxml.cyclic-response") == 2
+    assert re.search(r"^A\.edxml:\d+: error: ", outcome.err, re.MULTILINE)
+    assert vnedoc("validate", "A.edxml").code == 0

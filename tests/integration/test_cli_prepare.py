@@ -1,8 +1,11 @@
 """``vnedoc prepare`` and ``vnedoc complete``, with OpenSSL as the key that is elsewhere."""
 
 import json
+import os
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -179,3 +182,30 @@ def test_what_cannot_be_prepared(desk: Path, more: tuple[str, ...], code: int, s
     assert (outcome.code, outcome.out) == (code, ""), outcome.err
     assert sentence in outcome.err
     assert {path.name: path.read_bytes() for path in desk.iterdir()} == before
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "sign-in-two-steps.md"
+
+
+@pytest.mark.needs("openssl")
+@pytest.mark.needs("xxd")
+def test_the_page_about_two_steps_works(desk: Path, pki: TestPKI) -> None:
+    blocks = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    shutil.copy(desk / documents.DECISION, desk / "draft.pdf")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    outcome = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(blocks)],
+        cwd=desk,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    assert len((desk / "draft.digest").read_text().strip()) == 64
+    (signature,) = (
+        verify_pdf(desk / "signed.pdf", trust=TrustStore.from_certificates(pki.leader.chain))
+        .files[0]
+        .signatures
+    )
+    assert signature.integrity

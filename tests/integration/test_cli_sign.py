@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -378,3 +379,33 @@ def test_long_term_with_trust(desk: Path, pki: TestPKI) -> None:
     assert not (desk / "x.pdf").exists()
     legacy = vnedoc(*_invisible(documents.LETTER, "-o", "y.pdf", "--legacy"))
     assert "PKCS7" in legacy.out
+
+
+MANY = Path(__file__).parents[2] / "docs" / "how-to" / "sign-many-documents.md"
+
+
+def test_the_page_about_many_documents_works(desk: Path) -> None:
+    text = MANY.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (sample,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (desk / "inbox").mkdir()
+    for number in range(3):
+        shutil.copy(desk / documents.LETTER, desk / "inbox" / f"{number}.pdf")
+    (desk / "sample.py").write_text(sample, encoding="utf-8")
+    (desk / "passphrase.txt").write_text(PASSPHRASE, encoding="utf-8")
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "VNEDOC_LANG": "en",
+    }
+    outcome = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join([*blocks, "python sample.py"])],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    assert len(blocks) == 3
+    assert outcome.stderr.count("Signed 3,") == 2
+    assert outcome.stderr.count("already signed 3,") == 1
+    assert outcome.stdout.count(".pdf signed") == 3

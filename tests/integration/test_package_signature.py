@@ -62,7 +62,10 @@ def judged(content: bytes, trust: TrustStore, **options: object) -> PackageSigna
         (edxml.document(), edxml.attachments()),
         (edxml.full_document(), edxml.attachments()),
         (edxml.document(business=edxml.updating()), []),
-        (edxml.document(business=edxml.replacing()), [Attachment("a b & c.pdf", edxml.PDF, content_id="é ?#x@y")]),
+        (
+            edxml.document(business=edxml.replacing()),
+            [Attachment("a b & c.pdf", edxml.PDF, content_id="é ?#x@y")],
+        ),
         (edxml.status(), []),
     ],
     ids=["plain", "full", "update", "replace", "status"],
@@ -128,7 +131,9 @@ def test_another_tool_says_the_same(pki: TestPKI, dialect: str, key: str, kind: 
     header = edxml.status() if kind == "status" else edxml.full_document()
     files = [] if kind == "status" else edxml.attachments()
     content = signed(signer_of(identity), header, files, dialect=DIALECTS[dialect])
-    (tmp_path / "roots.pem").write_bytes(b"".join(ca.public_bytes(Encoding.PEM) for ca in pki.ca_certificates))
+    (tmp_path / "roots.pem").write_bytes(
+        b"".join(ca.public_bytes(Encoding.PEM) for ca in pki.ca_certificates)
+    )
     command = ["xmlsec1", "--verify", "--ignore-manifests", "--enabled-reference-uris", "same-doc"]
     command += ["--trusted-pem", str(tmp_path / "roots.pem")]
     for name in ("MessageHeader", "Status", "Bussiness", "edXMLManifest"):
@@ -144,7 +149,7 @@ def test_another_tool_says_the_same(pki: TestPKI, dialect: str, key: str, kind: 
     assert not verdict(content.replace(b"H99.02", b"H99.03", 1))
 
 
-# --- On the way -------------------------------------------------------------------------------------------------------
+# --- On the way ------------------------------------------------------------------------------------
 
 STATION = (
     "<edXML:TraceHeader><edXML:Timestamp>2026/11/21 09:00:00</edXML:Timestamp></edXML:TraceHeader>\r\n"
@@ -199,7 +204,7 @@ def test_a_kit_that_writes_the_signature_in_its_own_namespace_leaves_a_decoratio
     assert (report.form, report.conclusion) == (SignatureForm.DECORATIVE, Conclusion.NO_SIGNATURE)
 
 
-# --- Who ------------------------------------------------------------------------------------------------------------
+# --- Who -------------------------------------------------------------------------------------------
 
 DIRECTORY = AgencyDirectory(
     [
@@ -273,9 +278,7 @@ def test_a_revoked_certificate(
     assert [error.id for error in report.errors] == ["verify.revoked"]
 
 
-@pytest.mark.parametrize(
-    ("years", "sub_indication"), [(20, "OUT_OF_BOUNDS_NO_POE"), (-20, "NOT_YET_VALID")]
-)
+@pytest.mark.parametrize(("years", "sub_indication"), [(20, "OUT_OF_BOUNDS_NO_POE"), (-20, "NOT_YET_VALID")])
 def test_outside_of_the_validity(clerk: Signer, trust: TrustStore, years: int, sub_indication: str) -> None:
     at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=365 * years)
     report = judged(signed(clerk), trust, at=at)
@@ -285,7 +288,9 @@ def test_outside_of_the_validity(clerk: Signer, trust: TrustStore, years: int, s
 
 
 def test_a_certificate_that_may_not_sign(pki: TestPKI, clerk: Signer, trust: TrustStore) -> None:
-    identity = pki.issue_agency(common_name="SỞ TEST", organization="SỞ TEST", key_usage=("key_encipherment",))
+    identity = pki.issue_agency(
+        common_name="SỞ TEST", organization="SỞ TEST", key_usage=("key_encipherment",)
+    )
     with pytest.raises(CredentialError) as caught:
         signed(signer_of(identity))
     assert caught.value.code == "certificate.may-not-sign"
@@ -305,7 +310,7 @@ def test_a_small_key_is_a_doubt(clerk: Signer, trust: TrustStore) -> None:
     )
 
 
-# --- What only looks like one -----------------------------------------------------------------------------------------
+# --- What only looks like one ----------------------------------------------------------------------
 
 HEADER_END = b"</edXML:edXMLHeader>"
 VALUES = (
@@ -366,7 +371,7 @@ def test_a_true_signature_over_something_else_is_not_judged(pki: TestPKI, trust:
     assert [error.id for error in report.errors] == ["xmlsig.foreign"]
 
 
-# --- Making one -------------------------------------------------------------------------------------------------------
+# --- Making one ------------------------------------------------------------------------------------
 
 
 def test_the_same_time_gives_the_same_bytes(clerk: Signer) -> None:

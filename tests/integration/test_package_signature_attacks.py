@@ -73,7 +73,7 @@ def refused(content: bytes, trust: TrustStore) -> str:
     return report.errors[0].id
 
 
-# --- Wrapping -----------------------------------------------------------------------------------------------------------
+# --- Wrapping --------------------------------------------------------------------------------------
 
 
 def _swap(tree: Tree, name: str) -> tuple[etree._Element, etree._Element]:
@@ -140,9 +140,7 @@ def xsw8(tree: Tree, name: str) -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("attack", [xsw1, xsw2, xsw3, xsw4, xsw5, xsw6, xsw7, xsw8], ids=lambda f: f.__name__)
-def test_wrapping(
-    honest: bytes, trust: TrustStore, attack: Callable[[Tree, str], object], part: str
-) -> None:
+def test_wrapping(honest: bytes, trust: TrustStore, attack: Callable[[Tree, str], object], part: str) -> None:
     content = changed(honest, lambda tree: attack(tree, part))
     assert b"EVIL TEST" in content or part == "Bussiness"
     assert refused(content, trust) in {
@@ -224,7 +222,9 @@ def test_parts_that_are_there_twice_or_elsewhere(
     refused(changed(honest, attack), trust)
 
 
-@pytest.mark.parametrize("name", ["Id", "ID", "id", "{http://www.w3.org/XML/1998/namespace}id", "{urn:test}Id"])
+@pytest.mark.parametrize(
+    "name", ["Id", "ID", "id", "{http://www.w3.org/XML/1998/namespace}id", "{urn:test}Id"]
+)
 @pytest.mark.parametrize("target", ["vnedoc-header", "vnedoc-attachments", "vnedoc-properties"])
 def test_an_id_that_is_there_twice(honest: bytes, trust: TrustStore, name: str, target: str) -> None:
     def attack(tree: Tree) -> None:
@@ -233,7 +233,7 @@ def test_an_id_that_is_there_twice(honest: bytes, trust: TrustStore, name: str, 
     assert refused(changed(honest, attack), trust) == "xmlsig.duplicate-id"
 
 
-# --- The signature itself -----------------------------------------------------------------------------------------------
+# --- The signature itself --------------------------------------------------------------------------
 
 
 def _in_signature(path: str, **attributes: str) -> Callable[[Tree], object]:
@@ -256,6 +256,13 @@ def _other_byte(text: str) -> str:
     raw = bytearray(base64.b64decode(text))
     raw[len(raw) // 2] ^= 1
     return base64.b64encode(raw).decode()
+
+
+def _with_version(text: str, version: int) -> str:
+    """Return a certificate of a version that does not exist."""
+    return base64.b64encode(
+        base64.b64decode(text).replace(b"\xa0\x03\x02\x01\x02", bytes([160, 3, 2, 1, version]), 1)
+    ).decode()
 
 
 def _drop_reference(number: int) -> Callable[[Tree], object]:
@@ -314,12 +321,19 @@ XMLDSIG = "http://www.w3.org/2000/09/xmldsig#"
         (_text("SignatureValue", lambda _: "không phải"), "xmlsig.dummy-values"),
         (_text("SignedInfo/Reference/DigestValue", _other_byte), "xmlsig.signature-failure"),
         (_text("KeyInfo/X509Data/X509Certificate", lambda _: "AAAA"), "xmlsig.dummy-values"),
+        (
+            _text("KeyInfo/X509Data/X509Certificate", lambda text: _with_version(text, 34)),
+            "xmlsig.dummy-values",
+        ),
         (_text("Object/Manifest/Reference/DigestValue", _other_byte), "xmlsig.hash-failure"),
         (
             _in_signature("SignedInfo/SignatureMethod", Algorithm=f"{XMLDSIG}hmac-sha1"),
             "xmlsig.weak-algorithm",
         ),
-        (_in_signature("SignedInfo/SignatureMethod", Algorithm=f"{XMLDSIG}rsa-sha1"), "xmlsig.weak-algorithm"),
+        (
+            _in_signature("SignedInfo/SignatureMethod", Algorithm=f"{XMLDSIG}rsa-sha1"),
+            "xmlsig.weak-algorithm",
+        ),
         (_in_signature("SignedInfo/SignatureMethod", Algorithm="TEST"), "xmlsig.weak-algorithm"),
         (
             _in_signature("SignedInfo/Reference/DigestMethod", Algorithm=f"{XMLDSIG}sha1"),
@@ -352,8 +366,14 @@ XMLDSIG = "http://www.w3.org/2000/09/xmldsig#"
         (_key_value, "xmlsig.ambiguous-key"),
         (_object, "xmlsig.unexpected-object"),
         (lambda tree: tree.signature.remove(tree.signature.find(f"{DS}KeyInfo")), "xmlsig.dummy-values"),
-        (lambda tree: tree.signature.remove(tree.signature.findall(f"{DS}Object")[1]), "xmlsig.no-properties"),
-        (lambda tree: tree.signature.remove(tree.signature.findall(f"{DS}Object")[0]), "xmlsig.other-references"),
+        (
+            lambda tree: tree.signature.remove(tree.signature.findall(f"{DS}Object")[1]),
+            "xmlsig.no-properties",
+        ),
+        (
+            lambda tree: tree.signature.remove(tree.signature.findall(f"{DS}Object")[0]),
+            "xmlsig.other-references",
+        ),
         (lambda tree: tree.signature.set("Id", "other"), "xmlsig.unexpected-object"),
     ],
 )
@@ -388,7 +408,7 @@ def test_the_signature_of_another_package(clerk: Signer, honest: bytes, trust: T
     assert refused(changed(honest, attack), trust) == "xmlsig.hash-failure"
 
 
-# --- The attachments ----------------------------------------------------------------------------------------------------
+# --- The attachments -------------------------------------------------------------------------------
 
 
 def _attachment(tree: Tree, number: int) -> etree._Element:
@@ -440,8 +460,14 @@ def _evil_content(tree: Tree) -> None:
         (_swap_ids, "xmlsig.attachment-changed"),
         (_one_more, "xmlsig.attachment-unsigned"),
         (_one_more_elsewhere, "xmlsig.attachment-unsigned"),
-        (lambda tree: _attachment(tree, 0).addnext(copy.deepcopy(_attachment(tree, 0))), "xmlsig.attachment-unsigned"),
-        (lambda tree: _attachment(tree, 0).getparent().remove(_attachment(tree, 1)), "xmlsig.attachment-missing"),
+        (
+            lambda tree: _attachment(tree, 0).addnext(copy.deepcopy(_attachment(tree, 0))),
+            "xmlsig.attachment-unsigned",
+        ),
+        (
+            lambda tree: _attachment(tree, 0).getparent().remove(_attachment(tree, 1)),
+            "xmlsig.attachment-missing",
+        ),
         (lambda tree: tree.root.remove(tree.root.find(f"{E}AttachmentEncoded")), "xmlsig.attachment-missing"),
         (_set(0, "AttachmentName", "van-ban.exe"), "xmlsig.attachment-renamed"),
         (_set(0, "Description", "Văn bản khác TEST"), "xmlsig.attachment-renamed"),
@@ -460,7 +486,9 @@ def test_the_order_and_the_form_of_attachments_do_not_matter(honest: bytes, trus
         encoded = tree.root.find(f"{E}AttachmentEncoded")
         encoded.append(_attachment(tree, 0))
         content = _content(tree, 1)
-        content.text = "\n".join(content.text[start : start + 76] for start in range(0, len(content.text), 76))
+        content.text = "\n".join(
+            content.text[start : start + 76] for start in range(0, len(content.text), 76)
+        )
 
     report = judged(changed(honest, travel), trust)
     assert report is not None
@@ -475,7 +503,7 @@ def test_an_archive_of_ones_own_keeps_its_signature(clerk: Signer, trust: TrustS
     assert report.conclusion is Conclusion.TOTAL_PASSED
 
 
-# --- Blindly ------------------------------------------------------------------------------------------------------------
+# --- Blindly ---------------------------------------------------------------------------------------
 
 
 def test_comments_do_not_change_what_is_read(honest: bytes, trust: TrustStore, truth: SignedContent) -> None:
@@ -503,6 +531,14 @@ def test_any_byte(honest: bytes, trust: TrustStore, truth: SignedContent) -> Non
             assert report.raise_for_status().header == truth.header
     # White space outside of what is signed, and the stations, may well change.
     assert passed < 100
+
+
+@pytest.mark.parametrize("count", [100, 20_000])
+def test_many_prefixes_cost_nothing(honest: bytes, trust: TrustStore, count: int) -> None:
+    # Canonical form takes the square of them.
+    prefixes = " ".join(f'xmlns:a{number}="urn:{number}"' for number in range(count))
+    content = honest.replace(b"<edXML xmlns", f"<edXML {prefixes} xmlns".encode(), 1)
+    assert refused(content, trust) == "xmlsig.unreadable"
 
 
 def test_a_form_without_a_skeleton_is_no_pass(honest: bytes, trust: TrustStore) -> None:

@@ -301,7 +301,7 @@ ATTACKS = (
         hides=("PAY 1000 VND",),
     ),
     _shadow("hide-contents", "the page no longer draws the sheet", _hide_contents, ("verify.content-changed",)),
-    _shadow("hide-freed", "the sheet is freed in the cross-reference table", _hide_freed),
+    _shadow("hide-freed", "the sheet is freed in the cross-reference table", _hide_freed, shows=("9999 VND",)),
     _shadow(
         "hide-with-signature",
         "the sheet becomes empty in the revision of a later, good signature",
@@ -319,7 +319,7 @@ ATTACKS = (
         "replace-look-with-signature",
         "a form field shows another amount, vouched for by a later, good signature",
         _replace_look_with_signature,
-        ("verify.filled-again",),
+        ("verify.shown-differently",),
         shows=("AMOUNT 9999",),
     ),
     _shadow(
@@ -333,6 +333,7 @@ ATTACKS = (
         "replace-stream-with-signature",
         "the picture of a filled field is written anew, the field itself stays",
         _replace_stream_with_signature,
+        ("verify.shown-differently",),
         shows=("AMOUNT 9999",),
     ),
     _shadow(

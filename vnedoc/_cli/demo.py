@@ -38,7 +38,8 @@ def demo(state: CLIState, /, folder: Path) -> int:
         number, _, _ = name.partition("-")
         if area == "demo" and number != step:
             step = number
-            click.secho(f"\n{step}. {state.text(f'demo.step-{step}')}", bold=True)
+            heading = state.text(f"demo.step-{step}")
+            click.secho(f"\n{step}. {heading}", bold=True)
         # Reasons of a verdict belong to the line before them.
         indent = "   " if area == "demo" else "     - "
         click.echo(indent + state.text(message_id, **values))

@@ -96,17 +96,18 @@ def _sign_all(
     lines = _Lines(state, text=given["form"] == "text", single=len(jobs) == 1)
     # A single output that was named is made anew: its place or picture may have been wrong.
     again = given["again"] or given["output"] is not None
+    processes = min(given["jobs"], len(jobs))
     answers: dict[str, str | None] = {}
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack, contextlib.ExitStack() as key:
         # Opened here even if other processes sign: a wrong passphrase shows before anything is started.
-        signer = stack.enter_context(_open_signer(state, given, answers))
+        signer = key.enter_context(_open_signer(state, given, answers))
         tell = stack.enter_context(_progress(state, len(jobs), lines))
-        if given["jobs"] == 1 or len(jobs) == 1:
+        if processes == 1:
             outcomes = sign_many(jobs, options=options, signer=signer, again=again, on_outcome=tell)
         else:
-            signer.close()
+            key.close()
             access = SignerAccess(given["signer_uri"], answers)
-            pool = stack.enter_context(process_pool(min(given["jobs"], len(jobs))))
+            pool = stack.enter_context(process_pool(processes))
             outcomes = sign_many(
                 jobs, options=options, signer_factory=access, executor=pool, again=again, on_outcome=tell
             )

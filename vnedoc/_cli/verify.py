@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import os
+import sys
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from vnedoc.errors import UsageError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from vnedoc._cli.main import CLIState
+    from vnedoc.agencies import AgencyDirectory
+    from vnedoc.sign.bulk_verification import Judged, Task
+    from vnedoc.sign.evidence import Evidence
     from vnedoc.sign.inspection import PDFContents
-    from vnedoc.sign.revocation import RevocationSource
-    from vnedoc.sign.senders import ExpectedSender
+    from vnedoc.sign.report import FileReport, VerificationReport
 
 __all__ = ["inspect", "verify"]
 
+PACKAGE_SUFFIX = ".edxml"
+MAX_DIRECTORY_BYTES = 256 * 1024 * 1024
+FORMATS = ("text", "json", "junit", "sarif", "html")
 
-@click.command()
+
+@click.command(short_help="Verify the signatures of PDFs and packages, and who sent them.")
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--trust",
@@ -27,8 +40,17 @@ __all__ = ["inspect", "verify"]
     multiple=True,
     help="PEM file, folder, shipped:vn-government or shipped:vn-national; there is no default.",
 )
+@click.option(
+    "--policy",
+    metavar="FILE",
+    help="Policy file, or shipped:vn-issued, shipped:vn-copy, shipped:legacy-g1; default: shipped:any.",
+)
 @click.option("--at", metavar="TIME", help="Verify as of this time (ISO 8601; without a zone: Vietnam).")
-@click.option("--offline", is_flag=True, help="Ask no server; use the file's own data and --crl.")
+@click.option(
+    "--online/--offline",
+    default=None,
+    help="Ask servers about revocation, or only use the file's own data and --crl. Default: online; in CI offline.",
+)
 @click.option(
     "--crl", "crl_paths", metavar="FILE", multiple=True, type=click.Path(path_type=Path), help="A CRL."
 )
@@ -39,86 +61,280 @@ __all__ = ["inspect", "verify"]
     "allowed_hosts",
     metavar="HOST",
     multiple=True,
-    help="Revocation server that may be asked although its address is private.",
+    help="Revocation server that may be asked although its address is private; implies --online.",
 )
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Processes."
+)
+@click.option(
+    "--baseline",
+    "baseline_path",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Known findings that do not count.",
+)
+@click.option(
+    "--write-baseline", metavar="FILE", type=click.Path(path_type=Path), help="Write what is wrong now."
+)
+@click.option(
+    "--evidence",
+    "evidence_path",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Keep what was used to decide in a new folder.",
+)
+@click.option(
+    "--from-evidence",
+    "replayed_path",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Decide once more from such a folder, offline.",
+)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the report to a file.")
-@click.pass_context
+@click.pass_obj
 def verify(
-    ctx: click.Context,
-    *,
-    paths: tuple[Path, ...],
-    trust_sources: tuple[str, ...],
-    at: str | None,
-    offline: bool,
-    crl_paths: tuple[Path, ...],
-    sender: str | None,
-    directory_path: Path | None,
-    allowed_hosts: tuple[str, ...],
-    form: str,
-    output: Path | None,
-) -> None:
+    state: CLIState, /, paths: tuple[Path, ...], **given: Any
+) -> int:  # the options, as click names them
     """Verify the signatures of PDFs, and whether the signer is the sender.
+
+    Of an .edxml package every PDF is verified, its own signature if it has one, and with a directory whether the
+    sender that it names is the agency that signed.
 
     \b
     Exit codes: 0 every file passed · 1 a signature is not valid or not the sender's ·
     3 it cannot be told, or there is no signature · 4 a file cannot be read ·
-    5 trust, directory or settings are wrong. Of many files the gravest counts.
+    5 trust, policy, directory or settings are wrong. Of many files the gravest counts.
     """
-    from vnedoc._internal import clock, files
+    from vnedoc._internal import files
+    from vnedoc.sign.baseline import load_baseline, write_baseline
+    from vnedoc.sign.evidence import load_evidence, write_evidence
     from vnedoc.sign.report import VerificationReport
-    from vnedoc.sign.trust import load_trust
-    from vnedoc.sign.verification import verify_files
 
-    state: CLIState = ctx.obj
-    moment = clock.parse_time(at) if at is not None else None
-    trust = load_trust(*(trust_sources or state.config().trust))
-    expected = _sender(state, sender, directory_path)
-    source = _revocation(state, crl_paths, allowed_hosts, offline=offline)
-    try:
-        report = VerificationReport(
-            tuple(verify_files(paths, trust=trust, at=moment, sender=expected, revocation=source))
-        )
-    finally:
-        source.close()
-    if form == "json":
-        from vnedoc.sign.reports.json import render_json
-
-        text = render_json(report, language=state.language)
-    else:
-        from vnedoc.sign.reports.text import render_text
-
-        text = render_text(report, language=state.language)
-    if output is None:
+    replayed = load_evidence(given["replayed_path"]) if given["replayed_path"] is not None else None
+    question = _question(state, given) if replayed is None else _replayed_question(replayed, given)
+    baseline = load_baseline(given["baseline_path"]) if given["baseline_path"] is not None else None
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vnedoc-")))
+        judged, places = _judge_all(state, paths, question, folder, given)
+        reports = [_finished(item.report, replayed) for item in judged]
+        if baseline is not None:
+            reports = [baseline.mark(report) for report in reports]
+        report = VerificationReport(tuple(reports), question.basis())
+        text = _render(state, report, given["form"], places)
+    if given["output"] is None:
         click.echo(text, nl=False)
     else:
-        files.write_bytes(output, text.encode("utf-8"))
-    ctx.exit(int(report.exit_code))
+        files.write_bytes(given["output"], text.encode("utf-8"))
+    if given["evidence_path"] is not None:
+        write_evidence(given["evidence_path"], question.evidence(judged), report)
+        click.echo(state.text("evidence.written", path=given["evidence_path"]), err=True)
+    if baseline is not None:
+        for path in baseline.outdated(reports):
+            click.echo(state.text("baseline.outdated", path=path), err=True)
+    if given["write_baseline"] is not None:
+        count = write_baseline(given["write_baseline"], reports)
+        click.echo(state.text("baseline.written", path=given["write_baseline"], count=count), err=True)
+    return int(report.exit_code)
 
 
-def _sender(state: CLIState, organ_id: str | None, directory_path: Path | None) -> ExpectedSender | None:
-    if organ_id is None:
-        return None
-    from vnedoc.agencies import load_directory
-    from vnedoc.errors import UsageError
+@dataclasses.dataclass(frozen=True)
+class _Question:
+    """What is asked, and the bytes it was read from."""
+
+    task: Task
+    policy: bytes
+    directory: AgencyDirectory | None
+    directory_bytes: bytes | None
+
+    def basis(self) -> Any:  # a Basis; the module loads on demand
+        from vnedoc._internal.version import VERSION
+        from vnedoc.sign.report import Basis
+        from vnedoc.sign.trust import fingerprint
+
+        anchors = self.task.trust().anchors
+        return Basis(
+            at=self.task.at,
+            policy=self.task.policy.name,
+            trees=tuple(dict.fromkeys(anchor.tree.value for anchor in anchors)),
+            anchors=tuple(fingerprint(anchor.certificate) for anchor in anchors),
+            online=self.task.online,
+            version=VERSION,
+        )
+
+    def evidence(self, judged: Sequence[Judged]) -> Evidence:
+        from cryptography import x509
+
+        from vnedoc.sign.evidence import Evidence, merged
+
+        sender = self.task.sender
+        ders = dict.fromkeys(der for item in judged for der in item.certificates)
+        return Evidence(
+            at=self.task.at,
+            trust=self.task.trust(),
+            policy=self.policy,
+            inquiries=self.task.recorded or merged(item.inquiries for item in judged),
+            crls=self.task.crls,
+            certificates=tuple(x509.load_der_x509_certificate(der) for der in ders),
+            sender=None if sender is None else (sender.organ_id, sender.required),
+            directory=self.directory_bytes,
+        )
+
+
+def _question(state: CLIState, given: dict[str, Any]) -> _Question:  # click's values
+    from vnedoc._internal import clock, files
+    from vnedoc.agencies import parse_directory
+    from vnedoc.sign.bulk_verification import Task
+    from vnedoc.sign.policies import parse_policy, read_policy
+    from vnedoc.sign.revocation import load_crl
     from vnedoc.sign.senders import ExpectedSender
+    from vnedoc.sign.trust import load_trust
 
-    path = directory_path or state.config().directory
-    if path is None:
-        raise UsageError("verify.needs-directory")
-    return ExpectedSender(organ_id=organ_id, directory=load_directory(path))
-
-
-def _revocation(
-    state: CLIState, crl_paths: tuple[Path, ...], allowed_hosts: tuple[str, ...], *, offline: bool
-) -> RevocationSource:
-    from vnedoc.sign.revocation import RevocationSource, load_crl
-
-    return RevocationSource(
-        crls=[load_crl(path) for path in crl_paths],
-        online=not offline,
-        allowed_hosts=(*allowed_hosts, *state.config().verification.allowed_hosts),
+    at = clock.parse_time(given["at"]) if given["at"] is not None else clock.utc_now()
+    trust = load_trust(*(given["trust_sources"] or state.config().trust))
+    policy_name = given["policy"] or "shipped:any"
+    policy_bytes = read_policy(policy_name)
+    policy = parse_policy(policy_bytes, name=policy_name)
+    path = given["directory_path"] or state.config().directory
+    content = files.read_bytes(path, max_bytes=MAX_DIRECTORY_BYTES) if path is not None else None
+    directory = parse_directory(content, name=str(path)) if content is not None else None
+    sender = None
+    if given["sender"] is not None:
+        if directory is None:
+            raise UsageError("verify.needs-directory")
+        sender = ExpectedSender(given["sender"], directory, policy.sender_match)
+        sender.check_known()
+    anchors, intermediates = Task.pack_trust(trust)
+    task = Task(
+        anchors=anchors,
+        intermediates=intermediates,
+        policy=policy,
+        at=at,
+        sender=sender,
+        crls=tuple(load_crl(path) for path in given["crl_paths"]),
+        online=_is_online(state, given),
+        allowed_hosts=(*given["allowed_hosts"], *state.config().verification.allowed_hosts),
     )
+    return _Question(task, policy_bytes, directory, content)
+
+
+def _is_online(state: CLIState, given: dict[str, Any]) -> bool:  # click's values
+    if given["online"] is not None:
+        return bool(given["online"])
+    # A build must not depend on what a server says today, unless somebody asked for that.
+    named = given["allowed_hosts"] or state.config().verification.allowed_hosts
+    if os.environ.get("CI", "").casefold() in {"true", "1"} and not named:
+        click.echo(state.text("verify.asks-nobody"), err=True)
+        return False
+    return True
+
+
+def _replayed_question(evidence: Evidence, given: dict[str, Any]) -> _Question:  # click's values
+    from vnedoc.sign.bulk_verification import Task
+
+    for name, option in (
+        ("trust_sources", "--trust"),
+        ("policy", "--policy"),
+        ("at", "--at"),
+        ("online", "--online"),
+        ("crl_paths", "--crl"),
+        ("sender", "--sender"),
+        ("directory_path", "--directory"),
+        ("allowed_hosts", "--allow-host"),
+    ):
+        if given[name]:
+            raise UsageError("evidence.conflict", option=option)
+    anchors, intermediates = Task.pack_trust(evidence.trust)
+    task = Task(
+        anchors=anchors,
+        intermediates=intermediates,
+        policy=evidence.parsed_policy(),
+        at=evidence.at,
+        sender=evidence.expected_sender(),
+        crls=evidence.crls,
+        recorded=evidence.inquiries,
+    )
+    return _Question(task, evidence.policy, evidence.agency_directory(), evidence.directory)
+
+
+def _finished(report: FileReport, replayed: Evidence | None) -> FileReport:
+    from vnedoc.sign.evidence import compare_with_evidence
+
+    return report if replayed is None else compare_with_evidence(report, replayed)
+
+
+def _judge_all(
+    state: CLIState, paths: Sequence[Path], question: _Question, folder: Path, given: dict[str, Any]
+) -> tuple[list[Judged], dict[str, Path]]:  # click's values
+    """Verify everything, in the order in which it was named; also say where the PDFs of packages lie."""
+    from vnedoc.sign.bulk_verification import verify_many
+
+    options = {"jobs": given["jobs"], "keep_evidence": given["evidence_path"] is not None}
+    plain = [path for path in paths if path.suffix.casefold() != PACKAGE_SUFFIX]
+    found: list[Judged] = []
+    places: dict[str, Path] = {}
+    with _progress(state, len(paths)) as tell:
+        answers = iter(verify_many(plain, question.task, on_done=tell, **options))
+        for number, path in enumerate(paths):
+            if path.suffix.casefold() != PACKAGE_SUFFIX:
+                found.append(next(answers))
+                continue
+            from vnedoc.exchange.verification import verify_package
+
+            package = verify_package(
+                path,
+                folder=folder / str(number),
+                task=question.task,
+                directory=question.directory,
+                **options,
+            )
+            found += package.judged
+            places |= package.paths
+            tell(package.judged[0].report)
+    return found, places
+
+
+@contextlib.contextmanager
+def _progress(state: CLIState, count: int) -> Iterator[Callable[[FileReport], None]]:
+    # A bar is for people who wait; in a log it would be noise.
+    if count < 2 or state.verbosity < 0 or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(file=sys.stderr)
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task(state.text("verify.progress"), total=count)
+        yield lambda _: bar.advance(task)
+
+
+def _render(state: CLIState, report: VerificationReport, form: str, places: dict[str, Path]) -> str:
+    language = state.language
+    match form:
+        case "json":
+            from vnedoc.sign.reports.json import render_json
+
+            return render_json(report, language=language)
+        case "junit":
+            from vnedoc.sign.reports.junit import render_junit
+
+            return render_junit(report, language=language)
+        case "sarif":
+            from vnedoc.sign.reports.sarif import render_sarif
+
+            return render_sarif(report, language=language)
+        case "html":
+            from vnedoc.sign.reports.html import render_html
+            from vnedoc.sign.reports.pictures import draw_pages
+
+            pictures = draw_pages(report.files, places)
+            return render_html(report, language=language, pictures=pictures)
+        case _:
+            from vnedoc.sign.reports.text import render_text
+
+            return render_text(report, language=language)
 
 
 @click.command()

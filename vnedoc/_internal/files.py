@@ -59,7 +59,12 @@ def read_bytes(path: Path, *, max_bytes: int) -> bytes:
     """
     try:
         with path.open("rb") as stream:
-            content = stream.read(max_bytes + 1)
+            # A read reserves what it is asked for: the limit may be a thousand times the file.
+            size = os.fstat(stream.fileno()).st_size
+            content = stream.read(min(size, max_bytes) + 1)
+            if len(content) > size:
+                # It has grown, or it is a pipe that has no size.
+                content += stream.read(max_bytes + 1 - len(content))
     except OSError as exc:
         raise InputError("file.cannot-read", path=path, reason=exc.strerror) from exc
     if len(content) > max_bytes:

@@ -1,25 +1,29 @@
 """Work on many things in processes of their own, so that one that dies, hangs or eats the memory harms no other.
 
-A pool of the standard library gives up as a whole when one worker dies; here the item that killed it gets its answer,
-and a fresh worker goes on with the next.
+A pool of the standard library gives up as a whole when one worker dies, and runs the caller's main module once more
+in every worker. Here a worker is a plain interpreter; the item that killed it gets its answer, and a fresh one goes
+on with the next.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import enum
-import multiprocessing
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import threading
 import time
-from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
-    from multiprocessing.process import BaseProcess
 
-__all__ = ["Lost", "run_isolated"]
+__all__ = ["Lost", "run_isolated", "serve"]
 
 _Settings = TypeVar("_Settings")
 _Item = TypeVar("_Item")
@@ -27,6 +31,12 @@ _Result = TypeVar("_Result")
 
 START_LIMIT_S = 120.0
 """How long a worker may take to start; a busy machine is slow to import things."""
+_PROGRAM = """\
+import pickle, sys
+sys.path[:] = pickle.load(sys.stdin.buffer)
+from vnedoc._internal.workers import serve
+serve()
+"""
 
 
 class Lost(enum.StrEnum):
@@ -42,15 +52,6 @@ class Lost(enum.StrEnum):
     """It raised what it should not."""
 
 
-@dataclasses.dataclass(slots=True)
-class _Worker(Generic[_Item]):
-    process: BaseProcess
-    connection: Connection
-    is_warm: bool = False
-    position: int | None = None
-    deadline: float = 0.0
-
-
 def run_isolated(
     opener: Callable[[_Settings], AbstractContextManager[Callable[[_Item], _Result]]],
     settings: _Settings,
@@ -64,7 +65,7 @@ def run_isolated(
 
     Args:
         opener: A function of a module; entered once in each process, it gives what works on one item.
-        settings: What the opener is called with; it crosses the process border.
+        settings: What the opener is called with; like items and results it crosses the process border.
         items: What is worked on.
         jobs: How many processes.
         limit_s: How long one item may take.
@@ -73,112 +74,134 @@ def run_isolated(
     Yields:
         The position of each item with its answer, as they are done.
     """
-    # A fork would copy locks that other threads hold.
-    context = multiprocessing.get_context("spawn")
     waiting = list(range(len(items)))[::-1]
-    workers: list[_Worker[_Item]] = []
+    answers: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
+    first = pickle.dumps(sys.path) + pickle.dumps((opener, settings, max_memory_bytes))
+    workers: list[_Worker] = []
 
-    def start() -> None:
-        ours, theirs = context.Pipe()
-        process = context.Process(
-            target=_serve, args=(theirs, opener, settings, max_memory_bytes), daemon=True
-        )
-        process.start()
-        theirs.close()
-        workers.append(_Worker(process, ours))
-
-    def give(worker: _Worker[_Item]) -> None:
-        worker.position = waiting.pop()
-        item = items[worker.position]
-        worker.deadline = time.monotonic() + limit_s(item) + (0.0 if worker.is_warm else START_LIMIT_S)
-        # A worker that ended already is found out by the one who waits for its answer.
-        with contextlib.suppress(BrokenPipeError):
-            worker.connection.send(item)
+    def give(worker: _Worker | None) -> None:
+        if worker is None:
+            worker = _Worker(first, answers)
+            workers.append(worker)
+        position = waiting.pop()
+        worker.give(position, items[position], limit_s(items[position]))
 
     try:
         for _ in range(min(jobs, len(items))):
-            start()
-            give(workers[-1])
+            give(None)
         while workers:
             soonest = min(worker.deadline for worker in workers)
-            ready = wait(
-                [worker.connection for worker in workers], timeout=max(0.0, soonest - time.monotonic())
-            )
-            for worker in list(workers):
-                position = worker.position
-                assert position is not None
-                answer: _Result | Lost
-                if worker.connection in ready:
-                    answer, alive = _receive(worker)
-                    worker.is_warm = True
-                elif time.monotonic() > worker.deadline:
-                    answer, alive = Lost.SLOW, False
-                else:
+            answer: Any  # the work's, or Lost
+            try:
+                worker, answer = answers.get(timeout=max(0.0, soonest - time.monotonic()))
+            except queue.Empty:
+                late = min(workers, key=lambda candidate: candidate.deadline)
+                if late.deadline > time.monotonic():
                     continue
-                if not alive:
-                    _end(worker)
-                    workers.remove(worker)
-                yield position, answer
-                if not waiting:
-                    if alive:
-                        _end(worker)
-                        workers.remove(worker)
-                elif alive:
-                    give(worker)
-                else:
-                    start()
-                    give(workers[-1])
+                worker, answer = late, Lost.SLOW
+            if worker not in workers:
+                # The last words of one that was stopped already.
+                continue
+            is_alive = answer not in (Lost.DIED, Lost.SLOW)
+            worker.is_warm = True
+            if not is_alive or not waiting:
+                workers.remove(worker)
+                worker.end()
+            yield worker.position, answer
+            if waiting:
+                give(worker if is_alive else None)
     finally:
         for worker in workers:
-            _end(worker)
+            worker.end()
 
 
-def _receive(worker: _Worker[_Item]) -> tuple[Any, bool]:  # whatever the work returns
-    try:
-        return worker.connection.recv(), True
-    except (EOFError, OSError):
-        return Lost.DIED, False
+class _Worker:
+    """A process, and the thread that listens to it.
+
+    Args:
+        first: What it is told before the first item.
+        answers: Where its answers go.
+    """
+
+    def __init__(self, first: bytes, answers: queue.SimpleQueue[tuple[_Worker, Any]]) -> None:
+        self.position = -1
+        self.deadline = 0.0
+        self.is_warm = False
+        self._process = subprocess.Popen(  # noqa: S603 - our own words
+            [sys.executable, "-c", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert self._process.stdout is not None
+        listener = threading.Thread(target=self._listen, args=(self._process.stdout, answers), daemon=True)
+        self._listener = listener
+        listener.start()
+        self._tell(first)
+
+    def give(self, position: int, item: object, limit_s: float) -> None:
+        self.position = position
+        self.deadline = time.monotonic() + limit_s + (0.0 if self.is_warm else START_LIMIT_S)
+        self._tell(pickle.dumps(item))
+
+    def end(self) -> None:
+        # A worker that computes does not notice that nobody listens.
+        self._process.kill()
+        self._process.wait()
+        self._listener.join()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+    def _tell(self, message: bytes) -> None:
+        assert self._process.stdin is not None
+        # One that ended already is found out by its listener.
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(message)
+            self._process.stdin.flush()
+
+    def _listen(self, stream: BinaryIO, answers: queue.SimpleQueue[tuple[_Worker, Any]]) -> None:
+        while True:
+            try:
+                answer = pickle.load(stream)  # noqa: S301 - from our own process
+            except Exception:  # noqa: BLE001 - whatever half an answer looks like, the worker is gone
+                answers.put((self, Lost.DIED))
+                return
+            answers.put((self, answer))
 
 
-def _end(worker: _Worker[_Item]) -> None:
-    worker.connection.close()
-    # A worker that computes does not notice that nobody listens.
-    worker.process.kill()
-    worker.process.join()
-    worker.process.close()
-
-
-def _serve(
-    connection: Connection,
-    opener: Callable[[Any], AbstractContextManager[Callable[[Any], Any]]],
-    settings: Any,  # the caller's
-    max_memory_bytes: int | None,
-) -> None:
+def serve() -> None:
+    """Be a worker: read what to do from standard input, answer on standard output, until the input ends."""
+    source = sys.stdin.buffer
+    # What a library prints must not come between the answers.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    opener, settings, max_memory_bytes = pickle.load(source)  # noqa: S301 - from our own process
     with opener(settings) as work:
         if max_memory_bytes is not None:
             _limit_memory(max_memory_bytes)
         while True:
             try:
-                item = connection.recv()
-            except (EOFError, OSError):
+                item = pickle.load(source)  # noqa: S301 - from our own process
+            except EOFError:
                 return
-            answer: Any  # the work's, or Lost
-            try:
-                answer = work(item)
-            except MemoryError:
-                answer = Lost.MEMORY
-            except Exception:  # noqa: BLE001 - the edge of a worker: the item gets an answer, the others go on
-                answer = Lost.BUG
-            try:
-                connection.send(answer)
-            except (BrokenPipeError, OSError):
-                return
+            answers.write(_answer(work, item))
+            answers.flush()
+
+
+def _answer(work: Callable[[Any], Any], item: object) -> bytes:
+    try:
+        return pickle.dumps(work(item))
+    except MemoryError:
+        return pickle.dumps(Lost.MEMORY)
+    except Exception:  # noqa: BLE001 - the edge of a worker: the item gets an answer, the others go on
+        return pickle.dumps(Lost.BUG)
 
 
 def _limit_memory(more_bytes: int) -> None:
     try:
         import resource
-        from pathlib import Path
 
         used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + more_bytes, resource.RLIM_INFINITY))

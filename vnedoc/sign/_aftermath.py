@@ -53,10 +53,11 @@ def place_in_history(file: bytes, draft: Draft, history: RevisionHistory | None)
         draft.fail("FORMAT_FAILURE", Finding("verify.value-replaced"))
 
 
-def check_aftermath(drafts: Sequence[Draft], history: RevisionHistory | None) -> None:
+def check_aftermath(file: bytes, drafts: Sequence[Draft], history: RevisionHistory | None) -> None:
     """Judge what was changed after each signature; the last signature goes first.
 
     Args:
+        file: The whole file.
         drafts: The signatures and document time-stamps whose bytes are in order.
         history: The revisions; ``None`` if the first reader could not read the file.
     """
@@ -76,6 +77,36 @@ def check_aftermath(drafts: Sequence[Draft], history: RevisionHistory | None) ->
             draft.changes = Changes.CONTENT
             continue
         _check_one(draft, placed, history, last_seal)
+        if _is_worth_looking_at(draft):
+            _check_views(file, draft, placed, history)
+
+
+def _is_worth_looking_at(draft: Draft) -> bool:
+    # Pages are drawn only where everything else is in order: who has no trusted key cannot make us draw.
+    is_sound = draft.conclusion is Conclusion.TOTAL_PASSED or draft.sub_indication == "TRY_LATER"
+    return is_sound and draft.changes is not Changes.NONE
+
+
+def _check_views(
+    file: bytes, draft: Draft, placed: Sequence[Draft], history: RevisionHistory
+) -> None:
+    """Compare what the signed revision showed with what the file shows now."""
+    from vnedoc.sign._views import ViewLimitError, compare_views
+
+    assert draft.revision is not None
+    seals = frozenset(other.field.name for other in placed if other.role is SignerRole.AGENCY)
+    try:
+        seen = compare_views(
+            file[: _end(draft)], file, history.written_after(draft.revision), seals=seals
+        )
+    except ViewLimitError as exc:
+        draft.doubt("GENERIC", exc.finding)
+        return
+    for finding in seen.differences:
+        draft.fail("FORMAT_FAILURE", finding)
+    for finding in seen.covered:
+        draft.doubt("GENERIC", finding)
+    draft.warnings += seen.notes
 
 
 def _end(draft: Draft) -> int:
@@ -146,6 +177,8 @@ def _check_filled(
     draft: Draft, change: RevisionChange, revision: int, placed: Sequence[Draft], last_seal: int | None
 ) -> None:
     finding = Finding("verify.form-changed", {"fields": ", ".join(sorted(change.fields)) or "?"})
+    if change.refilled:
+        draft.fail("FORMAT_FAILURE", Finding("verify.filled-again", {"fields": ", ".join(sorted(change.refilled))}))
     # Filling belongs to issuing the document: it ends with the agency's last seal.
     if last_seal is not None and revision > last_seal:
         draft.fail("FORMAT_FAILURE", finding)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from vnedoc.sign._pyhanko.validation import CMSObject
     from vnedoc.sign._structure import Reading, SignatureField, SignedRange
-    from vnedoc.sign.models import Role
+    from vnedoc.sign.roles import SigningOptions
 
 __all__ = ["find_finished"]
 
@@ -41,7 +41,7 @@ _MECHANISMS = {
 
 
 def find_finished(
-    source: Path, output: Path, *, certificate: x509.Certificate, role: Role, level: SignatureLevel
+    source: Path, output: Path, *, certificate: x509.Certificate, options: SigningOptions
 ) -> str | None:
     """Return the field of the signature that signing the source would make, if the output has it already.
 
@@ -52,9 +52,11 @@ def find_finished(
         source: What is to be signed; the output itself when a file is signed in its place.
         output: What may have been made of it.
         certificate: The signer's certificate.
-        role: The role of the signature.
-        level: The level that is wanted.
+        options: The role, the level and the encoding that are wanted.
     """
+    level = options.level
+    prefix = f"vnedoc-{options.role.value}-"
+    subfilter = "adbe.pkcs7.detached" if options.legacy else "ETSI.CAdES.detached"
     try:
         if not output.is_file():
             return None
@@ -71,7 +73,7 @@ def find_finished(
         covered, encoded, problems = check_field(signed, field)
         if problems or covered is None or encoded is None:
             continue
-        if field.kind is not SignatureKind.SIGNATURE or not field.name.startswith(f"vnedoc-{role.value}-"):
+        if not field.name.startswith(prefix) or field.subfilter != subfilter:
             continue
         if covered.gap_start < original_size or not _is_last(signed, reading, field, covered, level):
             continue

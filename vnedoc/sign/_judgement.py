@@ -302,6 +302,9 @@ def _signature_stamps(
             # A token that cannot be relied on proves nothing; the signature then stands on its claimed time.
             reason = problem or Finding("verify.not-a-timestamp")
             draft.warnings.append(Finding("verify.timestamp-unusable", {"reason": reason}))
+            if reason.id == "verify.timestamp-imprint":
+                # A token over other data does not get here by mistake: somebody put it here.
+                draft.doubt("SIG_CONSTRAINTS_FAILURE", Finding("verify.timestamp-of-other-data"))
             continue
         stamps.append(_Stamp(found.gen_time, embedded=chain is not None and chain.embedded))
     return tuple(stamps)

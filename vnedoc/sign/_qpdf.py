@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 from typing import TYPE_CHECKING
 
 import pikepdf
@@ -24,6 +25,10 @@ __all__ = ["read_with_qpdf"]
 MAX_NODES = 100_000
 """How many nodes of the form, and how many annotations, are looked at."""
 MAX_COMPLAINTS = 20
+MAX_CLAIM_PARTS = 2000
+"""How many parts of a signature dictionary are looked at."""
+_SPEAKER = re.compile(r"^stream <[^>]*>(?: \([^)]*\))?: ")
+_LARGE_SIZE = re.compile(r"reported number of objects \((\d+)\) is not one plus the highest object number \((\d+)\)")
 _FOREIGN_ERRORS = (
     pikepdf.PdfError,
     ValueError,
@@ -47,12 +52,16 @@ def read_with_qpdf(file: bytes) -> Reading:
             if pdf.is_encrypted:
                 raise DocumentError("verify.encrypted")
             signatures, names = _signatures(pdf)
+            previous = pdf.trailer.get("/Prev")
+            promised = pdf.Root.Pages.get("/Count")
             return Reading(
                 pages=len(pdf.pages),
                 signatures=signatures,
                 signature_field_names=names,
                 # Asked last: reading lazily, qpdf complains only about what it has looked at.
-                complaints=tuple(str(warning) for warning in pdf.get_warnings()[:MAX_COMPLAINTS]),
+                complaints=tuple(_complaints(pdf)),
+                previous_section=previous if isinstance(previous, int) else None,
+                promised_pages=promised if isinstance(promised, int) else None,
             )
     except pikepdf.PasswordError as exc:
         raise DocumentError("verify.encrypted") from exc
@@ -60,8 +69,23 @@ def read_with_qpdf(file: bytes) -> Reading:
         raise DocumentError("verify.second-reader", reason=_short(exc)) from exc
 
 
+def _complaints(pdf: pikepdf.Pdf) -> Iterator[str]:
+    for warning in pdf.get_warnings()[:MAX_COMPLAINTS]:
+        text = _without_speaker(str(warning))
+        size = _LARGE_SIZE.search(text)
+        # A /Size that promises more than there is hides nothing; one that is too small makes objects vanish for
+        # strict readers (ISO 32000-2, table 15).
+        if size is None or int(size[1]) <= int(size[2]):
+            yield text
+
+
+def _without_speaker(text: str) -> str:
+    """Return what qpdf says without the place in memory it says it of: a report must not differ each time."""
+    return _SPEAKER.sub("", text)
+
+
 def _short(error: Exception) -> str:
-    return (str(error) or type(error).__name__)[:200]
+    return _without_speaker(str(error) or type(error).__name__)[:200]
 
 
 def _signatures(pdf: pikepdf.Pdf) -> tuple[tuple[SignatureField, ...], frozenset[str]]:
@@ -116,7 +140,29 @@ def _field(
         claimed_time=str(claimed)[:64] if isinstance(claimed, pikepdf.String) else None,
         box=box,
         from_form=from_form,
+        claims=_claims(value),
     )
+
+
+def _claims(value: pikepdf.Dictionary) -> str:
+    """Return what a signature dictionary says beside its Contents, followed through references."""
+    budget = [MAX_CLAIM_PARTS]
+
+    def plain(part: object, depth: int) -> str:
+        budget[0] -= 1
+        if budget[0] < 0 or depth > 16:
+            raise ValueError("a signature dictionary with too many parts")
+        if isinstance(part, pikepdf.Dictionary):
+            # What a reference points its transform at (Data) is the document, not the dictionary.
+            keys = sorted(str(key) for key in part.keys() if key not in {"/Contents", "/Data"})
+            return f"<<{' '.join(f'{key} {plain(part.get(key), depth + 1)}' for key in keys)}>>"
+        if isinstance(part, pikepdf.Array):
+            return f"[{' '.join(plain(item, depth + 1) for item in list(part))}]"
+        if isinstance(part, pikepdf.Stream):
+            return f"stream {part.read_raw_bytes().hex()[:4096]}"
+        return f"({bytes(part).hex()})" if isinstance(part, pikepdf.String) else str(part)
+
+    return plain(value, 0)
 
 
 def _with_box(field: SignatureField, box: tuple[int, str]) -> SignatureField:

@@ -55,6 +55,8 @@ class SignatureField:
     """Page number and box where it is shown."""
     from_form: bool = True
     """Whether the interactive form lists the field; if not, only a page shows it."""
+    claims: str = ""
+    """All that the signature dictionary says beside its Contents, in one form; the second reader tells."""
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -74,6 +76,10 @@ class Reading:
     """Names of all signature fields, filled or not."""
     complaints: tuple[str, ...] = ()
     """What the reader found wrong with the file or had to repair."""
+    previous_section: int | None = None
+    """Where the cross-reference section before the last one is said to be; the second reader tells."""
+    promised_pages: int | None = None
+    """How many pages the page tree says it has (Count); the second reader tells."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -240,9 +240,7 @@ def _sign_here(
 def _attempt(job: SigningJob, *, signer: Signer, options: SigningOptions, again: bool) -> JobOutcome:
     try:
         if not again:
-            field = find_finished(
-                job.source, job.output, certificate=signer.certificate, role=options.role, level=options.level
-            )
+            field = find_finished(job.source, job.output, certificate=signer.certificate, options=options)
             if field is not None:
                 return JobOutcome(job, JobState.PRESENT, field=field)
         result = sign_pdf(job.source, job.output, signer=signer, options=options)

@@ -32,6 +32,7 @@ from vnedoc.sign.trust import TrustAnchor, TrustStore, TrustTree, fingerprint
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from vnedoc.agencies import AgencyDirectory
     from vnedoc.sign.policy import Policy
     from vnedoc.sign.report import VerificationReport
 
@@ -42,6 +43,7 @@ __all__ = [
     "RecordingSource",
     "compare_with_evidence",
     "load_evidence",
+    "merged",
     "signers_of",
     "write_evidence",
 ]
@@ -143,14 +145,36 @@ class Evidence:
         Raises:
             ConfigurationError: The directory is not one.
         """
-        if self.sender is None or self.directory is None:
+        directory = self.agency_directory()
+        if self.sender is None or directory is None:
             return None
-        organ_id, required = self.sender
-        return ExpectedSender(organ_id, parse_directory(self.directory, name="directory.json"), required)
+        return ExpectedSender(self.sender[0], directory, self.sender[1])
+
+    def agency_directory(self) -> AgencyDirectory | None:
+        """Return the agency directory, if one was used.
+
+        Raises:
+            ConfigurationError: It is not one.
+        """
+        return None if self.directory is None else parse_directory(self.directory, name="directory.json")
 
     def source(self) -> RecordedSource:
         """Return the revocation data as a source that asks nobody."""
         return RecordedSource(self.inquiries, crls=self.crls)
+
+
+def merged(all_inquiries: Iterable[Inquiries]) -> Inquiries:
+    """Return what was asked and answered for several files together."""
+    found: Inquiries = {}
+    for inquiries in all_inquiries:
+        for question, data in inquiries.items():
+            before = found.get(question, RevocationData())
+            found[question] = RevocationData(
+                ocsp=tuple(dict.fromkeys(before.ocsp + data.ocsp)),
+                crls=tuple(dict.fromkeys(before.crls + data.crls)),
+                attempts=tuple(dict.fromkeys(before.attempts + data.attempts)),
+            )
+    return found
 
 
 def write_evidence(folder: Path, evidence: Evidence, report: VerificationReport) -> None:

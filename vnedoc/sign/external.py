@@ -16,103 +16,60 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import dataclasses
 import hashlib
-import json
 import re
 import tempfile
-import zlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import pikepdf
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from vnedoc._internal import clock, files
-from vnedoc._internal.version import VERSION
 from vnedoc.errors import CredentialError, InputError, UsageError, VerificationError, VnedocError
 from vnedoc.sign._cms import SignedDataBuilder
+from vnedoc.sign._prepared import (
+    LEVELS,
+    MAX_INCREMENT_BYTES,
+    PreparedSignature,
+    load_prepared,
+    save_prepared,
+)
 from vnedoc.sign._pyhanko.embedding import Revision, SignatureSettings
 from vnedoc.sign.certificates import check_can_sign
-from vnedoc.sign.models import Role, SignatureLevel, SignatureMechanism
+from vnedoc.sign.models import SignatureLevel, SignatureMechanism
 from vnedoc.sign.pages import Pages, open_pages
 from vnedoc.sign.presign import check_signer
 from vnedoc.sign.roles import compose
-from vnedoc.sign.signers.base import DIGESTS, Signer, verify_raw_signature
+from vnedoc.sign.signers.base import Signer, verify_raw_signature
 from vnedoc.sign.signing import SigningResult, opened_source, reached_level
 
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from cryptography import x509
 
     from vnedoc.sign.models import Box
-    from vnedoc.sign.report import Finding
     from vnedoc.sign.roles import SigningOptions
     from vnedoc.sign.signers.base import SecretCallback
     from vnedoc.sign.timestamps import TimestampClient, TimestampToken
 
 __all__ = ["PreparedSignature", "complete_pdf", "load_prepared", "prepare_pdf", "save_prepared"]
 
-SCHEMA = "vnedoc.prepared/1"
-LEVELS = (SignatureLevel.B_B, SignatureLevel.B_T)
 # Part of the schema: how much room a signature gets. With other numbers it would be another schema.
 FIXED_BYTES = 4096
 TOKEN_BYTES = 16 * 1024
-MAX_STATE_BYTES = 64 * 1024 * 1024
-MAX_INCREMENT_BYTES = 64 * 1024 * 1024
 MAX_SIGNATURE_BYTES = 64 * 1024
-MAX_CHAIN = 10
 CHUNK_BYTES = 1024 * 1024
-# What a state or a document that somebody meddled with makes the readers raise.
+# What a document that somebody meddled with makes its reader raise.
 _MALFORMED = (
-    ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RuntimeError, VnedocError, zlib.error,
+    ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RuntimeError, VnedocError,
 )  # fmt: skip
 _FIELD = re.compile(r"vnedoc-([a-z]+)-[1-9][0-9]*")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class PreparedSignature:
-    """A document that waits for its signature."""
-
-    source: Path
-    """Where the source was."""
-    source_size: int
-    """Its size."""
-    source_sha256: str
-    """Its SHA-256, in hexadecimal."""
-    increment: bytes = dataclasses.field(repr=False)
-    """What signing appends to it, with zeros where the signature goes."""
-    gap: tuple[int, int]
-    """Where the signature goes in the signed file: the offsets of ``<`` and behind ``>``."""
-    certificate_chain: tuple[x509.Certificate, ...]
-    """The signing certificate, then those above it that are known."""
-    mechanism: SignatureMechanism
-    """How the digest must be signed."""
-    digest_algorithm: str
-    """What the digest was made with."""
-    role: Role
-    """The role of the signature."""
-    level: SignatureLevel
-    """The level that completing reaches."""
-    legacy: bool
-    """Whether it is an ``adbe.pkcs7.detached`` signature."""
-    signing_time: datetime.datetime
-    """The claimed time, in Vietnam time."""
-    created: datetime.datetime
-    """When it was prepared."""
-    attributes: bytes = dataclasses.field(repr=False)
-    """What is signed: the DER of the signed attributes, for a key that hashes by itself."""
-    warnings: tuple[Finding, ...] = ()
-    """What the signer must be told; not kept in the state file."""
-
-    @property
-    def digest(self) -> bytes:
-        """What is signed by a key that takes a digest."""
-        return hashlib.new(self.digest_algorithm, self.attributes).digest()
 
 
 def prepare_pdf(
@@ -264,62 +221,6 @@ def complete_pdf(
     )
 
 
-def save_prepared(prepared: PreparedSignature, path: Path) -> None:
-    """Write a state file. It holds no secret, but what will be appended to the document, pictures included.
-
-    Raises:
-        InputError: It cannot be written.
-    """
-    state = {
-        "schema": SCHEMA,
-        "producer": f"vnedoc {VERSION}",
-        "created": prepared.created.isoformat(),
-        "source": {
-            "path": str(prepared.source),
-            "size": prepared.source_size,
-            "sha256": prepared.source_sha256,
-        },
-        "role": prepared.role.value,
-        "level": prepared.level.value,
-        "legacy": prepared.legacy,
-        "signing_time": prepared.signing_time.isoformat(),
-        "mechanism": prepared.mechanism.value,
-        "digest_algorithm": prepared.digest_algorithm,
-        "attributes": _text(prepared.attributes),
-        "digest": prepared.digest.hex(),
-        "certificate_chain": [
-            _text(certificate.public_bytes(Encoding.DER)) for certificate in prepared.certificate_chain
-        ],
-        "gap": list(prepared.gap),
-        "increment": _text(zlib.compress(prepared.increment, 9)),
-    }
-    files.write_bytes(path, (json.dumps(state, ensure_ascii=False, indent=1) + "\n").encode())
-
-
-def load_prepared(path: Path) -> PreparedSignature:
-    """Read a state file.
-
-    Raises:
-        InputError: It cannot be read or is not a state file of a known kind.
-        VerificationError: What is to be signed does not have the digest that was given out.
-    """
-    content = files.read_bytes(path, max_bytes=MAX_STATE_BYTES)
-    try:
-        state = json.loads(content)
-        known = isinstance(state, dict) and state.get("schema") == SCHEMA
-    except (ValueError, RecursionError) as exc:
-        raise InputError("external.not-a-state", path=path) from exc
-    if not known:
-        raise InputError("external.not-a-state", path=path)
-    try:
-        prepared, digest = _parse(state), bytes.fromhex(state["digest"])
-    except _MALFORMED as exc:
-        raise InputError("external.not-a-state", path=path) from exc
-    if prepared.digest != digest:
-        raise VerificationError("external.tampered", path=path)
-    return prepared
-
-
 class _KeyElsewhere(Signer):
     """A signer without its key: what a revision must know of it."""
 
@@ -466,47 +367,7 @@ def _shown(
             raise refused from exc
 
 
-def _parse(state: dict[str, Any]) -> PreparedSignature:  # JSON
-    chain = tuple(
-        x509.load_der_x509_certificate(_bytes(item)) for item in state["certificate_chain"][:MAX_CHAIN]
-    )
-    decompressor = zlib.decompressobj()
-    increment = decompressor.decompress(_bytes(state["increment"]), MAX_INCREMENT_BYTES)
-    start, end = state["gap"]
-    size, legacy = state["source"]["size"], state["legacy"]
-    digest_algorithm, sha256 = state["digest_algorithm"], state["source"]["sha256"]
-    right_types = all(type(number) is int for number in (start, end, size)) and type(legacy) is bool
-    if not (right_types and decompressor.eof and chain and isinstance(sha256, str)):
-        raise ValueError("not as it was written")
-    if digest_algorithm not in DIGESTS or SignatureLevel(state["level"]) not in LEVELS:
-        raise ValueError("an algorithm or level that this schema does not have")
-    return PreparedSignature(
-        source=Path(state["source"]["path"]),
-        source_size=size,
-        source_sha256=sha256,
-        increment=increment,
-        gap=(start, end),
-        certificate_chain=chain,
-        mechanism=SignatureMechanism(state["mechanism"]),
-        digest_algorithm=digest_algorithm,
-        role=Role(state["role"]),
-        level=SignatureLevel(state["level"]),
-        legacy=legacy,
-        signing_time=clock.vietnam(clock.parse_time(state["signing_time"])),
-        created=clock.parse_time(state["created"]),
-        attributes=_bytes(state["attributes"]),
-    )
-
-
 def _pieces(stream: BinaryIO) -> Iterator[bytes]:
     stream.seek(0)
     while piece := stream.read(CHUNK_BYTES):
         yield piece
-
-
-def _text(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")
-
-
-def _bytes(text: str) -> bytes:
-    return base64.b64decode(text, validate=True)

@@ -20,6 +20,7 @@ from vnedoc.sign._pyhanko.changes import RevisionHistory, read_evidence
 from vnedoc.sign._pyhanko.reading import open_reader, read_with_pyhanko
 from vnedoc.sign._pyhanko.validation import Evidence, Judge
 from vnedoc.sign._qpdf import read_with_qpdf
+from vnedoc.sign._revisions import check_revisions
 from vnedoc.sign._structure import (
     Reading,
     SignatureField,
@@ -53,6 +54,8 @@ __all__ = ["PdfSource", "read_pdf", "verify_files", "verify_pdf"]
 PdfSource = Path | bytes
 """A PDF: the path of a file, or its bytes."""
 
+# After these nothing more is read: the first reader unpacks within limits, and the second would not.
+_FINAL = frozenset({"verify.encrypted", "verify.too-costly"})
 _GRAVEST_FIRST = (Conclusion.TOTAL_FAILED, Conclusion.INDETERMINATE, Conclusion.TOTAL_PASSED)
 
 
@@ -134,10 +137,10 @@ class TwoReadings:
         """Every signature that either reader sees."""
         first = self.first.signatures if self.first is not None else ()
         second = self.second.signatures if self.second is not None else ()
-        places = {field.identity: field.box for field in second}
+        places = {field.identity: (field.box, field.claims) for field in second}
         known = {field.identity for field in first}
         return (
-            *(dataclasses.replace(field, box=places.get(field.identity)) for field in first),
+            *(_with_place(field, *places.get(field.identity, (None, ""))) for field in first),
             *(field for field in second if field.identity not in known),
         )
 
@@ -146,6 +149,10 @@ class TwoReadings:
         """Names of all signature fields."""
         readings = (self.first, self.second)
         return frozenset().union(*(reading.signature_field_names for reading in readings if reading))
+
+
+def _with_place(field: SignatureField, box: tuple[int, str] | None, claims: str) -> SignatureField:
+    return dataclasses.replace(field, box=box, claims=claims)
 
 
 def _demands(
@@ -192,28 +199,36 @@ def read_pdf(file: bytes) -> TwoReadings:
     """Let both readers read a file.
 
     Raises:
-        DocumentError: It is encrypted, or neither can read it.
+        DocumentError: It is encrypted or unpacks to too much, or neither can read it.
     """
     problems: list[Finding] = []
     first = second = reader = None
-    try:
-        second = read_with_qpdf(file)
-    except DocumentError as exc:
-        if exc.code == "verify.encrypted":
-            raise
-        problems.append(Finding(exc.code, dict(exc.values)))
+    if not file.startswith(b"%PDF-") and b"%PDF-" in file[:4096]:
+        # Offsets count from the header for some readers, from the first byte for others; and a file that begins as
+        # something else may be taken for that.
+        problems.append(Finding("verify.not-at-start"))
     try:
         reader = open_reader(file)
         first = read_with_pyhanko(reader)
     except DocumentError as exc:
-        if exc.code == "verify.encrypted":
+        if exc.code in _FINAL:
             raise
         reader = None
+        problems.append(Finding(exc.code, dict(exc.values)))
+    try:
+        second = read_with_qpdf(file)
+    except DocumentError as exc:
+        if exc.code in _FINAL:
+            raise
         problems.append(Finding(exc.code, dict(exc.values)))
     if first is None and second is None:
         raise DocumentError("verify.not-a-pdf")
     if second is not None and second.complaints:
         problems.append(Finding("verify.second-reader-complains", {"reason": second.complaints[0]}))
+    if second is not None and second.promised_pages not in {None, second.pages}:
+        problems.append(
+            Finding("verify.page-count-wrong", {"promised": second.promised_pages, "found": second.pages})
+        )
     if first is not None and second is not None:
         if first.pages != second.pages:
             problems.append(
@@ -234,7 +249,8 @@ def _verify_readings(path: str, file: bytes, readings: TwoReadings, demands: _De
         RevisionHistory(readings.reader, file, readings.field_names) if readings.reader is not None else None
     )
     drafts = _judge_fields(file, fields, readings, history, demands)
-    check_aftermath(drafts, history)
+    problems += check_revisions(file, drafts, history, readings.second)
+    check_aftermath(file, drafts, history)
     covered_ends = [draft.covered.end for draft in drafts if draft.covered is not None]
     first_end = min(covered_ends, default=len(file))
     if history is not None and first_end < len(file) and history.stray_bytes_after(first_end):

@@ -68,7 +68,9 @@ def test_the_skeleton_is_the_package_without_its_attachments() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"<r><a></r", b"<r>", b"", b"text", b"<r><a b='></a></r>"], ids=["cut", "open", "no", "text", "quote"]
+    "content",
+    [b"<r><a></r", b"<r>", b"", b"text", b"<r><a b='></a></r>"],
+    ids=["cut", "open", "no", "text", "quote"],
 )
 def test_what_is_not_whole_has_no_skeleton(content: bytes) -> None:
     scanner = Scanner(max_bytes=1000)
@@ -100,9 +102,19 @@ CASES = [
     (b"<edXML:DueDate>2026/12/01<", b"<edXML:DueDate>x<", "edxml.not-a-date", "MessageHeader/DueDate"),
     (b"<edXML:DueDate>2026/12/01<", b"<edXML:DueDate>1/12/2026<", "edxml.date-form", "MessageHeader/DueDate"),
     (b"<edXML:OrganId>H99.03<", b"<edXML:OrganId>H 9<", "edxml.organ-id-form", "MessageHeader/To[2]/OrganId"),
-    (b"<edXML:CodeNumber>15<", b"<edXML:CodeNumber>123456789012<", "edxml.too-long", "MessageHeader/Code/CodeNumber"),
+    (
+        b"<edXML:CodeNumber>15<",
+        b"<edXML:CodeNumber>123456789012<",
+        "edxml.too-long",
+        "MessageHeader/Code/CodeNumber",
+    ),
     (b"<edXML:DueDate>", b"<edXML:X/><edXML:DueDate>", "edxml.unknown-element", "MessageHeader"),
-    (b"<AttachmentName>phu-luc.docx<", b"<AttachmentName>../x<", "edxml.unsafe-name", "AttachmentEncoded/Attachment[2]"),
+    (
+        b"<AttachmentName>phu-luc.docx<",
+        b"<AttachmentName>../x<",
+        "edxml.unsafe-name",
+        "AttachmentEncoded/Attachment[2]",
+    ),
 ]
 
 

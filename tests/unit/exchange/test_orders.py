@@ -32,7 +32,8 @@ ODD_ID = "000.00.17.H99,2014/02/30,15/STEST-VP"
 
 def odd() -> Package:
     """Return a document that was sent by somebody who writes things his own way."""
-    place = f"<edXML:PromulgationInfo><edXML:PromulgationDate>{ODD_DATE}</edXML:PromulgationDate></edXML:PromulgationInfo>"
+    date = f"<edXML:PromulgationDate>{ODD_DATE}</edXML:PromulgationDate>"
+    place = f"<edXML:PromulgationInfo>{date}</edXML:PromulgationInfo>"
     content = edxml.package(edxml.attached("a.pdf", edxml.PDF), header=place)
     return read_package(content.replace(edxml.DOCUMENT_ID.encode(), ODD_ID.encode()), folder=None)
 
@@ -85,7 +86,10 @@ def test_an_update_of_receivers(dialect: str) -> None:
     info = header.business.document_info
     assert info is not None
     assert (info.document_info, info.document_receiver) == (False, True)
-    assert info.receiver_list == (Receiver("H99.07", ReceiverType.ADDED), Receiver("H99", ReceiverType.REMOVED))
+    assert info.receiver_list == (
+        Receiver("H99.07", ReceiverType.ADDED),
+        Receiver("H99", ReceiverType.REMOVED),
+    )
     # Who lost the document must hear of it, too.
     assert [to.organ_id for to in header.recipients] == ["H99", "H99.07"]
 

@@ -1,5 +1,6 @@
 import base64
 import contextlib
+import dataclasses
 import datetime
 import io
 import os
@@ -300,10 +301,14 @@ def damaged(change: str) -> bytes:
         struct.pack_into("<H", archive, directory + 10, 14)
     elif change == "crc":
         archive[directory + 16] ^= 0xFF
+    elif change == "no name":
+        # zipfile stumbles over an entry without a name.
+        struct.pack_into("<H", archive, directory + 28, 0)
+        struct.pack_into("<H", archive, directory + 30, len("x.png"))
     return bytes(archive)
 
 
-@pytest.mark.parametrize("change", ["encrypted", "method", "crc"])
+@pytest.mark.parametrize("change", ["encrypted", "method", "crc", "no name"])
 def test_an_archive_that_cannot_be_opened_is_kept_as_it_is(change: str, tmp_path: Path) -> None:
     content = damaged(change)
     package = read_package(
@@ -389,6 +394,8 @@ def bomb() -> bytes:
     return edxml.zipped("x.png", b"\0" * 40_000_000)
 
 
+SECOND = b"<edXML:MessageHeader><edXML:Subject>EVIL TEST</edXML:Subject></edXML:MessageHeader>"
+STATUS = b"<edXML:Status><edXML:StatusCode>06</edXML:StatusCode></edXML:Status>"
 HOSTILE = [
     ("empty", b"", {}, "edxml.empty"),
     ("text", b"khong phai xml", {}, "edxml.not-xml"),
@@ -399,6 +406,28 @@ HOSTILE = [
     ("html", b"<html><body>502</body></html>", {}, "edxml.wrong-root"),
     ("no header", b"<edXML/>", {}, "edxml.no-header"),
     ("junk only", b"x" * 10_000 + PLAIN, {}, "edxml.not-xml"),
+    (
+        "two headers",
+        PLAIN.replace(b"</edXML:MessageHeader>", b"</edXML:MessageHeader>" + SECOND, 1),
+        {},
+        "edxml.two-headers",
+    ),
+    (
+        "header and status",
+        PLAIN.replace(b"</edXML:MessageHeader>", b"</edXML:MessageHeader>" + STATUS, 1),
+        {},
+        "edxml.two-headers",
+    ),
+    (
+        "two envelopes",
+        PLAIN.replace(
+            b"<edXML:edXMLHeader>",
+            b"<edXML:edXMLHeader>" + SECOND + b"</edXML:edXMLHeader><edXML:edXMLHeader>",
+            1,
+        ),
+        {},
+        "edxml.two-headers",
+    ),
     ("deep", edxml.package(header="<a>" * 5000 + "</a>" * 5000), {}, "edxml.too-deep"),
     ("wide", edxml.package(header="<a/>" * 300), {"max_elements": 200}, "edxml.too-many-elements"),
     (
@@ -557,3 +586,26 @@ def test_a_full_disk_is_not_taken_for_a_bad_package() -> None:
         sink.feed("QUJD")
     assert caught.value.code == "file.cannot-write"
     sink.close()
+
+
+@pytest.mark.parametrize("value", ["&", "a & b", "&#38;", "&amp;", "<>\"'", "&#38;#38;"])
+def test_attributes_come_back_as_they_were(value: str) -> None:
+    stream = io.BytesIO()
+    write_package(edxml.document(trace_list_id=value), edxml.attachments(), stream)
+    header = read_package(stream.getvalue(), folder=None).header
+    assert isinstance(header, DocumentHeader)
+    assert header.trace_list_id == value
+
+
+def test_attributes_of_unknown_elements_do_not_grow() -> None:
+    content = edxml.package(edxml.attached("a.pdf", edxml.PDF), header='<edXML:Odd a="1 &amp; 2"/>')
+    for _ in range(3):
+        header = read_package(content, folder=None).header
+        stream = io.BytesIO()
+        write_package(
+            dataclasses.replace(header, promulgation_date=datetime.date(2026, 1, 1)),
+            edxml.attachments(),
+            stream,
+        )
+        content = stream.getvalue()
+    assert b'a="1 &amp; 2"' in content

@@ -107,4 +107,6 @@ def test_a_dirty_package_and_a_status_are_valid_json_too(tmp_path: Path) -> None
         outcome = run("unpack", tmp_path / f"{name}.edxml", "-d", tmp_path / name, "--format", "json")
         assert outcome.code == 0, outcome.err
         validator("package").validate(outcome.json())
-    assert run("unpack", tmp_path / "dirty.edxml", "-d", tmp_path / "x", "--format", "json").json()["warnings"]
+    assert run("unpack", tmp_path / "dirty.edxml", "-d", tmp_path / "x", "--format", "json").json()[
+        "warnings"
+    ]

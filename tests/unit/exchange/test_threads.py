@@ -51,7 +51,9 @@ def test_a_long_thread_and_a_dense_one_end() -> None:
 
 
 def test_a_package_that_answers_itself_is_reported_with_its_line() -> None:
-    answer = f"<edXML:ResponseFor><edXML:DocumentId>{edxml.DOCUMENT_ID}</edXML:DocumentId></edXML:ResponseFor>"
+    answer = (
+        f"<edXML:ResponseFor><edXML:DocumentId>{edxml.DOCUMENT_ID}</edXML:DocumentId></edXML:ResponseFor>"
+    )
     content = edxml.package(edxml.attached("a.pdf", edxml.PDF), header="\n\n" + answer)
     report = validate_package(read_package(content, folder=None))
     (finding,) = [item for item in report.errors if item.id == "edxml.answers-itself"]

@@ -18,6 +18,8 @@ _MARKUP = re.compile(
 _NAME = re.compile(rb"</?\s*([^\s/>]+)")
 # Elements whose text is an attachment; it never belongs to what is kept.
 _CONTENT = frozenset({b"contenttransferencoded"})
+_MAX_PREFIXES = 16
+_MAX_ALL_PREFIXES = 2000
 
 
 class Scanner:
@@ -37,6 +39,7 @@ class Scanner:
         self._sound = True
         self._in_content = False
         self._depth = 0
+        self._prefixes = 0
         self._ended = False
 
     @property
@@ -105,6 +108,7 @@ class Scanner:
         if not (self._in_content and kind in {b"!", b"?"}):
             self._keep(markup)
         if kind not in {b"!", b"?"}:
+            self._count_prefixes(markup.count(b"xmlns"))
             found = _NAME.match(markup)
             name = found[1] if found else b""
             local = name.rpartition(b":")[2]
@@ -118,6 +122,12 @@ class Scanner:
                 self._depth += not closed
             self._ended = self._ended or self._depth <= 0
         self._line += markup.count(b"\n")
+
+    def _count_prefixes(self, count: int) -> None:
+        # Canonical form takes the square of them; nobody honest has many.
+        self._prefixes += count
+        if count > _MAX_PREFIXES or self._prefixes > _MAX_ALL_PREFIXES:
+            self._kept = None
 
     def _keep(self, content: bytes) -> None:
         if self._kept is None or self._ended:

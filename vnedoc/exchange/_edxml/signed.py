@@ -401,11 +401,26 @@ def _certificates(signature: etree._Element) -> tuple[x509.Certificate, ...]:
     for text in texts:
         if len(found) >= MAX_CERTIFICATES:
             raise Broken("xmlsig.too-many-certificates", limit=MAX_CERTIFICATES)
-        try:
-            found.append(x509.load_der_x509_certificate(_decoded(text) or b""))
-        except ValueError:
+        certificate = _certificate(_decoded(text) or b"")
+        if certificate is None:
             return ()
+        found.append(certificate)
     return tuple(found)
+
+
+def _certificate(encoded: bytes) -> x509.Certificate | None:
+    """Return a certificate all of whose parts can be read; ``None`` for anything else."""
+    try:
+        certificate = x509.load_der_x509_certificate(encoded)
+        # These are parsed when they are first asked for, which would be too late.
+        certificate.public_key()
+        _ = (certificate.subject, certificate.issuer, certificate.extensions, certificate.not_valid_after_utc)
+    except (
+        *(ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion),
+        *(x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+    ):
+        return None
+    return certificate
 
 
 def _decoded(text: str | None) -> bytes | None:

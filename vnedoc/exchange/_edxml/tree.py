@@ -113,7 +113,9 @@ class TreeTarget(StreamTarget):
             raise PackageError("edxml.too-many-attributes", limit=self._limits.max_attributes)
         self._count(len(tag) + sum(len(name) + len(value) for name, value in attributes.items()))
         namespace, name = _split(tag)
-        node = Node(name, namespace, dict(attributes), self._line_of(name))
+        # libxml2 leaves this one reference in attributes to whoever builds a tree.
+        values = {key: value.replace("&#38;", "&") for key, value in attributes.items()}
+        node = Node(name, namespace, values, self._line_of(name))
         if self._open:
             self._open[-1].pieces.append(node)
         else:

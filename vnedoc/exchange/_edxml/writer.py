@@ -197,11 +197,11 @@ def _write_node(
         f' {name}="{_escaped(value, here, quoted=True)}"' for name, value in node.attributes.items()
     )
     tag = f"{names.PREFIX}:{node.name}"
+    extra = unknown.get(here, [])
     if node.text is not None:
-        text = _escaped(node.text.strip(), here)
+        text = _escaped(node.text.strip(), here) + b"".join(extra).decode()
         out.line(depth, f"<{tag}{attributes}>{text}</{tag}>" if text else f"<{tag}{attributes} />")
         return
-    extra = unknown.get(here, [])
     if not node.children and not extra:
         out.line(depth, f"<{tag}{attributes} />")
         return

@@ -10,8 +10,8 @@ from __future__ import annotations
 import ast
 import dataclasses
 import datetime
-import functools
 import inspect
+import itertools
 import json
 import re
 import types
@@ -139,7 +139,9 @@ class _Maker:
             if kind is PackageSignatureReport and field.name == "signed":
                 continue
             made = self._value(hints[field.name], kind, field.name)
-            properties[field.name] = {**made, "description": words[field.name]} if field.name in words else made
+            properties[field.name] = (
+                {**made, "description": words[field.name]} if field.name in words else made
+            )
         in_full = known is None
         required = list(properties) if in_full else list(required_names(kind) if self._reading else ())
         if kind is StatusHeader and self._reading:
@@ -161,7 +163,9 @@ class _Maker:
             return {"type": ["string", "integer"], "minimum": 0}
         origin, arguments = typing.get_origin(hint), typing.get_args(hint)
         if origin in {typing.Union, types.UnionType}:
-            made = [self._value(argument, owner, name) for argument in arguments if argument is not types.NoneType]
+            made = [
+                self._value(argument, owner, name) for argument in arguments if argument is not types.NoneType
+            ]
             unique = [item for index, item in enumerate(made) if item not in made[:index]]
             nullable = types.NoneType in arguments
             if nullable and (not self._reading or field_names(owner) is None):
@@ -196,7 +200,11 @@ class _Maker:
         }
         if kind is PackageFinding:
             properties["element"] = {"type": "string", "description": "Path of the element."}
-            properties["line"] = {"type": ["integer", "null"], "minimum": 1, "description": "Its line in the file."}
+            properties["line"] = {
+                "type": ["integer", "null"],
+                "minimum": 1,
+                "description": "Its line in the file.",
+            }
         return {
             "type": "object",
             "properties": properties,
@@ -215,13 +223,12 @@ def _globals(kind: type[Any]) -> dict[str, Any]:  # a module's names
     return names
 
 
-@functools.cache
 def _descriptions(kind: type[Any]) -> dict[str, str]:  # any dataclass
     """Return what stands under each field of a dataclass."""
     tree = ast.parse(inspect.getsource(kind))
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
     found = {}
-    for field, note in zip(body, body[1:], strict=False):
+    for field, note in itertools.pairwise(body):
         if (
             isinstance(field, ast.AnnAssign)
             and isinstance(field.target, ast.Name)

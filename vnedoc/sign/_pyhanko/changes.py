@@ -25,7 +25,7 @@ from pyhanko.sign.diff_analysis.rules.form_field_rules import (
 )
 from pyhanko.sign.fields import FieldMDPSpec, enumerate_sig_fields
 
-from vnedoc.sign._pyhanko.reading import FOREIGN_ERRORS, short_reason, value_of
+from vnedoc.sign._pyhanko.reading import FOREIGN_ERRORS, short_reason, value_of, form_nodes
 from vnedoc.sign._pyhanko.validation import Evidence
 from vnedoc.sign.report import Changes
 
@@ -76,6 +76,8 @@ class RevisionChange:
     """The gravest kind of change."""
     fields: frozenset[str] = frozenset()
     """Names of form fields, other than signature fields, that changed."""
+    refilled: frozenset[str] = frozenset()
+    """Those of them that held a value before and now hold another."""
     reason: str = ""
     """What the analysis found, for logs."""
     is_known: bool = True
@@ -152,6 +154,21 @@ class RevisionHistory:
         if revision not in self._changes:
             self._changes[revision] = self._analyse(revision)
         return self._changes[revision]
+
+    def section_before(self, revision: int) -> int | None:
+        """Return where the cross-reference section of the revision before one stands."""
+        if revision <= 0:
+            return None
+        return int(self._reader.xrefs.get_xref_container_info(revision - 1).declared_startxref)
+
+    def written_after(self, revision: int) -> frozenset[int]:
+        """Return the numbers of the objects that later revisions wrote or freed."""
+        found: set[int] = set()
+        for later in range(revision + 1, self.count):
+            data = self._reader.xrefs.get_xref_data(later)
+            found.update(number for number, _ in data.explicit_refs_in_revision)
+            found.update(data.freed)
+        return frozenset(found)
 
     def stray_bytes_after(self, start: int) -> bool:
         """Tell whether bytes behind an offset belong to no object and no cross-reference section.
@@ -233,7 +250,7 @@ class RevisionHistory:
         others = frozenset(result.changed_form_fields) - self._signature_fields
         others -= self._untouched(new, revision, others)
         if others:
-            return RevisionChange(Changes.FORM, fields=others)
+            return RevisionChange(Changes.FORM, fields=others, refilled=_refilled(old, new, others))
         if result.modification_level is ModificationLevel.FORM_FILLING:
             return RevisionChange(Changes.SIGNATURES)
         return RevisionChange(Changes.ANNOTATIONS)
@@ -282,6 +299,27 @@ def _parts_of_fields(
                     own |= resolver.collect_dependencies(field.raw_get(key))
             found[name] = found.get(name, set()) | own
     return found
+
+
+def _refilled(old: HistoricalResolver, new: HistoricalResolver, names: frozenset[str]) -> frozenset[str]:
+    """Return the fields that were filled before and hold another value now.
+
+    To fill an empty field is what forms are for; to fill a full one again is how a shadow document shows its other
+    face.
+    """
+    before, after = _values(old), _values(new)
+    return frozenset(
+        name for name in names if not _is_blank(before.get(name)) and before.get(name) != after.get(name)
+    )
+
+
+def _values(resolver: HistoricalResolver) -> dict[str, str]:
+    return {name: repr(value_of(node, "/V")) for node, name in form_nodes(resolver) if "/V" in node}
+
+
+def _is_blank(value: str | None) -> bool:
+    # Dots and underscores are the line that a value is written on; a button that is off holds nothing.
+    return value is None or value in {"None", "'/Off'"} or not value.strip("'\"()[]{} .…_-/\\")
 
 
 def _signature_field_count(resolver: HistoricalResolver) -> int:

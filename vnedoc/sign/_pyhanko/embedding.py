@@ -11,15 +11,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
-from asn1crypto import cms
 from pyhanko.pdf_utils import generic
-from pyhanko.pdf_utils.crypt import AuthStatus, StandardSecurityHandler
-from pyhanko.pdf_utils.crypt.permissions import StandardPermissions
 from pyhanko.pdf_utils.form_tools import get_single_field_annot
 from pyhanko.pdf_utils.generic import pdf_name
-from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
-from pyhanko.pdf_utils.misc import PdfError, PdfReadError
-from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.fields import FieldMDPAction, FieldMDPSpec, MDPPerm, SigFieldSpec, SigSeedSubFilter
 from pyhanko.sign.general import SigningError
 from pyhanko.sign.signers.cms_embedder import PdfCMSEmbedder, SigIOSetup, SigMDPSetup, SigObjSetup
@@ -32,10 +26,22 @@ from pyhanko.sign.signers.pdf_byterange import (
 
 from vnedoc._internal.version import VERSION
 from vnedoc.errors import DocumentError, InternalError, NotAllowedError, UsageError
+from vnedoc.sign._pyhanko.form_objects import (
+    entry,
+    identity_of,
+    inherited,
+    made,
+    rectangle_of,
+    signing_certificate,
+    widget_of,
+)
+from vnedoc.sign._pyhanko.opening import Translated, open_writer
 
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Generator, Iterator, Sequence
+
+    from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 
     from vnedoc.sign._pyhanko.appearance import EmbeddedFont
     from vnedoc.sign._pyhanko.validation import Evidence
@@ -54,17 +60,7 @@ RenderedAppearance: TypeAlias = generic.IndirectObject
 """A form XObject in the writer of a revision."""
 CHUNK_BYTES = 1024 * 1024
 _NO_CHANGES = 1
-# ISO 32000-2, table 22: with the user's password, fields for signatures may be made if bits 4 and 6 are set.
-_MAY_ADD_FIELDS = (
-    StandardPermissions.ALLOW_MODIFICATION_GENERIC | StandardPermissions.ALLOW_ANNOTS_FORM_FILLING
-)
 MAX_FIELDS = 10_000
-
-# What pyHanko raises, besides its own errors, on files that are not what they claim to be.
-_BROKEN_FILE = (
-    PdfError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError,
-    NotImplementedError,
-)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -134,39 +130,10 @@ class Revision:
 
     def __init__(self, stream: BinaryIO, *, name: str, password: SecretCallback | None = None) -> None:
         self._name = name
-        try:
-            # Strict: what only a lenient reader understands is not fit to be signed.
-            reader = PdfFileReader(stream, strict=True)
-            if reader.xrefs.hybrid_xrefs_present:
-                # One reader sees other objects than another; nobody could tell what was signed.
-                raise DocumentError("pdf.hybrid", path=name)
-            self._password = self._unlock(reader, password)
-            self._writer = _Writer.from_reader(reader)
-            self._writer.IO_CHUNK_SIZE = CHUNK_BYTES  # pyHanko would copy the document in pieces of 4 KiB
+        self._writer, self._password = open_writer(stream, name=name, password=password)
+        self._writer.IO_CHUNK_SIZE = CHUNK_BYTES  # pyHanko would copy the document in pieces of 4 KiB
+        with self._reading():
             self._root = self._writer.root
-        except PdfReadError as exc:
-            code = "pdf.not-a-pdf" if not _has_header(stream) else "pdf.broken"
-            raise DocumentError(code, path=name, reason=str(exc)) from exc
-        except _BROKEN_FILE as exc:
-            raise DocumentError("pdf.broken", path=name, reason=str(exc)) from exc
-
-    def _unlock(self, reader: PdfFileReader, password: SecretCallback | None) -> str | None:
-        if not reader.encrypted:
-            return None
-        value = password(self._name) if password is not None else None
-        if value is None or not isinstance(reader.security_handler, StandardSecurityHandler):
-            raise DocumentError("pdf.encrypted", path=self._name)
-        answer = reader.decrypt(value)
-        if answer.status is AuthStatus.FAILED:
-            raise DocumentError("pdf.wrong-password", path=self._name)
-        allowed = answer.permission_flags
-        if (
-            answer.status is AuthStatus.USER
-            and isinstance(allowed, StandardPermissions)
-            and _MAY_ADD_FIELDS not in allowed
-        ):
-            raise NotAllowedError("pdf.permissions", path=self._name)
-        return value
 
     @property
     def password(self) -> str | None:
@@ -189,17 +156,17 @@ class Revision:
             pages = None
             found = []
             for name, field in self._fields():
-                value = _entry(field, "/V")
-                if _inherited(field, "/FT") != "/Sig" or not isinstance(value, generic.DictionaryObject):
+                value = entry(field, "/V")
+                if inherited(field, "/FT") != "/Sig" or not isinstance(value, generic.DictionaryObject):
                     continue
-                annotation = _widget(field)
-                rectangle = _rectangle(annotation)
+                annotation = widget_of(field)
+                rectangle = rectangle_of(annotation)
                 page = None
                 if rectangle is not None and annotation is not None:
                     pages = self._pages_of_widgets() if pages is None else pages
-                    page = pages.get(_identity(annotation))
+                    page = pages.get(identity_of(annotation))
                 found.append(
-                    ExistingSignature(name, page, rectangle if page else None, _signing_certificate(value))
+                    ExistingSignature(name, page, rectangle if page else None, signing_certificate(value))
                 )
             return found
 
@@ -216,16 +183,16 @@ class Revision:
         """
         with self._reading():
             for name, field in self._fields():
-                value = _entry(field, "/V")
+                value = entry(field, "/V")
                 if not isinstance(value, generic.DictionaryObject):
                     continue
-                for reference in _entry(value, "/Reference", ()):
+                for reference in entry(value, "/Reference", ()):
                     self._check_lock(name, reference.get_object(), filled)
 
     def _check_lock(self, signature: str, reference: generic.DictionaryObject, filled: Sequence[str]) -> None:
-        method = _entry(reference, "/TransformMethod")
-        parameters = _entry(reference, "/TransformParams", {})
-        permission = _entry(parameters, "/P")
+        method = entry(reference, "/TransformMethod")
+        parameters = entry(reference, "/TransformParams", {})
+        permission = entry(parameters, "/P")
         if method in {"/DocMDP", "/FieldMDP"} and permission == _NO_CHANGES:
             raise NotAllowedError("pdf.certified-no-changes", path=self._name, field=signature)
         if method == "/FieldMDP" and filled:
@@ -247,8 +214,8 @@ class Revision:
             font: What readers write with in it; embedded, as PDF/A wants it (ISO 19005-2, 6.2.11.4).
         """
         form = self._form()
-        resources = _made(form, "/DR", generic.DictionaryObject())
-        fonts = _made(resources, "/Font", generic.DictionaryObject())
+        resources = made(form, "/DR", generic.DictionaryObject())
+        fonts = made(resources, "/Font", generic.DictionaryObject())
         self._writer.update_container(fonts)
         if font.name not in fonts:
             fonts[pdf_name(font.name)] = font.font
@@ -287,7 +254,7 @@ class Revision:
         )
         reference = self._writer.add_object(widget)
         form = self._form()
-        fields = _made(form, "/Fields", generic.ArrayObject())
+        fields = made(form, "/Fields", generic.ArrayObject())
         fields.append(reference)
         self._writer.update_container(fields)
         self._writer.register_annotation(page_reference, reference)
@@ -300,9 +267,9 @@ class Revision:
         """
         with self._reading():
             field = next((field for full_name, field in self._fields() if full_name == name), None)
-        if field is None or _inherited(field, "/FT") != "/Tx":
+        if field is None or inherited(field, "/FT") != "/Tx":
             raise NotAllowedError("pdf.no-text-field", path=self._name, field=name)
-        if _entry(field, "/V") not in (None, ""):
+        if entry(field, "/V") not in (None, ""):
             raise NotAllowedError("pdf.field-filled", path=self._name, field=name)
         field[pdf_name("/V")] = generic.pdf_string(value)
         field[pdf_name("/AP")] = generic.DictionaryObject({pdf_name("/N"): appearance})
@@ -348,10 +315,10 @@ class Revision:
             pages = self._pages_of_widgets()
             found = {}
             for name, field in self._fields():
-                rectangle = _rectangle(field)
-                page = pages.get(_identity(field))
-                empty = _entry(field, "/V") in (None, "")
-                if _inherited(field, "/FT") == kind and empty and rectangle is not None and page:
+                rectangle = rectangle_of(field)
+                page = pages.get(identity_of(field))
+                empty = entry(field, "/V") in (None, "")
+                if inherited(field, "/FT") == kind and empty and rectangle is not None and page:
                     found[name] = (page, rectangle)
             return found
 
@@ -436,7 +403,7 @@ class Revision:
 
     def _form(self) -> generic.DictionaryObject:
         root = self._writer.root
-        form = _entry(root, "/AcroForm")
+        form = entry(root, "/AcroForm")
         if form is None:
             form = generic.DictionaryObject()
             root[pdf_name("/AcroForm")] = self._writer.add_object(form)
@@ -447,8 +414,8 @@ class Revision:
 
     def _fields(self) -> Iterator[tuple[str, generic.DictionaryObject]]:
         """Yield the terminal fields with their full names; a loop or a flood in the tree is cut off."""
-        form = _entry(self._root, "/AcroForm", {})
-        waiting = [("", item) for item in reversed(list(_entry(form, "/Fields", ())))]
+        form = entry(self._root, "/AcroForm", {})
+        waiting = [("", item) for item in reversed(list(entry(form, "/Fields", ())))]
         seen = 0
         while waiting:
             prefix, item = waiting.pop()
@@ -456,9 +423,9 @@ class Revision:
             if seen > MAX_FIELDS:
                 raise DocumentError("pdf.too-many-fields", path=self._name, limit=MAX_FIELDS)
             field = item.get_object()
-            partial = _entry(field, "/T")
+            partial = entry(field, "/T")
             name = ".".join(part for part in (prefix, None if partial is None else str(partial)) if part)
-            kids = [kid for kid in _entry(field, "/Kids", ()) if "/T" in kid.get_object()]
+            kids = [kid for kid in entry(field, "/Kids", ()) if "/T" in kid.get_object()]
             if kids:
                 waiting.extend((name, kid) for kid in reversed(kids))
             else:
@@ -469,14 +436,14 @@ class Revision:
         pages = {}
         for index in range(count):
             page = self._page(index + 1).get_object()
-            for annotation in _entry(page, "/Annots", ()):
+            for annotation in entry(page, "/Annots", ()):
                 reference = getattr(annotation, "reference", None)
                 if reference is not None:
                     pages[(reference.idnum, reference.generation)] = index + 1
         return pages
 
-    def _reading(self) -> _Translated:
-        return _Translated(self._name)
+    def _reading(self) -> Translated:
+        return Translated(self._name)
 
 
 class PreparedRevision:
@@ -508,33 +475,6 @@ class PreparedRevision:
             raise InternalError("pdf.no-room-for-signature", size=len(content)) from exc
 
 
-class _Writer(IncrementalPdfFileWriter):
-    """Adds a signature and nothing else: the document keeps its version, its /Info and its XMP metadata.
-
-    A signature does not make another document of it, and PDF/A wants /Info and XMP to agree (ISO 19005-1, 6.7.3).
-    """
-
-    def ensure_output_version(self, version: tuple[int, int]) -> None:
-        pass
-
-    def _update_meta(self) -> None:
-        pass
-
-
-class _Translated:
-    """Turns what pyHanko raises on a broken file into a DocumentError."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, _BROKEN_FILE):
-            raise DocumentError("pdf.broken", path=self._name, reason=str(error)) from error
-
-
 def _placeholder(settings: SignatureSettings) -> SignatureObject:
     return SignatureObject(
         timestamp=settings.signing_time,
@@ -556,67 +496,3 @@ def _mdp(settings: SignatureSettings) -> SigMDPSetup:
         docmdp_perms=MDPPerm.FILL_FORMS if settings.certify else None,
         field_lock=lock,
     )
-
-
-def _has_header(stream: BinaryIO) -> bool:
-    stream.seek(0)
-    return b"%PDF-" in stream.read(1024)
-
-
-def _entry(container: Any, key: str, default: Any = None) -> Any:  # any PDF object
-    """Return an entry, not a reference to it: pyHanko resolves references in ``[]`` but not in ``get``."""
-    return container[key] if key in container else default  # noqa: SIM401 - see above
-
-
-def _made(container: generic.DictionaryObject, key: str, fresh: generic.PdfObject) -> Any:  # any PDF object
-    if key not in container:
-        container[pdf_name(key)] = fresh
-    return container[key]
-
-
-def _inherited(field: generic.DictionaryObject, key: str) -> object:
-    for _ in range(32):
-        if key in field:
-            return field[key]
-        parent = _entry(field, "/Parent")
-        if not isinstance(parent, generic.DictionaryObject):
-            return None
-        field = parent
-    return None
-
-
-def _widget(field: generic.DictionaryObject) -> generic.DictionaryObject | None:
-    if _entry(field, "/Subtype") == "/Widget" or "/Rect" in field:
-        return field
-    kids = _entry(field, "/Kids", ())
-    return kids[0].get_object() if len(kids) == 1 else None
-
-
-def _rectangle(annotation: generic.DictionaryObject | None) -> tuple[float, float, float, float] | None:
-    values = None if annotation is None else _entry(annotation, "/Rect")
-    if values is None:
-        return None
-    x1, y1, x2, y2 = (float(value) for value in values)
-    shown = x1 != x2 and y1 != y2
-    return (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)) if shown else None
-
-
-def _identity(annotation: generic.DictionaryObject) -> tuple[int, int]:
-    reference = annotation.container_ref
-    return (reference.idnum, reference.generation) if isinstance(reference, generic.Reference) else (0, 0)
-
-
-def _signing_certificate(signature: generic.DictionaryObject) -> bytes | None:
-    """Return the certificate of a signature without judging it."""
-    try:
-        signed_data = cms.ContentInfo.load(bytes(signature.raw_get("/Contents")))["content"]
-        wanted = signed_data["signer_infos"][0]["sid"].chosen
-        for choice in signed_data["certificates"]:
-            certificate = choice.chosen
-            if certificate.serial_number == wanted["serial_number"].native:
-                content: bytes = certificate.dump()
-                return content
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
-        # Not a CMS that can be read; whoever verifies the document will say so.
-        return None
-    return None

@@ -10,6 +10,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from pyhanko.pdf_utils import generic, misc
+from pyhanko.pdf_utils.decode_limits import DecodeLimits, StreamDecodeLimits
 from pyhanko.pdf_utils.reader import PdfFileReader
 
 from vnedoc.errors import DocumentError
@@ -19,7 +20,9 @@ from vnedoc.sign.report import SignatureKind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FOREIGN_ERRORS", "open_reader", "read_with_pyhanko", "short_reason", "value_of"]
+    from pyhanko.pdf_utils.reader import HistoricalResolver
+
+__all__ = ["FOREIGN_ERRORS", "form_nodes", "open_reader", "read_with_pyhanko", "short_reason", "value_of"]
 
 # pyHanko logs what it also reports; without a handler Python would print that, tracebacks included.
 for _name in ("pyhanko", "pyhanko_certvalidator"):
@@ -41,6 +44,9 @@ FOREIGN_ERRORS: tuple[type[Exception], ...] = (
 """What pyHanko, asn1crypto and what they call raise on hostile input; each ends in a verdict."""
 
 MAX_NODES = 100_000
+_MIB = 1024 * 1024
+# What is unpacked here are tables, objects and certificates, never pictures.
+_DECODE_LIMITS = DecodeLimits(per_stream=StreamDecodeLimits(max_output_size=64 * _MIB))
 _LONG_CONTENTS = re.compile(rb"/Contents\s*<([0-9A-Fa-f]{256,})>")
 
 
@@ -67,7 +73,7 @@ class _SignatureReader(PdfFileReader):
     def __init__(self, file: bytes) -> None:
         # The parent begins to read at once.
         self._file = file
-        super().__init__(io.BytesIO(file))
+        super().__init__(io.BytesIO(file), decode_limits=_DECODE_LIMITS)
 
     def _read_object(
         self,
@@ -143,7 +149,7 @@ def open_reader(file: bytes) -> PdfFileReader:
         encrypted = reader.encrypted
         hybrid = reader.xrefs.hybrid_xrefs_present
     except FOREIGN_ERRORS as exc:
-        raise DocumentError("verify.first-reader", reason=short_reason(exc)) from exc
+        raise _refusal(exc) from exc
     if encrypted:
         raise DocumentError("verify.encrypted")
     if hybrid:
@@ -161,7 +167,18 @@ def read_with_pyhanko(reader: PdfFileReader) -> Reading:
     try:
         return _read(reader)
     except FOREIGN_ERRORS as exc:
-        raise DocumentError("verify.first-reader", reason=short_reason(exc)) from exc
+        raise _refusal(exc) from exc
+
+
+def _refusal(error: BaseException) -> DocumentError:
+    cause: BaseException | None = error
+    for _ in range(8):
+        if cause is None:
+            break
+        if isinstance(cause, misc.PdfDecodeLimitError):
+            return DocumentError("verify.too-costly")
+        cause = cause.__cause__ or cause.__context__
+    return DocumentError("verify.first-reader", reason=short_reason(error))
 
 
 def _read(reader: PdfFileReader) -> Reading:
@@ -182,7 +199,7 @@ def _read(reader: PdfFileReader) -> Reading:
             raise ValueError("too many annotations")
     found: dict[object, SignatureField] = {}
     names: set[str] = set()
-    nodes = [(node, name, True) for node, name in _form_nodes(reader)]
+    nodes = [(node, name, True) for node, name in form_nodes(reader)]
     nodes += [(widget, _climbed_name(widget), False) for widget in widgets]
     for node, name, from_form in nodes:
         raw = _inherited(node, "/V")
@@ -255,7 +272,10 @@ def _pages(reader: PdfFileReader) -> Iterator[generic.DictionaryObject]:
             yield node
 
 
-def _form_nodes(reader: PdfFileReader) -> Iterator[tuple[generic.DictionaryObject, str]]:
+def form_nodes(
+    reader: PdfFileReader | HistoricalResolver,
+) -> Iterator[tuple[generic.DictionaryObject, str]]:
+    """Yield the nodes of the interactive form, each with its fully qualified name."""
     form = value_of(reader.root, "/AcroForm")
     fields = value_of(form, "/Fields") if isinstance(form, generic.DictionaryObject) else None
     if not isinstance(fields, generic.ArrayObject):

@@ -401,10 +401,6 @@ class Judge:
         return None if certificate is None else self._material.anchors.get(certificate.dump())
 
 
-# The names under which vnedoc.sign._pyhanko.chains knows these two.
-_asn1 = to_asn1
-_material = material_of
-
 _EXPLANATIONS = {
     "NO_CERTIFICATE_CHAIN_FOUND": "verify.no-chain",
     "OUT_OF_BOUNDS_NO_POE": "verify.expired",

@@ -27,13 +27,14 @@ def render_junit(
 ) -> str:
     """Return a report as JUnit XML."""
     counts = _counts(report.files)
-    root = etree.Element("testsuites", name="vnedoc", **counts)
-    suite = etree.SubElement(root, "testsuite", name=SUITE, **counts, skipped=_skipped(report.files))
+    root = etree.Element("testsuites", {"name": "vnedoc", **counts})
+    suite = etree.SubElement(root, "testsuite", {"name": SUITE, **counts, "skipped": _skipped(report.files)})
     if report.basis is not None:
         suite.set("timestamp", report.basis.at.replace(tzinfo=None).isoformat(timespec="seconds"))
     for file in report.files:
         _case(suite, file, language)
-    return etree.tostring(root, encoding="unicode", pretty_print=True, doctype=None)
+    text = etree.tostring(root, encoding="unicode", pretty_print=True)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + text
 
 
 def _counts(files: Sequence[FileReport]) -> dict[str, str]:

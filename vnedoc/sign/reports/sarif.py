@@ -83,7 +83,9 @@ def _rule(rule_id: str, language: messages.Language | str) -> _Object:
         hint = entry.get(f"hint_{word}")
         rule["shortDescription"] = {"text": entry[word].format_map(values)}
         rule["help"] = {
-            "text": hint.format_map(values) if hint else messages.text("report.rule-help", language, id=rule_id)
+            "text": hint.format_map(values)
+            if hint
+            else messages.text("report.rule-help", language, id=rule_id)
         }
     except (KeyError, OSError):
         # The words of a policy file stand in the result.

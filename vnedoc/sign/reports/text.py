@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from vnedoc import messages
 from vnedoc._internal import clock
-from vnedoc.sign.report import Coverage, RevocationStatus, SignatureKind
+from vnedoc.sign.report import Conclusion, Coverage, RevocationStatus, SignatureKind
 
 if TYPE_CHECKING:
     import datetime
@@ -47,7 +47,8 @@ def printable(value: str, *, keep: str = "", limit: int | None = MAX_VALUE) -> s
         limit: How long it may be; ``None``: any length.
     """
     shown = "".join(
-        "�" if letter not in keep and unicodedata.category(letter) in _STEERING else letter for letter in value
+        "�" if letter not in keep and unicodedata.category(letter) in _STEERING else letter
+        for letter in value
     )
     return shown[:limit]
 
@@ -60,12 +61,16 @@ def _file(report: FileReport, language: messages.Language | str) -> Iterator[str
     yield f"{printable(report.path)}: {say(_word(report.conclusion))} ({report.conclusion.value})"
     if report.sender is not None:
         yield "  " + say("line-sender", organ_id=report.sender.organ_id, match=report.sender.match.value)
+    if report.in_baseline:
+        yield "  " + messages.text("baseline.known", language)
     for finding in report.errors:
         yield "  " + say("line-error", text=_text(finding, language))
     for finding in report.warnings:
         yield "  " + say("line-warning", text=_text(finding, language))
     for number, signature in enumerate(report.signatures, start=1):
         yield from _signature(number, signature, language, say)
+    if report.conclusion is not Conclusion.TOTAL_PASSED:
+        yield "  " + messages.text(f"report.todo-{report.conclusion.value.lower()}", language)
 
 
 def _signature(

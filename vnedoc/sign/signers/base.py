@@ -116,7 +116,7 @@ class Signer(abc.ABC):
 
     @property
     def batch_size(self) -> int:
-        """How many signatures one authorisation covers; a signer that asks a person each time says more than 1."""
+        """How many signatures one authorisation covers: more than 1 where a person agrees to several at once."""
         return 1
 
     def sign(self, content: bytes, *, digest_algorithm: str = "sha256") -> bytes:

@@ -1,0 +1,324 @@
+"""Reports for machines and people: the shape that their readers want, and hostile texts kept harmless."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import html.parser
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.unit.sign.test_report import SIGNATURE, TIME
+from vnedoc import messages
+from vnedoc._internal.xml import parse_bytes
+from vnedoc.sign.policy import PolicyCheck
+from vnedoc.sign.report import (
+    Basis,
+    CertificateSummary,
+    CheckResult,
+    Conclusion,
+    FileReport,
+    Finding,
+    SenderMatch,
+    SenderReport,
+    VerificationReport,
+)
+from vnedoc.sign.reports.html import render_html
+from vnedoc.sign.reports.json import render_json
+from vnedoc.sign.reports.junit import render_junit
+from vnedoc.sign.reports.pictures import Added, PagePicture
+from vnedoc.sign.reports.sarif import render_sarif
+from vnedoc.sign.reports.text import render_text
+
+SARIF_SCHEMA = json.loads(
+    (Path(__file__).parents[2] / "vectors/sarif/sarif-2.1.0-rtm.5.json").read_text(encoding="utf-8")
+)
+HOSTILE = "</style><script>alert(1)</script> ]]> \x1b[31m\u202e\ufffe\x00 \"'&lt;<img src=x onerror=y>"
+PNG = b"\x89PNG\r\n\x1a\n"
+BASIS = Basis(
+    at=TIME, policy="vn-issued", trees=("vn-government",), anchors=("ab" * 32,), online=False, version="0"
+)
+
+
+def report_of(*files: FileReport) -> VerificationReport:
+    return VerificationReport(files, BASIS)
+
+
+def passed(path: str = "good.pdf") -> FileReport:
+    check = CheckResult("pss-used", "inform", None, Finding("policy.not-pss-used"))
+    sender = SenderReport("H99", SenderMatch.NAMED, agency="SỞ TEST", day=datetime.date(2026, 1, 5))
+    return FileReport(
+        path,
+        Conclusion.TOTAL_PASSED,
+        True,
+        sender,
+        (SIGNATURE,),
+        warnings=(Finding("verify.unreachable-signature"),),
+        sha256="cd" * 32,
+        policy="vn-issued",
+        checks=(check,),
+    )
+
+
+def failed(path: str = "bad.pdf", *, in_baseline: bool = False) -> FileReport:
+    signature = dataclasses.replace(
+        SIGNATURE,
+        conclusion=Conclusion.TOTAL_FAILED,
+        sub_indication="HASH_FAILURE",
+        errors=(Finding("verify.hash-failure"),),
+        warnings=(Finding("verify.time-only-claimed"),),
+    )
+    return FileReport(
+        path,
+        Conclusion.TOTAL_FAILED,
+        True,
+        None,
+        (signature,),
+        errors=(Finding("policy.not-person-signed"),),
+        sha256="ef" * 32,
+        in_baseline=in_baseline,
+    )
+
+
+def plain(conclusion: Conclusion, path: str = "other.pdf") -> FileReport:
+    return FileReport(path, conclusion, True, None, (), errors=(Finding("verify.not-a-pdf"),))
+
+
+def hostile() -> FileReport:
+    signer = CertificateSummary(HOSTILE, HOSTILE, (HOSTILE,), HOSTILE, "1f", HOSTILE, HOSTILE, HOSTILE)
+    signature = dataclasses.replace(
+        SIGNATURE,
+        field=HOSTILE,
+        signer=signer,
+        trust_anchor=HOSTILE,
+        subfilter=HOSTILE,
+        conclusion=Conclusion.INDETERMINATE,
+        errors=(Finding("verify.unsupported-kind", {"kind": HOSTILE}),),
+    )
+    return FileReport(
+        HOSTILE,
+        Conclusion.INDETERMINATE,
+        False,
+        SenderReport(HOSTILE, SenderMatch.NONE, agency=HOSTILE),
+        (signature,),
+        errors=(Finding("verify.first-reader", {"reason": HOSTILE}),),
+        sha256="ab" * 32,
+    )
+
+
+EVERYTHING = report_of(
+    passed(),
+    failed(),
+    failed("known.pdf", in_baseline=True),
+    plain(Conclusion.INDETERMINATE),
+    plain(Conclusion.NO_SIGNATURE),
+    plain(Conclusion.UNREADABLE),
+    hostile(),
+)
+LANGUAGES = pytest.mark.parametrize("language", list(messages.Language))
+
+
+@LANGUAGES
+def test_junit_has_one_case_a_file_with_its_outcome(language: str) -> None:
+    text = render_junit(EVERYTHING, language=language)
+    assert text.startswith('<?xml version="1.0" encoding="UTF-8"?>')
+    root = parse_bytes(text.encode())
+    assert root.tag == "testsuites"
+    (suite,) = root
+    # What the readers of GitLab and Jenkins look at.
+    assert suite.tag == "testsuite"
+    wanted = {"tests": "7", "failures": "4", "errors": "1", "skipped": "1", "name": "vnedoc.verify"}
+    assert {key: suite.get(key) for key in wanted} == wanted
+    assert suite.get("timestamp") == "2026-01-05T03:04:05"
+    outcomes = [next((child.tag for child in case), None) for case in suite]
+    assert outcomes == ["system-out", "failure", "skipped", "failure", "failure", "error", "failure"]
+    for case in suite:
+        assert case.tag == "testcase"
+        assert case.get("classname")
+        assert case.get("name")
+        assert case.get("time") == "0"
+    problem = suite[1][0]
+    assert problem.get("type") == "TOTAL-FAILED"
+    assert problem.get("message", "").startswith("TOTAL-FAILED: ")
+    assert Finding("verify.hash-failure").text(language) in (problem.text or "")
+
+
+@LANGUAGES
+def test_sarif_follows_its_schema(language: str) -> None:
+    log = json.loads(render_sarif(EVERYTHING, language=language))
+    jsonschema.Draft4Validator(SARIF_SCHEMA).validate(log)
+    (run,) = log["runs"]
+    assert log["version"] == "2.1.0"
+    rules = run["tool"]["driver"]["rules"]
+    for result in run["results"]:
+        rule = rules[result["ruleIndex"]]
+        assert rule["id"] == result["ruleId"]
+        assert rule["help"]["text"]
+        assert "{" not in rule["shortDescription"]["text"]
+    assert len({rule["id"] for rule in rules}) == len(rules)
+
+
+def test_the_schema_test_can_fail() -> None:
+    log = json.loads(render_sarif(EVERYTHING))
+    log["runs"][0]["results"][0]["message"] = "TEST"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft4Validator(SARIF_SCHEMA).validate(log)
+
+
+def test_sarif_says_what_counts_and_where() -> None:
+    log = json.loads(
+        render_sarif(report_of(passed(), failed("a b/ọ.pdf"), failed("k.pdf", in_baseline=True)))
+    )
+    (run,) = log["runs"]
+    found = [
+        (item["ruleId"], item["level"], _uri(item), bool(item.get("suppressions"))) for item in run["results"]
+    ]
+    assert found == [
+        ("verify.unreachable-signature", "warning", "good.pdf", False),
+        ("policy.not-person-signed", "error", "a%20b/%E1%BB%8D.pdf", False),
+        ("verify.hash-failure", "error", "a%20b/%E1%BB%8D.pdf", False),
+        ("verify.time-only-claimed", "note", "a%20b/%E1%BB%8D.pdf", False),
+        ("policy.not-person-signed", "error", "k.pdf", True),
+        ("verify.hash-failure", "error", "k.pdf", True),
+        ("verify.time-only-claimed", "note", "k.pdf", False),
+    ]
+    prints = [item["partialFingerprints"]["vnedocFinding/v1"] for item in run["results"]]
+    assert len(set(prints)) == len(prints)
+    assert run["invocations"] == [{"executionSuccessful": True, "exitCode": 1}]
+    assert run["artifacts"][0]["hashes"] == {"sha-256": "cd" * 32}
+
+
+def test_sarif_without_findings() -> None:
+    quiet = dataclasses.replace(passed(), warnings=())
+    log = json.loads(render_sarif(report_of(quiet)))
+    jsonschema.Draft4Validator(SARIF_SCHEMA).validate(log)
+    assert log["runs"][0]["results"] == []
+
+
+def _uri(result: dict[str, Any]) -> str:
+    return str(result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"])
+
+
+@LANGUAGES
+def test_text_is_the_same_in_few_lines(language: str) -> None:
+    text = render_text(EVERYTHING, language=language)
+    for word in ("TOTAL-PASSED", "TOTAL-FAILED", "NO-SIGNATURE", "UNREADABLE", "INDETERMINATE"):
+        assert word in text
+    assert messages.text("baseline.known", language) in text
+    assert messages.text("report.todo-no-signature", language) in text
+    assert not {"\x1b", "\u202e", "\x00"} & set(text)
+
+
+def test_json_tells_the_policy_its_checks_and_what_it_rests_on() -> None:
+    table = json.loads(render_json(report_of(passed())))
+    assert table["basis"] == {
+        "at": "2026-01-05T03:04:05+00:00",
+        "policy": "vn-issued",
+        "trees": ["vn-government"],
+        "anchors": ["ab" * 32],
+        "online": False,
+        "version": "0",
+    }
+    (file,) = table["files"]
+    assert file["policy"] == "vn-issued"
+    assert file["in_baseline"] is False
+    (check,) = file["checks"]
+    assert (check["id"], check["level"], check["holds"]) == ("pss-used", "inform", None)
+    assert file["sender"]["day"] == "2026-01-05"
+    assert file["sender"]["agency"] == "SỞ TEST"
+
+
+class _Page(html.parser.HTMLParser):
+    """What a browser would make of a page: elements, attributes, text."""
+
+    VOID = frozenset({"meta", "img", "br"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+
+@LANGUAGES
+def test_html_stands_alone_and_cannot_be_broken_into(language: str) -> None:
+    picture = PagePicture(1, 595, 842, PNG, (Added(_box(), is_signed=False),))
+    text = render_html(EVERYTHING, language=language, pictures={HOSTILE: (picture,), "good.pdf": (picture,)})
+    page = _Page(text)
+    assert page.open == []
+    names = {name for name, _ in page.elements}
+    assert not names & {"script", "iframe", "object", "embed", "link", "base", "form", "svg"}
+    for name, attributes in page.elements:
+        assert not any(key.startswith("on") for key in attributes), name
+        assert name != "img" or str(attributes["src"]).startswith("data:image/png;base64,")
+        assert name != "a" or str(attributes["href"]).startswith("#file-")
+    assert ("meta", "default-src 'none'; img-src data:; style-src 'unsafe-inline'") in {
+        (name, attributes.get("content")) for name, attributes in page.elements
+    }
+    shown = "".join(page.words)
+    assert "<script>alert(1)</script>" in shown
+    assert not {"\x1b", "\u202e", "\x00", "\ufffe"} & set(text)
+    assert "://" not in text.replace("http-equiv", "")
+
+
+@LANGUAGES
+def test_html_gives_each_verdict_in_one_line_and_says_what_to_do(language: str) -> None:
+    page = _Page(render_html(EVERYTHING, language=language))
+    verdicts = [
+        attributes["data-conclusion"]
+        for _, attributes in page.elements
+        if attributes.get("class") == "verdict"
+    ]
+    assert verdicts == [file.conclusion.value for file in EVERYTHING.files]
+    shown = " ".join(page.words)
+    for conclusion in ("total-passed", "total-failed", "indeterminate", "no-signature", "unreadable"):
+        assert messages.text(f"report.todo-{conclusion}", language) in shown
+    assert messages.hint("policy.not-person-signed", language) in shown
+    # Who, for whom, issued by whom, when, on what ground.
+    for word in ("SỞ TEST", "PHÒNG TEST", "UBND TEST", "CA TEST", "ROOT TEST", "05/01/2026 10:04:05 +07:00"):
+        assert word in shown
+    assert messages.text("report.match-named", language) in shown
+
+
+def test_html_marks_signatures_and_what_came_later() -> None:
+    picture = PagePicture(1, 600, 800, PNG, (Added(_box(), is_signed=False), Added(_box(), is_signed=True)))
+    page = _Page(render_html(report_of(passed()), pictures={"good.pdf": (picture,)}))
+    marks = {str(a["class"]): a["style"] for _, a in page.elements if str(a.get("class")).startswith("box")}
+    assert set(marks) == {"box own ok", "box added", "box covered"}
+    # X,Y,W,H = 60,600,120,100 from the lower left corner of a page of 600 x 800.
+    assert marks["box added"] == "left:10.00%;top:12.50%;width:20.00%;height:12.50%"
+
+
+def _box() -> Any:  # a Box; the import is short here
+    from vnedoc.sign.models import Box
+
+    return Box(60, 600, 120, 100)
+
+
+def test_own_words_of_a_policy_reach_every_report() -> None:
+    from vnedoc.sign.checks import apply_checks
+    from vnedoc.sign.policy import CheckLevel, Policy
+
+    policy = Policy(checks=(PolicyCheck("person-signed", CheckLevel.FAIL, "Lời TEST.", "TEST words."),))
+    report = report_of(apply_checks(dataclasses.replace(passed(), checks=()), policy))
+    for render in (render_text, render_html, render_junit, render_sarif, render_json):
+        assert "TEST words." in render(report, language="en")
+        assert "Lời TEST." in render(report, language="vi")

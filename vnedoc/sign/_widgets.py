@@ -1,0 +1,234 @@
+"""Which pages a revision can have touched, and the form fields on a page (ISO 32000-2, 12.5 and 12.7), read by qpdf."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from typing import TYPE_CHECKING
+
+import pikepdf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Widget", "is_too_heavy", "touched_pages", "widgets_of"]
+
+MAX_UNPACKED_BYTES = 256 * 1024 * 1024
+"""So much may come out of all that a page draws."""
+MAX_PICTURE_PIXELS = 200_000_000
+"""A picture may have so many pixels: A3 at 1200 dpi."""
+_CHUNK = 4 * 1024 * 1024
+
+MAX_VISITED = 2_000_000
+"""So many objects are walked through to find the pages that were touched."""
+MAX_PART_LENGTH = 4096
+_UPWARDS = frozenset({"/Parent", "/P", "/StructParent", "/Dest", "/A", "/AA", "/Popup", "/IRT", "/B", "/V", "/Lock"})
+"""Entries that lead away from what a page draws."""
+_FLATE = frozenset({"/FlateDecode", "/Fl"})
+_PACKING = _FLATE | {"/LZWDecode", "/LZW", "/RunLengthDecode", "/RL"}
+_INHERITED = ("/Resources", "/MediaBox", "/CropBox", "/Rotate")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Widget:
+    """A form field where a page shows it."""
+
+    name: str
+    """Fully qualified name."""
+    is_signature: bool
+    """Whether it is a signature field."""
+    value: str | None
+    """What it holds, in a form that can be compared; ``None`` when it is empty."""
+    box: tuple[float, float, float, float] | None
+    """Left, lower, right, upper as shown; ``None`` when nothing is to be seen."""
+
+
+def touched_pages(pdf: pikepdf.Pdf, written: frozenset[int]) -> list[int]:
+    """Return the pages, from 0, that draw something which one of these objects holds.
+
+    Raises:
+        ValueError: The file has too many objects to tell.
+    """
+    budget = MAX_VISITED
+    found = []
+    layers = pdf.Root.get("/OCProperties")
+    everywhere = False
+    if layers is not None:
+        everywhere, budget = _reaches(layers, written, budget)
+    for index, page in enumerate(pdf.pages):
+        touched = everywhere
+        for node in _ancestors(page.obj):
+            if touched:
+                break
+            touched = node.objgen[0] in written
+            for key in _INHERITED:
+                part = node.get(key)
+                if part is not None and not touched:
+                    touched, budget = _reaches(part, written, budget)
+        if not touched:
+            touched, budget = _reaches(page.obj, written, budget)
+        if touched:
+            found.append(index)
+    return found
+
+
+def is_too_heavy(page: pikepdf.Page) -> bool:
+    """Tell whether what a page draws unpacks to more than may be drawn.
+
+    What draws it has no limit of its own, and ends the whole process where memory ends.
+    """
+    left = MAX_UNPACKED_BYTES
+    for item in _parts(page.obj, MAX_VISITED):
+        if not isinstance(item, pikepdf.Stream):
+            continue
+        width, height = item.get("/Width"), item.get("/Height")
+        if isinstance(width, int) and isinstance(height, int) and width * height > MAX_PICTURE_PIXELS:
+            return True
+        left -= _unpacked_size(item, left)
+        if left < 0:
+            return True
+    return False
+
+
+def _unpacked_size(stream: pikepdf.Stream, limit: int) -> int:
+    """Return how much a stream unpacks to; with more than a limit, anything above it."""
+    filters = stream.get("/Filter")
+    listed = list(filters) if isinstance(filters, pikepdf.Array) else [filters] if filters is not None else []
+    names = [str(name) for name in listed]
+    content = stream.read_raw_bytes()
+    if len([name for name in names if name in _PACKING]) > 1:
+        # Packed twice, little becomes much too much; no honest producer does that.
+        return limit + 1
+    if not names or names[-1] not in _FLATE:
+        return len(content)
+    unpacker, size = zlib.decompressobj(), 0
+    try:
+        while content and not unpacker.eof:
+            size += len(unpacker.decompress(content, _CHUNK))
+            if size > limit:
+                break
+            content = unpacker.unconsumed_tail
+    except zlib.error:
+        # What can be read of it was counted.
+        return size
+    return size
+
+
+def _parts(start: pikepdf.Object, budget: int) -> Iterator[pikepdf.Object]:
+    """Yield what can be reached from an object without going up; each indirect object once.
+
+    Raises:
+        ValueError: There are too many.
+    """
+    waiting: list[object] = [start]
+    seen: set[tuple[int, int]] = set()
+    while waiting:
+        budget -= 1
+        if budget < 0:
+            raise ValueError("too many objects")
+        item = waiting.pop()
+        if not isinstance(item, pikepdf.Object):
+            continue
+        number = item.objgen
+        if number[0]:
+            if number in seen:
+                continue
+            seen.add((number[0], number[1]))
+        yield item
+        if isinstance(item, pikepdf.Dictionary | pikepdf.Stream):
+            waiting += [item.get(key) for key in item.keys() if key not in _UPWARDS]  # noqa: SIM118 - no mapping
+        elif isinstance(item, pikepdf.Array):
+            waiting += list(item)
+
+
+def _ancestors(page: pikepdf.Object) -> Iterator[pikepdf.Object]:
+    node = page.get("/Parent")
+    for _ in range(64):
+        if not isinstance(node, pikepdf.Dictionary):
+            return
+        yield node
+        node = node.get("/Parent")
+
+
+def _reaches(start: pikepdf.Object, written: frozenset[int], budget: int) -> tuple[bool, int]:
+    """Tell whether one of these objects can be reached, and how many steps are left."""
+    for item in _parts(start, budget):
+        budget -= 1
+        if item.objgen[0] in written:
+            return True, budget
+    return False, budget
+
+
+def widgets_of(pdf: pikepdf.Pdf, index: int) -> dict[object, Widget]:
+    """Return the form fields on a page by their object numbers."""
+    page = pdf.pages[index]
+    annotations = page.obj.get("/Annots")
+    found: dict[object, Widget] = {}
+    if not isinstance(annotations, pikepdf.Array):
+        return found
+    for position, node in enumerate(annotations):
+        if not isinstance(node, pikepdf.Dictionary) or node.get("/Subtype") != pikepdf.Name.Widget:
+            continue
+        line = list(_line(node))
+        names = [str(part) for part in (ancestor.get("/T") for ancestor in line) if isinstance(part, pikepdf.String)]
+        name = ".".join(reversed(names))
+        key: object = node.objgen if node.objgen[0] else (name, position)
+        found[key] = Widget(
+            name=name,
+            is_signature=_first(line, "/FT") == pikepdf.Name.Sig,
+            value=_value(_first(line, "/V")),
+            box=_box(page, node),
+        )
+    return found
+
+
+def _line(node: pikepdf.Object) -> Iterator[pikepdf.Object]:
+    for _ in range(64):
+        if not isinstance(node, pikepdf.Dictionary):
+            return
+        yield node
+        node = node.get("/Parent")
+
+
+def _first(line: list[pikepdf.Object], key: str) -> pikepdf.Object | None:
+    return next((value for value in (node.get(key) for node in line) if value is not None), None)
+
+
+def _value(value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, pikepdf.Dictionary):
+        return f"object {value.objgen}"
+    return (bytes(value).hex() if isinstance(value, pikepdf.String) else str(value))[:MAX_PART_LENGTH]
+
+
+def _box(page: pikepdf.Page, node: pikepdf.Object) -> tuple[float, float, float, float] | None:
+    rectangle = node.get("/Rect")
+    if not isinstance(rectangle, pikepdf.Array) or len(rectangle) != 4:
+        return None
+    numbers = [float(number) for number in list(rectangle)]
+    crop = [float(number) for number in list(page.cropbox)]
+    left, right = sorted((numbers[0], numbers[2]))
+    lower, upper = sorted((numbers[1], numbers[3]))
+    if right <= left or upper <= lower:
+        return None
+    x0, x1 = sorted((crop[0], crop[2]))
+    y0, y1 = sorted((crop[1], crop[3]))
+    match int(_rotation(page)) % 360:
+        case 90:
+            shown = (lower - y0, x1 - right, upper - y0, x1 - left)
+        case 180:
+            shown = (x1 - right, y1 - upper, x1 - left, y1 - lower)
+        case 270:
+            shown = (y1 - upper, left - x0, y1 - lower, right - x0)
+        case _:
+            shown = (left - x0, lower - y0, right - x0, upper - y0)
+    return shown
+
+
+def _rotation(page: pikepdf.Page) -> int:
+    for node in (page.obj, *_ancestors(page.obj)):
+        value = node.get("/Rotate")
+        if isinstance(value, int):
+            return value
+    return 0
