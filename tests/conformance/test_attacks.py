@@ -17,7 +17,9 @@ from vnedoc.sign.trust import TrustStore
 from vnedoc.sign.verification import verify_pdf
 
 VECTORS = Path(make_attacks.__file__).parent
-FOLDERS = sorted(path.parent for kind in ("attacks", "honest") for path in (VECTORS / kind).rglob("case.json"))
+FOLDERS = sorted(
+    path.parent for kind in ("attacks", "honest") for path in (VECTORS / kind).rglob("case.json")
+)
 MAX_CORPUS_BYTES = 3 * 1024 * 1024
 COMMANDS = {
     "pdftotext": ["pdftotext", "-layout", "{}", "-"],
@@ -25,7 +27,16 @@ COMMANDS = {
     "qpdf": ["qpdf", "--check", "{}"],
 }
 # How often each published attack is there, at least.
-FAMILIES = {"usf-": 7, "isa-": 9, "swa-": 5, "shadow-hide": 1, "shadow-replace": 1, "shadow-swap": 1, "eaa-": 1, "ssa-": 1}
+FAMILIES = {
+    "usf-": 7,
+    "isa-": 9,
+    "swa-": 5,
+    "shadow-hide": 1,
+    "shadow-replace": 1,
+    "shadow-swap": 1,
+    "eaa-": 1,
+    "ssa-": 1,
+}
 
 # What zlib and qpdf make depends on their builds; everything else is written byte for byte.
 BY_OTHERS = {
@@ -89,9 +100,9 @@ def test_made_again_the_bytes_are_the_same() -> None:
     changed = []
     for attack in make_attacks.ALL:
         folder = VECTORS / attack.id
-        if (folder / "case.json").read_bytes() != make_attacks.case(attack):
-            changed.append(attack.id)
-        elif attack.id not in BY_OTHERS and (folder / make_attacks.FILE).read_bytes() != attack.make():
+        if (folder / "case.json").read_bytes() != make_attacks.case(attack) or (
+            attack.id not in BY_OTHERS and (folder / make_attacks.FILE).read_bytes() != attack.make()
+        ):
             changed.append(attack.id)
     assert not changed
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import html.parser
 import io
-import re
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from PIL import Image
 
 from tests import signed_pdfs
 from tests.cli import vnedoc
-from tests.unit.sign.test_reports import hostile, report_of
+from tests.unit.sign.test_reports import Page, hostile, report_of
 from vnedoc.sign.policy import Policy, RevocationRule
 from vnedoc.sign.report import Conclusion, FileReport
 from vnedoc.sign.reports.html import render_html
@@ -72,7 +71,7 @@ class _Verdicts(html.parser.HTMLParser):
         self._conclusion: str | None = None
         self.feed(document)
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, _tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = dict(attrs)
         self._conclusion = attributes.get("data-conclusion") if attributes.get("class") == "verdict" else None
 
@@ -132,8 +131,9 @@ def test_light_dark_narrow_and_on_paper(
     assert max(dark.getpixel((4, 4))) < 60
     # On a narrow screen nothing sticks out: the right edge is ground, all the way down.
     narrow = browser.picture(page, tmp_path / "narrow.png", width=500, height=3000)
-    edge = {narrow.getpixel((498, y)) for y in range(0, 3000, 5)}
-    assert len(edge) == 1
+    edge = [sum(narrow.getpixel((498, y))) for y in range(0, 3000, 5)]
+    # But for the faintest end of a shadow.
+    assert max(edge) - min(edge) <= 6
     browser.run(page, f"--print-to-pdf={tmp_path / 'print.pdf'}", "--no-pdf-header-footer")
     import pypdfium2
 
@@ -149,8 +149,10 @@ def test_hostile_names_run_nothing(tmp_path: Path, browser: Browser) -> None:
     page = tmp_path / "report.html"
     page.write_text(render_html(report_of(hostile())), encoding="utf-8")
     document = browser.document(page)
-    assert "<script" not in document
-    assert "onerror" not in re.sub(r">[^<]*<", "><", document)
+    understood = Page(document)
+    assert "script" not in {name for name, _ in understood.elements}
+    assert not [key for _, attributes in understood.elements for key in attributes if key.startswith("on")]
+    assert "<script>alert(1)</script>" in "".join(understood.words)
     assert [conclusion for conclusion, _ in _Verdicts(document).found] == ["INDETERMINATE"]
 
 

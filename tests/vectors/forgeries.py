@@ -7,7 +7,6 @@ import re
 from tests.vectors import identities
 from tests.vectors.attack import FAILED, ISA, SWA, UNSURE, USF, Attack
 from tests.vectors.forging import (
-    CATALOG,
     CONTENT,
     FALSE_TEXT,
     FORM,
@@ -16,15 +15,12 @@ from tests.vectors.forging import (
     body,
     complete,
     contents_of,
-    detached,
     gap_of,
     last_startxref,
     objects_of_page,
     signature_dictionary,
-    signed_again,
     signed_once,
     size_of,
-    stamped,
     stream,
     table,
     text,
@@ -62,7 +58,9 @@ def _usf(name: str, what: str, key: bytes, value: bytes, error: str) -> Attack:
     )
 
 
-def _isa(name: str, what: str, make: object, conclusion: str, errors: tuple[str, ...], **more: object) -> Attack:
+def _isa(
+    name: str, what: str, make: object, conclusion: str, errors: tuple[str, ...], **more: object
+) -> Attack:
     return Attack(  # type: ignore[arg-type]
         id=f"attacks/isa-{name}",
         description=f"Incremental saving: {what}.",
@@ -146,9 +144,7 @@ def _injected(
     middle = b" >>\nendobj\n" + evil + hidden
     filler = target - len(head) - width - len(middle)
     assert filler > 0
-    known = {
-        int(m[1]): m.start() for m in re.finditer(rb"(?m)^(\d+) 0 obj", content[: gap.start])
-    } | offsets
+    known = {int(m[1]): m.start() for m in re.finditer(rb"(?m)^(\d+) 0 obj", content[: gap.start])} | offsets
     listed = b"xref\n0 1\n0000000000 65535 f \n" + table(known).removeprefix(b"xref\n")
     listed += trailer(9, target) + (b"99 0 obj\n<< /Dummy true" if closing else b"")
     second = target + len(listed)
@@ -169,7 +165,13 @@ def _wide_gap() -> bytes:
     digits = contents_of(content).rstrip(b"\0").hex().encode()
     room = gap.end - gap.start - len(digits) - 2 - len(b" % hidden from the hash\n")
     return (
-        content[: gap.start] + b"<" + digits + b">" + b" % hidden from the hash\n" + b" " * room + content[gap.end :]
+        content[: gap.start]
+        + b"<"
+        + digits
+        + b">"
+        + b" % hidden from the hash\n"
+        + b" " * room
+        + content[gap.end :]
     )
 
 
@@ -190,9 +192,7 @@ def _spoofed_new_object() -> bytes:
 
 
 def _spoofed_part() -> bytes:
-    content = signed_once(
-        dictionary=signature_dictionary(reason=b"9 0 R"), extra={9: b"(Approved TEST)"}
-    )
+    content = signed_once(dictionary=signature_dictionary(reason=b"9 0 R"), extra={9: b"(Approved TEST)"})
     return updated(content, {9: b"(Approved 9999)"})
 
 
@@ -212,9 +212,7 @@ def _foreign_timestamp() -> bytes:
     def make(covered: bytes) -> bytes:
         import hashlib
 
-        return identities.signed_data(
-            identities.AGENCY, hashlib.sha256(covered).digest(), tokens=(token,)
-        )
+        return identities.signed_data(identities.AGENCY, hashlib.sha256(covered).digest(), tokens=(token,))
 
     return signed_once(make=make)
 
@@ -345,7 +343,15 @@ ATTACKS = (
         FAILED,
         ("verify.content-changed",),
     ),
-    _isa("body-only", "an object without table and trailer", _isa_body_only, UNSURE, ("verify.stray-bytes",), shows=(), hides=()),
+    _isa(
+        "body-only",
+        "an object without table and trailer",
+        _isa_body_only,
+        UNSURE,
+        ("verify.stray-bytes",),
+        shows=(),
+        hides=(),
+    ),
     _isa("no-table", "an object and a trailer, no table", _isa_without_table, UNSURE, (), shows=(), hides=()),
     _isa("no-trailer", "an object and a table, no trailer", _isa_without_trailer, UNSURE, ()),
     _isa("no-prev", "a table that does not know the one before", _isa_without_prev, FAILED, ()),
@@ -571,4 +577,3 @@ ATTACKS = (
         shows=("PAY 9999 VND",),
     ),
 )
-

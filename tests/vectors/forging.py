@@ -45,7 +45,12 @@ OPAQUE = b"q 1 1 1 rg 0 0 300 40 re f Q BT /F1 18 Tf 5 10 Td (PAY 9999 VND) Tj E
 
 
 def objects_of_page(
-    content: bytes | None = None, *, fields: bytes = b"", annots: bytes = b"", page: bytes = b"", **more: bytes
+    content: bytes | None = None,
+    *,
+    fields: bytes = b"",
+    annots: bytes = b"",
+    page: bytes = b"",
+    **more: bytes,
 ) -> Objects:
     """Return the objects of a document of one page with an interactive form."""
     del more
@@ -169,9 +174,13 @@ def signature_dictionary(
             b" << /Type /TransformParams /P %d /V /1.2 >> >>]" % level
         )
     about = b"" if kind == b"/DocTimeStamp" else b" /M (D:20260601020000Z) /Name (TEST) /Reason " + reason
-    return (
-        b"<< /Type %s /Filter /Adobe.PPKLite /SubFilter %s%s%s /Contents <%s> /ByteRange %s >>"
-        % (kind, subfilter, about, reference, b"0" * (2 * RESERVED), _PLACE)
+    return b"<< /Type %s /Filter /Adobe.PPKLite /SubFilter %s%s%s /Contents <%s> /ByteRange %s >>" % (
+        kind,
+        subfilter,
+        about,
+        reference,
+        b"0" * (2 * RESERVED),
+        _PLACE,
     )
 
 
@@ -226,9 +235,12 @@ def widget(
     """Return a signature field that is its own widget."""
     shown = b" /AP << /N %d 0 R >>" % look if look is not None else b""
     filled = b" /V %d 0 R" % value if value else b""
-    return (
-        b"<< /Type /Annot /Subtype /Widget /FT /Sig /T (%s) /F 132 /P 3 0 R /Rect %s%s%s%s >>"
-        % (name, rect, filled, shown, more)
+    return b"<< /Type /Annot /Subtype /Widget /FT /Sig /T (%s) /F 132 /P 3 0 R /Rect %s%s%s%s >>" % (
+        name,
+        rect,
+        filled,
+        shown,
+        more,
     )
 
 

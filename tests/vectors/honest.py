@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.vectors import identities
 from tests.vectors.attack import PASSED, Attack
+from tests.vectors.forgeries import _document_timestamp
 from tests.vectors.forging import (
     CATALOG,
     PAGE,
@@ -17,7 +18,6 @@ from tests.vectors.forging import (
     text,
     updated,
 )
-from tests.vectors.forgeries import _document_timestamp
 from tests.vectors.revisions import _look, _text_field, _with_field
 from tests.vectors.structures import _with_object_stream
 

@@ -57,7 +57,9 @@ def main() -> int:
         folder = HERE / attack.id
         wanted |= {folder / FILE: attack.make(), folder / "case.json": case(attack)}
     known = {path for kind in ("attacks", "honest") for path in (HERE / kind).rglob("*") if path.is_file()}
-    different = [path for path, content in wanted.items() if not path.exists() or path.read_bytes() != content]
+    different = [
+        path for path, content in wanted.items() if not path.exists() or path.read_bytes() != content
+    ]
     different += sorted(known - wanted.keys())
     for path in different:
         print(path.relative_to(HERE))

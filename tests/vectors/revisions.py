@@ -76,7 +76,9 @@ def _look(words: bytes) -> bytes:
     return appearance(b"/Tx BMC " + text(words, x=5, y=10) + b" EMC", 300, 40)
 
 
-def _with_field(identity: identities.Identity, *, words: bytes = b"AMOUNT 1000", value: bytes = b"(1000)") -> bytes:
+def _with_field(
+    identity: identities.Identity, *, words: bytes = b"AMOUNT 1000", value: bytes = b"(1000)"
+) -> bytes:
     return signed_once(
         extra={10: _text_field(11, value), 11: _look(words), 12: _look(b"AMOUNT 9999")},
         annots=b"10 0 R ",
@@ -144,7 +146,11 @@ def _twice() -> tuple[bytes, dict[int, int]]:
 def _swap_table() -> bytes:
     content, offsets = _twice()
     start = len(content)
-    return content + table({CONTENT: offsets[CONTENT]}) + trailer(size_of(content), start, prev=last_startxref(content))
+    return (
+        content
+        + table({CONTENT: offsets[CONTENT]})
+        + trailer(size_of(content), start, prev=last_startxref(content))
+    )
 
 
 def _swap_root() -> bytes:
@@ -300,8 +306,12 @@ ATTACKS = (
         ("verify.content-changed",),
         hides=("PAY 1000 VND",),
     ),
-    _shadow("hide-contents", "the page no longer draws the sheet", _hide_contents, ("verify.content-changed",)),
-    _shadow("hide-freed", "the sheet is freed in the cross-reference table", _hide_freed, shows=("9999 VND",)),
+    _shadow(
+        "hide-contents", "the page no longer draws the sheet", _hide_contents, ("verify.content-changed",)
+    ),
+    _shadow(
+        "hide-freed", "the sheet is freed in the cross-reference table", _hide_freed, shows=("9999 VND",)
+    ),
     _shadow(
         "hide-with-signature",
         "the sheet becomes empty in the revision of a later, good signature",

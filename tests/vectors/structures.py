@@ -162,9 +162,9 @@ def _bomb() -> bytes:
     content = signed_once()
     packed = zlib.compress(b"34 0 " + b" " * (1 << 27), 9)
     start = len(content)
-    container = b"35 0 obj\n" + stream(
-        packed, b"/Type /ObjStm /N 1 /First 5 /Filter /FlateDecode "
-    ) + b"\nendobj\n"
+    container = (
+        b"35 0 obj\n" + stream(packed, b"/Type /ObjStm /N 1 /First 5 /Filter /FlateDecode ") + b"\nendobj\n"
+    )
     place = start + len(container)
     rows = {3: (2, 35, 0), 35: (1, start, 0), 36: (1, place, 0)}
     data = b"".join(
@@ -369,4 +369,3 @@ ATTACKS = (
         **_TRUE,
     ),
 )
-

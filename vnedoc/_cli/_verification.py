@@ -32,14 +32,19 @@ class VerificationMeans:
 
 
 def verification_options(command: _Command) -> _Command:
-    """Add ``--trust``, ``--offline``, ``--crl`` and ``--allow-host`` to a command."""
+    """Add ``--trust``, ``--offline``, ``--crl``, ``--crl-cache`` and ``--allow-host`` to a command."""
     for option in (
         click.option(
             "--allow-host", "allowed_hosts", metavar="HOST", multiple=True,
             help="Revocation server that may be asked although its address is private.",
         ),
         click.option(
-            "--crl", "crl_paths", metavar="FILE", multiple=True, type=click.Path(path_type=Path), help="A CRL.",
+            "--crl-cache", metavar="DIR", type=click.Path(path_type=Path),
+            help="Where fetched CRLs are kept. Default: vnedoc/crl in the user's cache folder.",
+        ),
+        click.option(
+            "--crl", "crl_paths", metavar="FILE", multiple=True, type=click.Path(path_type=Path),
+            help="A CRL that is at hand.",
         ),
         click.option("--offline", is_flag=True, help="Ask no server; use the file's own data and --crl."),
         click.option(
@@ -58,11 +63,13 @@ def means(state: CLIState, given: dict[str, Any]) -> Iterator[VerificationMeans]
     Raises:
         ConfigurationError: A source of trust cannot be used.
     """
-    from vnedoc.sign.revocation import RevocationSource, load_crl
+    from vnedoc.sign._crl_cache import CachingRevocationSource, CRLCache, default_folder
+    from vnedoc.sign.revocation import load_crl
     from vnedoc.sign.trust import load_trust
 
     sources = given["trust_sources"] or state.config().trust
-    revocation = RevocationSource(
+    revocation = CachingRevocationSource(
+        CRLCache(given["crl_cache"] or default_folder()),
         crls=[load_crl(path) for path in given["crl_paths"]],
         online=not given["offline"],
         allowed_hosts=(*given["allowed_hosts"], *state.config().verification.allowed_hosts),

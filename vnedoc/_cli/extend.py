@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vnedoc._cli.sign import _targets as pair_outputs
+from vnedoc._cli._outputs import pair_outputs
+from vnedoc._cli._verification import means, verification_options
 from vnedoc._cli.signing_options import open_timestamps, timestamp_options
 from vnedoc.errors import ConfigurationError, ExitCode, UsageError, VnedocError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vnedoc._cli.main import CLIState
     from vnedoc.sign.extension import ExtensionResult
-    from vnedoc.sign.revocation import RevocationSource
 
 __all__ = ["SCHEMA", "extend"]
 
@@ -32,35 +29,7 @@ _GRAVEST_FIRST = (
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
 @click.option("--level", type=click.Choice(["b-t", "b-lt", "b-lta"]), required=True, help="What to reach.")
 @timestamp_options
-@click.option(
-    "--trust",
-    "trust_sources",
-    metavar="SRC",
-    multiple=True,
-    help="PEM file, folder, shipped:vn-government or shipped:vn-national.",
-)
-@click.option("--offline", is_flag=True, help="Ask no OCSP or CRL server; use --crl.")
-@click.option(
-    "--crl",
-    "crl_paths",
-    metavar="FILE",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="A CRL that is at hand.",
-)
-@click.option(
-    "--crl-cache",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Where fetched CRLs are kept. Default: vnedoc/crl in the user's cache folder.",
-)
-@click.option(
-    "--allow-host",
-    "allowed_hosts",
-    metavar="HOST",
-    multiple=True,
-    help="Revocation server that may be asked although its address is private.",
-)
+@verification_options
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Extended file (one input)."
 )
@@ -90,20 +59,25 @@ def extend(
     """
     from vnedoc.sign.extension import extend_pdf
     from vnedoc.sign.models import SignatureLevel
-    from vnedoc.sign.trust import load_trust
 
     pairs = pair_outputs(
         files, output=given["output"], directory=given["directory"], in_place=given["in_place"]
     )
-    trust = load_trust(*(given["trust_sources"] or state.config().trust))
     level = SignatureLevel.from_option(given["level"])
     codes: set[ExitCode] = set()
     results: list[dict[str, Any]] = []  # JSON
-    with open_timestamps(state, given) as timestamps, _open_revocation(state, given) as revocation:
+    with open_timestamps(state, given) as timestamps, means(state, given) as verifying:
+        if verifying.trust is None:
+            raise ConfigurationError("trust.none-given")
         for source, target in pairs:
             try:
                 result = extend_pdf(
-                    source, target, level=level, trust=trust, timestamps=timestamps, revocation=revocation
+                    source,
+                    target,
+                    level=level,
+                    trust=verifying.trust,
+                    timestamps=timestamps,
+                    revocation=verifying.revocation,
                 )
             except VnedocError as exc:
                 if len(pairs) == 1 or isinstance(exc, ConfigurationError | UsageError):
@@ -123,21 +97,6 @@ def extend(
     if ExitCode.DONE in codes:
         click.echo(state.text("extension.checkers-note"), err=True)
     return next(code for code in _GRAVEST_FIRST if code in codes)
-
-
-@contextlib.contextmanager
-def _open_revocation(state: CLIState, given: dict[str, Any]) -> Iterator[RevocationSource]:  # click's values
-    from vnedoc.sign._crl_cache import CachingRevocationSource, CRLCache, default_folder
-    from vnedoc.sign.revocation import load_crl
-
-    cache = CRLCache(given["crl_cache"] or default_folder())
-    with CachingRevocationSource(
-        cache,
-        crls=[load_crl(path) for path in given["crl_paths"]],
-        online=not given["offline"],
-        allowed_hosts=(*given["allowed_hosts"], *state.config().verification.allowed_hosts),
-    ) as source:
-        yield source
 
 
 def _plain(source: Path, result: ExtensionResult) -> dict[str, Any]:  # JSON

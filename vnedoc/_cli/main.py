@@ -158,7 +158,9 @@ def call(arguments: list[str]) -> int:
         _show(exc, state.language)
         return exc.exit_code
     except Exception as exc:  # noqa: BLE001 - the edge of the program: a bug becomes a sentence and code 70
-        click.echo(messages.text("cli.bug", state.language, kind=type(exc).__name__, reason=str(exc)), err=True)
+        click.echo(
+            messages.text("cli.bug", state.language, kind=type(exc).__name__, reason=str(exc)), err=True
+        )
         if "-vv" in arguments:
             traceback.print_exception(exc)
         return ExitCode.BUG

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vnedoc._cli._verification import means, verification_options
-from vnedoc._cli.secrets import passphrase_options, read_secret
+from vnedoc._cli.secrets import open_asked_signer, secret_options
 from vnedoc.errors import ExitCode, InputError, UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ _format = click.option(
 )
 @click.option("--keep-names", is_flag=True, help="Keep file names as they are: not cleaned for receivers.")
 @verification_options
-@passphrase_options
+@secret_options
 @_format
 @click.pass_obj
 def pack(
@@ -358,17 +358,7 @@ def _signer(state: CLIState, given: dict[str, Any]) -> Iterator[Signer | None]: 
     if given["signer_uri"] is None:
         yield None
         return
-    from vnedoc.sign.signers import open_signer
-    from vnedoc.sign.signers.base import SecretPrompt
-
-    def ask(question: str) -> str:
-        if isinstance(question, SecretPrompt):
-            prompt = question.text(state.language)
-        else:
-            prompt = state.text("signer.passphrase-prompt", name=question)
-        return read_secret(prompt, env=given["passphrase_env"], fd=given["passphrase_fd"])
-
-    with open_signer(given["signer_uri"], secret=ask) as signer:
+    with open_asked_signer(state, given) as signer:
         yield signer
 
 

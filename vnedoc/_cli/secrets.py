@@ -1,19 +1,27 @@
-"""Secrets: from a variable, a file descriptor or a prompt; never an option value, never a log line."""
+"""Secrets: from a variable, a file descriptor or a prompt; never an option value, never a log line.
+
+A remote signing service asks for several secrets. Each has a kind, and the answer to one is never given to another:
+a client secret sent as a PIN would count as a wrong try.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from vnedoc.errors import CredentialError
+from vnedoc.errors import CredentialError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["passphrase_options", "read_secret"]
+    from vnedoc._cli.main import CLIState
+    from vnedoc.sign.signers.base import Signer
+
+__all__ = ["open_asked_signer", "passphrase_options", "read_secret", "secret_options"]
 
 MAX_SECRET_BYTES = 4096
 
@@ -28,6 +36,81 @@ def passphrase_options(command: _Command) -> _Command:
     return click.option(
         "--passphrase-fd", type=int, metavar="N", help="File descriptor to read the passphrase from."
     )(command)
+
+
+# Which secret a question of a signer is about; what is not here is the passphrase of a file or the PIN of a token.
+_KINDS = {
+    "token.prompt-signing-pin": "signing-pin",
+    "remote-signing.prompt-challenge": "challenge",
+    "remote-signing.prompt-client-secret": "client-secret",
+    "remote-signing.prompt-otp": "otp",
+    "remote-signing.prompt-password": "password",
+    "remote-signing.prompt-pin": "pin",
+    "remote-signing.prompt-tls-passphrase": "tls-passphrase",
+}
+
+
+def secret_options(command: _Command) -> _Command:
+    """Add the options that say where the secrets of a signer come from."""
+    return click.option(
+        "--secret-env",
+        "secret_variables",
+        multiple=True,
+        metavar="KIND=NAME",
+        help=f"Environment variable with one of several secrets: {', '.join(sorted(_KINDS.values()))}.",
+    )(passphrase_options(command))
+
+
+@contextlib.contextmanager
+def open_asked_signer(
+    state: CLIState,
+    given: dict[str, Any],  # click's values
+    answers: dict[str, str | None] | None = None,
+) -> Iterator[Signer]:
+    """Open the signer of ``--signer``; its questions are answered from the options, or on the terminal.
+
+    Args:
+        state: The settings.
+        given: The values of ``--signer`` and of :func:`secret_options`.
+        answers: Filled with each question and its answer, for other processes that open the same signer.
+
+    Raises:
+        UsageError: ``--secret-env`` is not ``KIND=NAME``.
+        CredentialError: A secret is not where it was said to be, or the key cannot be opened.
+    """
+    from vnedoc.sign.signers import open_signer
+    from vnedoc.sign.signers.base import SecretPrompt
+
+    variables = _variables(given["secret_variables"])
+
+    def ask(question: str) -> str | None:
+        kind = _KINDS.get(question.code) if isinstance(question, SecretPrompt) else None
+        if isinstance(question, SecretPrompt):
+            prompt = question.text(state.language)
+        else:
+            prompt = state.text("signer.passphrase-prompt", name=question)
+        if kind is None:
+            answer = read_secret(prompt, env=given["passphrase_env"], fd=given["passphrase_fd"])
+        elif kind in variables or sys.stdin.isatty():
+            answer = read_secret(prompt, env=variables.get(kind), fd=None)
+        else:
+            raise CredentialError("cli.secret-not-named", kind=kind, prompt=prompt)
+        if answers is not None:
+            answers[question] = answer
+        return answer
+
+    with open_signer(given["signer_uri"], secret=ask) as signer:
+        yield signer
+
+
+def _variables(pairs: tuple[str, ...]) -> dict[str, str]:
+    variables = {}
+    for pair in pairs:
+        kind, separator, name = pair.partition("=")
+        if not separator or not name or kind not in _KINDS.values():
+            raise UsageError("cli.bad-secret-option", value=kind, kinds=", ".join(sorted(_KINDS.values())))
+        variables[kind] = name
+    return variables
 
 
 def read_secret(prompt: str, *, env: str | None, fd: int | None, confirm: bool = False) -> str:

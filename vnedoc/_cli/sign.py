@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vnedoc._cli.secrets import passphrase_options, read_secret
+from vnedoc._cli._outputs import pair_outputs
+from vnedoc._cli.secrets import open_asked_signer, secret_options
 from vnedoc._cli.signing_options import open_options, role_options, timestamp_options
-from vnedoc.errors import ConfigurationError, UsageError, VnedocError
+from vnedoc.errors import ConfigurationError, VnedocError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from vnedoc._cli.main import CLIState
     from vnedoc.sign.batch import JobOutcome, SigningJob
     from vnedoc.sign.roles import SigningOptions
-    from vnedoc.sign.signers.base import Signer
     from vnedoc.sign.signing import SigningPlan, SigningResult
 
 __all__ = ["SCHEMA", "done_sentence", "plain_result", "sign"]
@@ -48,7 +48,7 @@ SCHEMA = "vnedoc.signing/1"
 )
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, write nothing.")
-@passphrase_options
+@secret_options
 @click.pass_obj
 def sign(
     state: CLIState, /, files: tuple[Path, ...], **given: Any
@@ -74,7 +74,7 @@ def sign(
 
     jobs = [
         SigningJob(source, target)
-        for source, target in _targets(
+        for source, target in pair_outputs(
             files, output=given["output"], directory=given["directory"], in_place=given["in_place"]
         )
     ]
@@ -100,7 +100,7 @@ def _sign_all(
     answers: dict[str, str | None] = {}
     with contextlib.ExitStack() as stack, contextlib.ExitStack() as key:
         # Opened here even if other processes sign: a wrong passphrase shows before anything is started.
-        signer = key.enter_context(_open_signer(state, given, answers))
+        signer = key.enter_context(open_asked_signer(state, given, answers))
         tell = stack.enter_context(_progress(state, len(jobs), lines))
         if processes == 1:
             outcomes = sign_many(jobs, options=options, signer=signer, again=again, on_outcome=tell)
@@ -128,7 +128,7 @@ def _plan_all(
 
     outcomes: list[JobOutcome] = []
     files = []
-    with _open_signer(state, given, {}) as signer:
+    with open_asked_signer(state, given) as signer:
         for job in jobs:
             try:
                 plan = plan_pdf(job.source, signer=signer, options=options)
@@ -150,51 +150,6 @@ def _plan_all(
     if given["form"] == "json":
         click.echo(json.dumps({"schema": SCHEMA, "files": files}, ensure_ascii=False, indent=2))
     return outcomes
-
-
-def _targets(
-    sources: tuple[Path, ...], *, output: Path | None, directory: Path | None, in_place: bool
-) -> list[tuple[Path, Path]]:
-    """Pair each input with its output; two files never share one, and no input is lost by accident."""
-    ways = [output is not None, directory is not None, in_place]
-    if sum(ways) != 1 or (output is not None and len(sources) != 1):
-        raise UsageError("signing.name-the-output")
-    if in_place:
-        pairs = [(source, source) for source in sources]
-    elif output is not None:
-        pairs = [(sources[0], output)]
-    else:
-        assert directory is not None
-        if not directory.is_dir():
-            raise UsageError("signing.no-directory", path=directory)
-        pairs = [(source, directory / source.name) for source in sources]
-    if len({target.resolve() for _, target in pairs}) != len(pairs):
-        raise UsageError("signing.same-output")
-    for source, target in pairs:
-        if not in_place and target.exists() and target.resolve() == source.resolve():
-            raise UsageError("signing.would-overwrite", path=source)
-    return pairs
-
-
-@contextlib.contextmanager
-def _open_signer(
-    state: CLIState,
-    given: dict[str, Any],
-    answers: dict[str, str | None],  # click's values
-) -> Iterator[Signer]:
-    from vnedoc.sign.signers import open_signer
-    from vnedoc.sign.signers.base import SecretPrompt
-
-    def ask(question: str) -> str | None:
-        if isinstance(question, SecretPrompt):
-            prompt = question.text(state.language)
-        else:
-            prompt = state.text("signer.passphrase-prompt", name=question)
-        answers[question] = read_secret(prompt, env=given["passphrase_env"], fd=given["passphrase_fd"])
-        return answers[question]
-
-    with open_signer(given["signer_uri"], secret=ask) as signer:
-        yield signer
 
 
 class _Lines:

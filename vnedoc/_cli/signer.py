@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from vnedoc._cli.secrets import passphrase_options, read_secret
+from vnedoc._cli.secrets import open_asked_signer, secret_options
 from vnedoc.errors import CredentialError, ExitCode
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from vnedoc._cli.main import CLIState
     from vnedoc.sign.report import Finding
-    from vnedoc.sign.signers.base import SecretCallback
     from vnedoc.sign.signers.pkcs11 import TokenDescription
 
 __all__ = ["signer"]
@@ -61,11 +60,9 @@ def list_(context: click.Context, *, module: str | None, form: str) -> None:
 @signer.command()
 @_URI
 @_FORMAT
-@passphrase_options
+@secret_options
 @click.pass_context
-def show(
-    context: click.Context, uri: str, *, form: str, passphrase_env: str | None, passphrase_fd: int | None
-) -> None:
+def show(context: click.Context, /, uri: str, *, form: str, **secrets: Any) -> None:  # click's values
     """Show the certificates that URI names. A token is not asked for its PIN; a key file needs its passphrase.
 
     Exit codes: 0 shown; 2 the URI is malformed; 5 no such token, certificate or key.
@@ -79,9 +76,7 @@ def show(
             raise CredentialError("token.none-present")
         _show_tokens(state, tokens, form=form, with_authorities=True)
         return
-    from vnedoc.sign.signers import open_signer
-
-    with open_signer(uri, secret=_asking(state, passphrase_env, passphrase_fd)) as opened:
+    with open_asked_signer(state, {"signer_uri": uri, **secrets}) as opened:
         described = [_plain_certificate(state, entry) for entry in opened.certificate_chain]
     if form == "json":
         _print_json({"tokens": [], "certificates": described})
@@ -93,21 +88,18 @@ def show(
 @signer.command()
 @_URI
 @_FORMAT
-@passphrase_options
+@secret_options
 @click.pass_context
-def test(
-    context: click.Context, uri: str, *, form: str, passphrase_env: str | None, passphrase_fd: int | None
-) -> int:
+def test(context: click.Context, /, uri: str, *, form: str, **secrets: Any) -> int:  # click's values
     """Sign random bytes with the key that URI names, verify, and check the certificate (time, key usage).
 
     A PIN is sent to the token once, never again. Exit codes: 0 the key can sign documents; 2 the URI is malformed;
     5 the key, its PIN or its certificate is not fit; 6 a remote service did not answer; 7 signing was refused.
     """
-    from vnedoc.sign.signers import open_signer
     from vnedoc.sign.signers.diagnosis import check_signer
 
     state = _state(context)
-    with open_signer(uri, secret=_asking(state, passphrase_env, passphrase_fd)) as opened:
+    with open_asked_signer(state, {"signer_uri": uri, **secrets}) as opened:
         diagnosis = check_signer(opened)
         described = _plain_certificate(state, opened.certificate)
         mechanism = opened.mechanism.value
@@ -217,19 +209,6 @@ def _plain_certificate(state: CLIState, certificate: x509.Certificate) -> dict[s
 
 def _plain_finding(state: CLIState, finding: Finding) -> dict[str, str]:
     return {"id": finding.id, "text": finding.text(state.language)}
-
-
-def _asking(state: CLIState, env: str | None, fd: int | None) -> SecretCallback:
-    from vnedoc.sign.signers.base import SecretPrompt
-
-    def ask(question: str) -> str:
-        if isinstance(question, SecretPrompt):
-            prompt = question.text(state.language)
-        else:
-            prompt = state.text("signer.passphrase-prompt", name=question)
-        return read_secret(prompt, env=env, fd=fd)
-
-    return ask
 
 
 def _print_json(content: dict[str, Any]) -> None:  # JSON

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from vnedoc._cli._verification import means, verification_options
+from vnedoc.errors import UsageError
+
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Callable, Iterator
@@ -82,31 +85,6 @@ _ROLE_OPTIONS = (
         help="Sign as adbe.pkcs7.detached, for receivers that know nothing newer; no PAdES.",
     ),
     click.option(
-        "--trust",
-        "trust_sources",
-        metavar="SRC",
-        multiple=True,
-        help="Check the signer's own chain: PEM file, folder, shipped:vn-government; needed from b-lt.",
-    ),
-    click.option(
-        "--offline", is_flag=True, help="Do not ask whether the signer's certificate was revoked; use --crl."
-    ),
-    click.option(
-        "--crl",
-        "crl_paths",
-        metavar="FILE",
-        multiple=True,
-        type=click.Path(path_type=Path),
-        help="A CRL that is at hand.",
-    ),
-    click.option(
-        "--allow-host",
-        "allowed_hosts",
-        metavar="HOST",
-        multiple=True,
-        help="Revocation server that may be asked although its address is private.",
-    ),
-    click.option(
         "--without-person", is_flag=True, help="With issue: allow it although no person has signed."
     ),
     click.option(
@@ -126,6 +104,7 @@ _TIMESTAMP_OPTIONS = (
 
 def role_options(command: _Command) -> _Command:
     """Add the options that say what a signature means and how it is shown."""
+    command = verification_options(command)
     for option in reversed(_ROLE_OPTIONS):
         command = option(command)
     return command
@@ -161,6 +140,9 @@ def open_timestamps(state: CLIState, given: dict[str, Any]) -> Iterator[Timestam
     user, variable = given["tsa_user"], given["tsa_password_env"]
     password = _KnownSecret(read_secret("", env=variable, fd=None)) if variable is not None else None
     urls = given["tsa_urls"] or state.config().signing.tsa
+    if password is not None and len(urls) > 1:
+        # A password is for one server; it is never sent to the others.
+        raise UsageError("timestamp.password-for-several")
     servers = [TimestampServer(url, user=user, password=password) for url in urls]
     with TimestampClient(servers) as client:
         yield client
@@ -186,11 +168,9 @@ def open_options(
     from vnedoc._cli.secrets import read_secret
     from vnedoc.sign.appearance import load_picture
     from vnedoc.sign.models import Box, Placement, Role, SignatureLevel
-    from vnedoc.sign.revocation import RevocationSource, load_crl
     from vnedoc.sign.roles import CopyKind, SigningOptions
-    from vnedoc.sign.trust import load_trust
 
-    level = given["level"] or ("b-t" if given["tsa_urls"] else "b-b")
+    level = given["level"] or ("b-t" if given["tsa_urls"] or state.config().signing.tsa else "b-b")
     placement = None
     if given["box"] is not None or given["anchor"] is not None:
         box = None if given["box"] is None else Box.parse(given["box"])
@@ -203,23 +183,13 @@ def open_options(
         client = None
         if stamping and level != "b-b":
             client = stack.enter_context(open_timestamps(state, given))
-        trust = revocation = None
-        sources = given["trust_sources"] or state.config().trust
-        if sources:
-            trust = load_trust(*sources)
-            revocation = stack.enter_context(
-                RevocationSource(
-                    crls=[load_crl(path) for path in given["crl_paths"]],
-                    online=not given["offline"],
-                    allowed_hosts=(*given["allowed_hosts"], *state.config().verification.allowed_hosts),
-                )
-            )
+        checking = stack.enter_context(means(state, given))
         yield SigningOptions(
             role=Role(given["role"]),
             level=SignatureLevel.from_option(level),
             timestamps=client,
-            trust=trust,
-            revocation=revocation,
+            trust=checking.trust,
+            revocation=None if checking.trust is None else checking.revocation,
             legacy=given["legacy"],
             placement=placement,
             picture=None if given["image"] is None else load_picture(given["image"]),

@@ -87,18 +87,14 @@ def _is_worth_looking_at(draft: Draft) -> bool:
     return is_sound and draft.changes is not Changes.NONE
 
 
-def _check_views(
-    file: bytes, draft: Draft, placed: Sequence[Draft], history: RevisionHistory
-) -> None:
+def _check_views(file: bytes, draft: Draft, placed: Sequence[Draft], history: RevisionHistory) -> None:
     """Compare what the signed revision showed with what the file shows now."""
     from vnedoc.sign._views import ViewLimitError, compare_views
 
     assert draft.revision is not None
     seals = frozenset(other.field.name for other in placed if other.role is SignerRole.AGENCY)
     try:
-        seen = compare_views(
-            file[: _end(draft)], file, history.written_after(draft.revision), seals=seals
-        )
+        seen = compare_views(file[: _end(draft)], file, history.written_after(draft.revision), seals=seals)
     except ViewLimitError as exc:
         draft.doubt("GENERIC", exc.finding)
         return
@@ -178,7 +174,9 @@ def _check_filled(
 ) -> None:
     finding = Finding("verify.form-changed", {"fields": ", ".join(sorted(change.fields)) or "?"})
     if change.refilled:
-        draft.fail("FORMAT_FAILURE", Finding("verify.filled-again", {"fields": ", ".join(sorted(change.refilled))}))
+        draft.fail(
+            "FORMAT_FAILURE", Finding("verify.filled-again", {"fields": ", ".join(sorted(change.refilled))})
+        )
     # Filling belongs to issuing the document: it ends with the agency's last seal.
     if last_seal is not None and revision > last_seal:
         draft.fail("FORMAT_FAILURE", finding)

@@ -28,7 +28,9 @@ MAX_COMPLAINTS = 20
 MAX_CLAIM_PARTS = 2000
 """How many parts of a signature dictionary are looked at."""
 _SPEAKER = re.compile(r"^stream <[^>]*>(?: \([^)]*\))?: ")
-_LARGE_SIZE = re.compile(r"reported number of objects \((\d+)\) is not one plus the highest object number \((\d+)\)")
+_LARGE_SIZE = re.compile(
+    r"reported number of objects \((\d+)\) is not one plus the highest object number \((\d+)\)"
+)
 _FOREIGN_ERRORS = (
     pikepdf.PdfError,
     ValueError,
@@ -52,8 +54,8 @@ def read_with_qpdf(file: bytes) -> Reading:
             if pdf.is_encrypted:
                 raise DocumentError("verify.encrypted")
             signatures, names = _signatures(pdf)
-            previous = pdf.trailer.get("/Prev")
-            promised = pdf.Root.Pages.get("/Count")
+            previous: object = pdf.trailer.get("/Prev")
+            promised: object = pdf.Root.Pages.get("/Count")
             return Reading(
                 pages=len(pdf.pages),
                 signatures=signatures,
@@ -154,7 +156,7 @@ def _claims(value: pikepdf.Dictionary) -> str:
             raise ValueError("a signature dictionary with too many parts")
         if isinstance(part, pikepdf.Dictionary):
             # What a reference points its transform at (Data) is the document, not the dictionary.
-            keys = sorted(str(key) for key in part.keys() if key not in {"/Contents", "/Data"})
+            keys = sorted(str(key) for key in part.keys() if key not in {"/Contents", "/Data"})  # noqa: SIM118 - no mapping
             return f"<<{' '.join(f'{key} {plain(part.get(key), depth + 1)}' for key in keys)}>>"
         if isinstance(part, pikepdf.Array):
             return f"[{' '.join(plain(item, depth + 1) for item in list(part))}]"

@@ -43,14 +43,20 @@ def check_revisions(
     if now.previous_section != history.section_before(history.count - 1):
         problems["verify.chains-differ"] = Finding("verify.chains-differ")
     placed = [draft for draft in drafts if draft.covered is not None and draft.revision is not None]
-    ends = {(draft.covered.end, draft.revision) for draft in placed if draft.covered and draft.revision is not None}
+    ends = {
+        (draft.covered.end, draft.revision)
+        for draft in placed
+        if draft.covered and draft.revision is not None
+    }
     for end, revision in sorted(ends):
         if end == len(file):
             continue
         try:
             then = read_with_qpdf(file[:end])
         except DocumentError as exc:
-            problems[exc.code] = Finding("verify.revision-unreadable", {"reason": Finding(exc.code, dict(exc.values))})
+            problems[exc.code] = Finding(
+                "verify.revision-unreadable", {"reason": Finding(exc.code, dict(exc.values))}
+            )
             continue
         if then.complaints:
             reason = Finding("verify.second-reader-complains", {"reason": then.complaints[0]})

@@ -19,7 +19,8 @@ import pypdfium2
 import pypdfium2.raw as pdfium
 
 from vnedoc.sign._page_text import _PDFIUM_LOCK
-from vnedoc.sign._widgets import Widget, is_too_heavy, touched_pages, widgets_of
+from vnedoc.sign._weight import is_too_heavy
+from vnedoc.sign._widgets import Widget, touched_pages, widgets_of
 from vnedoc.sign.report import Finding
 
 if TYPE_CHECKING:
@@ -102,7 +103,9 @@ def compare_views(
             new = {page: widgets_of(now, page) for page in pages}
         with pikepdf.open(io.BytesIO(signed), suppress_warnings=True) as then:
             if len(then.pages) <= max(pages):
-                return SeenChanges(differences=(Finding("verify.shown-differently", {"page": max(pages) + 1}),))
+                return SeenChanges(
+                    differences=(Finding("verify.shown-differently", {"page": max(pages) + 1}),)
+                )
             _refuse_heavy(then, pages)
             old = {page: widgets_of(then, page) for page in pages}
     except (pikepdf.PdfError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as exc:
@@ -341,7 +344,9 @@ def _drawn(
         page.close()
 
 
-def _draw(bitmap: pypdfium2.PdfBitmap, page: pypdfium2.PdfPage, width: int, height: int, deadline: float) -> None:
+def _draw(
+    bitmap: pypdfium2.PdfBitmap, page: pypdfium2.PdfPage, width: int, height: int, deadline: float
+) -> None:
     pause = pdfium.IFSDK_PAUSE()
     pause.version = 1
 

@@ -1,9 +1,8 @@
-"""Which pages a revision can have touched, and the form fields on a page (ISO 32000-2, 12.5 and 12.7), read by qpdf."""
+"""Which pages a revision can have touched, and the form fields on a page, read by qpdf (ISO 32000-2, 12.5, 12.7)."""
 
 from __future__ import annotations
 
 import dataclasses
-import zlib
 from typing import TYPE_CHECKING
 
 import pikepdf
@@ -11,21 +10,15 @@ import pikepdf
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Widget", "is_too_heavy", "touched_pages", "widgets_of"]
-
-MAX_UNPACKED_BYTES = 256 * 1024 * 1024
-"""So much may come out of all that a page draws."""
-MAX_PICTURE_PIXELS = 200_000_000
-"""A picture may have so many pixels: A3 at 1200 dpi."""
-_CHUNK = 4 * 1024 * 1024
+__all__ = ["MAX_VISITED", "Widget", "parts_of", "touched_pages", "widgets_of"]
 
 MAX_VISITED = 2_000_000
 """So many objects are walked through to find the pages that were touched."""
 MAX_PART_LENGTH = 4096
-_UPWARDS = frozenset({"/Parent", "/P", "/StructParent", "/Dest", "/A", "/AA", "/Popup", "/IRT", "/B", "/V", "/Lock"})
+_UPWARDS = frozenset(
+    {"/Parent", "/P", "/StructParent", "/Dest", "/A", "/AA", "/Popup", "/IRT", "/B", "/V", "/Lock"}
+)
 """Entries that lead away from what a page draws."""
-_FLATE = frozenset({"/FlateDecode", "/Fl"})
-_PACKING = _FLATE | {"/LZWDecode", "/LZW", "/RunLengthDecode", "/RL"}
 _INHERITED = ("/Resources", "/MediaBox", "/CropBox", "/Rotate")
 
 
@@ -72,49 +65,7 @@ def touched_pages(pdf: pikepdf.Pdf, written: frozenset[int]) -> list[int]:
     return found
 
 
-def is_too_heavy(page: pikepdf.Page) -> bool:
-    """Tell whether what a page draws unpacks to more than may be drawn.
-
-    What draws it has no limit of its own, and ends the whole process where memory ends.
-    """
-    left = MAX_UNPACKED_BYTES
-    for item in _parts(page.obj, MAX_VISITED):
-        if not isinstance(item, pikepdf.Stream):
-            continue
-        width, height = item.get("/Width"), item.get("/Height")
-        if isinstance(width, int) and isinstance(height, int) and width * height > MAX_PICTURE_PIXELS:
-            return True
-        left -= _unpacked_size(item, left)
-        if left < 0:
-            return True
-    return False
-
-
-def _unpacked_size(stream: pikepdf.Stream, limit: int) -> int:
-    """Return how much a stream unpacks to; with more than a limit, anything above it."""
-    filters = stream.get("/Filter")
-    listed = list(filters) if isinstance(filters, pikepdf.Array) else [filters] if filters is not None else []
-    names = [str(name) for name in listed]
-    content = stream.read_raw_bytes()
-    if len([name for name in names if name in _PACKING]) > 1:
-        # Packed twice, little becomes much too much; no honest producer does that.
-        return limit + 1
-    if not names or names[-1] not in _FLATE:
-        return len(content)
-    unpacker, size = zlib.decompressobj(), 0
-    try:
-        while content and not unpacker.eof:
-            size += len(unpacker.decompress(content, _CHUNK))
-            if size > limit:
-                break
-            content = unpacker.unconsumed_tail
-    except zlib.error:
-        # What can be read of it was counted.
-        return size
-    return size
-
-
-def _parts(start: pikepdf.Object, budget: int) -> Iterator[pikepdf.Object]:
+def parts_of(start: pikepdf.Object, budget: int) -> Iterator[pikepdf.Object]:
     """Yield what can be reached from an object without going up; each indirect object once.
 
     Raises:
@@ -142,7 +93,7 @@ def _parts(start: pikepdf.Object, budget: int) -> Iterator[pikepdf.Object]:
 
 
 def _ancestors(page: pikepdf.Object) -> Iterator[pikepdf.Object]:
-    node = page.get("/Parent")
+    node: pikepdf.Object | None = page.get("/Parent")
     for _ in range(64):
         if not isinstance(node, pikepdf.Dictionary):
             return
@@ -152,7 +103,7 @@ def _ancestors(page: pikepdf.Object) -> Iterator[pikepdf.Object]:
 
 def _reaches(start: pikepdf.Object, written: frozenset[int], budget: int) -> tuple[bool, int]:
     """Tell whether one of these objects can be reached, and how many steps are left."""
-    for item in _parts(start, budget):
+    for item in parts_of(start, budget):
         budget -= 1
         if item.objgen[0] in written:
             return True, budget
@@ -170,7 +121,11 @@ def widgets_of(pdf: pikepdf.Pdf, index: int) -> dict[object, Widget]:
         if not isinstance(node, pikepdf.Dictionary) or node.get("/Subtype") != pikepdf.Name.Widget:
             continue
         line = list(_line(node))
-        names = [str(part) for part in (ancestor.get("/T") for ancestor in line) if isinstance(part, pikepdf.String)]
+        names = [
+            str(part)
+            for part in (ancestor.get("/T") for ancestor in line)
+            if isinstance(part, pikepdf.String)
+        ]
         name = ".".join(reversed(names))
         key: object = node.objgen if node.objgen[0] else (name, position)
         found[key] = Widget(
@@ -228,7 +183,7 @@ def _box(page: pikepdf.Page, node: pikepdf.Object) -> tuple[float, float, float,
 
 def _rotation(page: pikepdf.Page) -> int:
     for node in (page.obj, *_ancestors(page.obj)):
-        value = node.get("/Rotate")
+        value: object = node.get("/Rotate")
         if isinstance(value, int):
             return value
     return 0

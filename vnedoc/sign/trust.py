@@ -253,7 +253,10 @@ def _store(found: Iterable[tuple[x509.Certificate, TrustTree]]) -> TrustStore:
     intermediates: dict[str, x509.Certificate] = {}
     for certificate, tree in found:
         if is_self_signed(certificate):
-            anchors.setdefault(fingerprint(certificate), TrustAnchor(certificate, tree))
+            name = fingerprint(certificate)
+            # Given twice, by file and shipped, it is one anchor, of the tree that is known.
+            if name not in anchors or anchors[name].tree is TrustTree.CUSTOM:
+                anchors[name] = TrustAnchor(certificate, tree)
         else:
             intermediates.setdefault(fingerprint(certificate), certificate)
     return TrustStore(tuple(anchors.values()), tuple(intermediates.values()))

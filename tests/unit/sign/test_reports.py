@@ -232,7 +232,7 @@ def test_json_tells_the_policy_its_checks_and_what_it_rests_on() -> None:
     assert file["sender"]["agency"] == "SỞ TEST"
 
 
-class _Page(html.parser.HTMLParser):
+class Page(html.parser.HTMLParser):
     """What a browser would make of a page: elements, attributes, text."""
 
     VOID = frozenset({"meta", "img", "br"})
@@ -262,7 +262,7 @@ class _Page(html.parser.HTMLParser):
 def test_html_stands_alone_and_cannot_be_broken_into(language: str) -> None:
     picture = PagePicture(1, 595, 842, PNG, (Added(_box(), is_signed=False),))
     text = render_html(EVERYTHING, language=language, pictures={HOSTILE: (picture,), "good.pdf": (picture,)})
-    page = _Page(text)
+    page = Page(text)
     assert page.open == []
     names = {name for name, _ in page.elements}
     assert not names & {"script", "iframe", "object", "embed", "link", "base", "form", "svg"}
@@ -281,7 +281,7 @@ def test_html_stands_alone_and_cannot_be_broken_into(language: str) -> None:
 
 @LANGUAGES
 def test_html_gives_each_verdict_in_one_line_and_says_what_to_do(language: str) -> None:
-    page = _Page(render_html(EVERYTHING, language=language))
+    page = Page(render_html(EVERYTHING, language=language))
     verdicts = [
         attributes["data-conclusion"]
         for _, attributes in page.elements
@@ -300,7 +300,7 @@ def test_html_gives_each_verdict_in_one_line_and_says_what_to_do(language: str) 
 
 def test_html_marks_signatures_and_what_came_later() -> None:
     picture = PagePicture(1, 600, 800, PNG, (Added(_box(), is_signed=False), Added(_box(), is_signed=True)))
-    page = _Page(render_html(report_of(passed()), pictures={"good.pdf": (picture,)}))
+    page = Page(render_html(report_of(passed()), pictures={"good.pdf": (picture,)}))
     marks = {str(a["class"]): a["style"] for _, a in page.elements if str(a.get("class")).startswith("box")}
     assert set(marks) == {"box own ok", "box added", "box covered"}
     # X,Y,W,H = 60,600,120,100 from the lower left corner of a page of 600 x 800.

@@ -25,7 +25,7 @@ from pyhanko.sign.diff_analysis.rules.form_field_rules import (
 )
 from pyhanko.sign.fields import FieldMDPSpec, enumerate_sig_fields
 
-from vnedoc.sign._pyhanko.reading import FOREIGN_ERRORS, short_reason, value_of, form_nodes
+from vnedoc.sign._pyhanko.reading import FOREIGN_ERRORS, form_nodes, short_reason, value_of
 from vnedoc.sign._pyhanko.validation import Evidence
 from vnedoc.sign.report import Changes
 

@@ -181,13 +181,13 @@ class _Page:
         )
 
     def _reasons(self, file: FileReport) -> list[str]:
-        texts = [finding.text(self._language) for finding in file.all_errors()]
+        texts = [finding.text(self._language) for finding in _causes(file)]
         if file.in_baseline:
             texts.append(self._say("baseline.known"))
         return list(dict.fromkeys(texts))[:6]
 
     def _todo(self, file: FileReport) -> Markup:
-        found = (*file.all_errors(), *file.warnings)
+        found = (*_causes(file), *file.warnings)
         hints = (_hint(finding, self._language) for finding in found)
         steps = [self._say(f"report.todo-{file.conclusion.value.lower()}"), *filter(None, hints)]
         return tag(
@@ -394,6 +394,12 @@ class _Page:
             f"SHA-256: {file.sha256}" if file.sha256 else None,
             class_="identity",
         )
+
+
+def _causes(file: FileReport) -> tuple[Finding, ...]:
+    """Return what is wrong; that a policy misses a signature goes without saying where that signature is broken."""
+    errors = file.all_errors()
+    return tuple(error for error in errors if not error.id.startswith("policy.")) or errors
 
 
 def _hint(finding: Finding, language: messages.Language) -> str | None:
