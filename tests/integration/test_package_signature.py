@@ -426,3 +426,20 @@ def test_stations_are_not_covered(clerk: Signer, trust: TrustStore) -> None:
     report = judged(content, trust)
     assert report.conclusion is Conclusion.TOTAL_PASSED
     assert isinstance(report.raise_for_status().header, DocumentHeader)
+
+
+def test_the_properties_are_those_of_the_norm(clerk: Signer) -> None:
+    """ETSI's own schema, and a verifier that knows nothing of packages."""
+    from signxml.processor import get_schema
+    from signxml.xades import XAdESSignatureConfiguration, XAdESVerifier
+
+    tree = Tree(signed(clerk))
+    properties = tree.signature.find(".//{http://uri.etsi.org/01903/v1.3.2#}QualifyingProperties")
+    get_schema("XAdES01903v132-201601.xsd").assertValid(etree.fromstring(etree.tostring(properties)))
+    results = XAdESVerifier().verify(
+        tree.root,
+        x509_cert=clerk.certificate,
+        id_attribute="Id",
+        expect_config=XAdESSignatureConfiguration(expect_references=5),
+    )
+    assert len(results) == 5

@@ -1,10 +1,11 @@
-"""The tutorial's commands, run exactly as they stand on its page."""
+"""The tutorial's commands, run as they stand on its page; only the port of its hub is a free one."""
 
 import contextlib
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -23,14 +24,17 @@ def test_the_tutorial_works(tmp_path: Path) -> None:
     programs = Path(sys.executable).parent
     environment = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
     transcript = tmp_path / "transcript"
-    command = [shutil.which("bash") or "bash", "-euo", "pipefail", "-c", "\n".join(blocks)]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    script = "\n".join(blocks).replace("18280", str(port))
+    command = [shutil.which("bash") or "bash", "-euo", "pipefail", "-c", script]
     with transcript.open("wb") as output:
         # The servers that the page starts in the background belong to the script's group and end with it.
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
         )
         try:
-            code = process.wait(timeout=120)
+            code = process.wait(timeout=300)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

@@ -53,7 +53,6 @@ def objects_of_page(
     **more: bytes,
 ) -> Objects:
     """Return the objects of a document of one page with an interactive form."""
-    del more
     return {
         CATALOG: b"<< /Type /Catalog /Pages 2 0 R /AcroForm 6 0 R >>",
         PAGES: b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
@@ -70,8 +69,7 @@ def table(offsets: Mapping[int, int], *, free: tuple[int, ...] = ()) -> bytes:
     lines = [b"xref\n"]
     entries = {number: b"%010d 00000 n \n" % offset for number, offset in offsets.items()}
     entries |= dict.fromkeys(free, b"0000000000 00001 f \n")
-    for number in sorted(entries):
-        lines.append(b"%d 1\n%s" % (number, entries[number]))
+    lines += [b"%d 1\n%s" % (number, entries[number]) for number in sorted(entries)]
     return b"".join(lines)
 
 
@@ -182,9 +180,6 @@ def signature_dictionary(
         b"0" * (2 * RESERVED),
         _PLACE,
     )
-
-
-Maker = "Callable[[bytes], bytes]"
 
 
 def complete(

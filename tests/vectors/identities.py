@@ -24,17 +24,10 @@ SIGNED = datetime.datetime(2026, 6, 1, 2, 0, tzinfo=datetime.UTC)
 """When every vector says it was signed."""
 
 _KEY_USAGE = dict.fromkeys(
-    [
-        "digital_signature",
-        "content_commitment",
-        "key_encipherment",
-        "data_encipherment",
-        "key_agreement",
-        "key_cert_sign",
-        "crl_sign",
-        "encipher_only",
-        "decipher_only",
-    ],
+    (
+        *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+        *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+    ),
     False,
 )
 

@@ -98,7 +98,10 @@ def _ancestors(page: pikepdf.Object) -> Iterator[pikepdf.Object]:
         if not isinstance(node, pikepdf.Dictionary):
             return
         yield node
-        node = node.get("/Parent")
+        parent = node.get("/Parent")
+        if parent is None:
+            return
+        node = parent
 
 
 def _reaches(start: pikepdf.Object, written: frozenset[int], budget: int) -> tuple[bool, int]:
@@ -142,7 +145,10 @@ def _line(node: pikepdf.Object) -> Iterator[pikepdf.Object]:
         if not isinstance(node, pikepdf.Dictionary):
             return
         yield node
-        node = node.get("/Parent")
+        parent = node.get("/Parent")
+        if parent is None:
+            return
+        node = parent
 
 
 def _first(line: list[pikepdf.Object], key: str) -> pikepdf.Object | None:

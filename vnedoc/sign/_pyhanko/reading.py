@@ -47,6 +47,7 @@ MAX_NODES = 100_000
 _MIB = 1024 * 1024
 # What is unpacked here are tables, objects and certificates, never pictures.
 _DECODE_LIMITS = DecodeLimits(per_stream=StreamDecodeLimits(max_output_size=64 * _MIB))
+_ORPHANED_GENERATION = "orphaned generation"
 _LONG_CONTENTS = re.compile(rb"/Contents\s*<([0-9A-Fa-f]{256,})>")
 
 
@@ -70,10 +71,10 @@ def value_of(dictionary: generic.DictionaryObject, key: str) -> Any:  # a PDF ob
 class _SignatureReader(PdfFileReader):
     """Reads like its parent; only a long /Contents is not read one letter at a time."""
 
-    def __init__(self, file: bytes) -> None:
+    def __init__(self, file: bytes, *, strict: bool = True) -> None:
         # The parent begins to read at once.
         self._file = file
-        super().__init__(io.BytesIO(file), decode_limits=_DECODE_LIMITS)
+        super().__init__(io.BytesIO(file), strict=strict, decode_limits=_DECODE_LIMITS)
 
     def _read_object(
         self,
@@ -145,7 +146,7 @@ def open_reader(file: bytes) -> PdfFileReader:
         DocumentError: ``verify.encrypted``, or ``verify.first-reader`` when pyHanko cannot read the file.
     """
     try:
-        reader = _SignatureReader(file)
+        reader = _opened(file)
         encrypted = reader.encrypted
         hybrid = reader.xrefs.hybrid_xrefs_present
     except FOREIGN_ERRORS as exc:
@@ -156,6 +157,35 @@ def open_reader(file: bytes) -> PdfFileReader:
         # Such a file has two tables of objects; which one counts depends on the reader (ISO 32000-2, 7.5.8.4).
         raise DocumentError("verify.first-reader", reason="hybrid-reference file")
     return reader
+
+
+def _opened(file: bytes) -> PdfFileReader:
+    try:
+        return _SignatureReader(file)
+    except misc.PdfStrictReadError as exc:
+        if _ORPHANED_GENERATION not in str(exc):
+            raise
+        # Poppler gives some of the objects that it adds the generation 1. The check that refuses this is the last
+        # one of the strict reading of all tables, so reading them again leniently reads the same; objects are then
+        # read strictly again.
+        reader = _SignatureReader(file, strict=False)
+        reader.strict = True
+        if not _only_new_objects(reader):
+            raise
+        return reader
+
+
+def _only_new_objects(reader: PdfFileReader) -> bool:
+    """Tell whether no object appears with a later generation although nobody freed the earlier one."""
+    known: set[int] = set()
+    for number in range(reader.xrefs.total_revisions):
+        data = reader.xrefs.get_xref_data(number)
+        entries = data.explicit_refs_in_revision
+        if any(generation and idnum in known for idnum, generation in entries):
+            return False
+        known.update(idnum for idnum, _ in entries)
+        known.update(data.freed)
+    return True
 
 
 def read_with_pyhanko(reader: PdfFileReader) -> Reading:
