@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     from vnedoc.config import Config as Config
     from vnedoc.config import load_config as load_config
     from vnedoc.errors import VnedocError as VnedocError
+    from vnedoc.exchange.headers import DocumentHeader as DocumentHeader
+    from vnedoc.exchange.headers import Organization as Organization
+    from vnedoc.exchange.models import Attachment as Attachment
+    from vnedoc.exchange.package import read_package as read_package
+    from vnedoc.exchange.package import reply_header as reply_header
+    from vnedoc.exchange.package import write_package as write_package
+    from vnedoc.exchange.service import Exchange as Exchange
     from vnedoc.sign.appearance import load_picture as load_picture
+    from vnedoc.sign.batch import sign_many as sign_many
+    from vnedoc.sign.extension import extend_pdf as extend_pdf
+    from vnedoc.sign.external import complete_pdf as complete_pdf
+    from vnedoc.sign.external import prepare_pdf as prepare_pdf
     from vnedoc.sign.models import Box as Box
     from vnedoc.sign.models import Placement as Placement
     from vnedoc.sign.models import Role as Role
@@ -42,10 +53,14 @@ if TYPE_CHECKING:
 _HOMES = {
     "Agency": "agencies",
     "AgencyDirectory": "agencies",
+    "Attachment": "exchange.models",
     "Box": "sign.models",
     "Config": "config",
     "CopyKind": "sign.roles",
+    "DocumentHeader": "exchange.headers",
+    "Exchange": "exchange.service",
     "ExpectedSender": "sign.senders",
+    "Organization": "exchange.headers",
     "Placement": "sign.models",
     "Role": "sign.models",
     "SignatureLevel": "sign.models",
@@ -53,14 +68,21 @@ _HOMES = {
     "TimestampClient": "sign.timestamps",
     "TrustStore": "sign.trust",
     "VnedocError": "errors",
+    "complete_pdf": "sign.external",
+    "extend_pdf": "sign.extension",
     "load_config": "config",
     "load_directory": "agencies",
     "load_picture": "sign.appearance",
     "load_trust": "sign.trust",
     "open_signer": "sign.signers",
     "plan_pdf": "sign.signing",
+    "prepare_pdf": "sign.external",
+    "read_package": "exchange.package",
+    "reply_header": "exchange.package",
+    "sign_many": "sign.batch",
     "sign_pdf": "sign.signing",
     "verify_pdf": "sign.verification",
+    "write_package": "exchange.package",
 }
 
 __all__ = [  # noqa: PLE0604 - the names are texts; ruff cannot see it

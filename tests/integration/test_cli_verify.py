@@ -108,7 +108,7 @@ def test_trust_must_be_given(signed: Path) -> None:
         (["--trust", "shipped:vn-national", "--at", "yesterday"], 2),
         (["--trust", "shipped:vn-national", "--sender", "H99"], 2),
         (["--trust", "shipped:vn-national", "--format", "xml"], 2),
-        (["--trust", "shipped:vn-national", "--policy", "x"], 2),
+        (["--trust", "shipped:vn-national", "--policy", "x"], 5),
     ],
 )
 def test_wrong_questions(signed: Path, arguments: list[str], code: int) -> None:
@@ -135,7 +135,9 @@ def test_the_sender(signed: Path, roots: Path, tmp_path: Path) -> None:
     asked = ("verify", signed, "--trust", roots, "--allow-host", "127.0.0.1", "--directory", directory)
     right = vnedoc(*asked, "--sender", "H99", "--format", "json")
     assert right.code == 0
-    assert right.json()["files"][0]["sender"] == {"organ_id": "H99", "match": "named", "required": True}
+    sender = right.json()["files"][0]["sender"]
+    assert (sender["organ_id"], sender["match"], sender["required"]) == ("H99", "named", True)
+    assert sender["agency"] == "ỦY BAN NHÂN DÂN TỈNH TEST"
     wrong = vnedoc(*asked, "--sender", "H98", "--format", "json")
     assert wrong.code == 1
     assert wrong.json()["files"][0]["errors"][0]["id"] == "verify.sender-mismatch"

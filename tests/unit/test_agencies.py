@@ -106,8 +106,7 @@ def test_a_directory_is_read_from_json() -> None:
             "directory.unreadable",
         ),
         (
-            b'{"schema": "vnedoc.directory/1", "agencies":'
-            b' [{"organ_id": "H1", "name": "x", "pins": [{"sha256": "1"}]}]}',
+            b'{"schema": "vnedoc.directory/1", "agencies": [{"organ_id": "H1", "name": "x", "pins": [3]}]}',
             "directory.unreadable",
         ),
     ],

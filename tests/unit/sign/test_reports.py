@@ -6,12 +6,14 @@ import dataclasses
 import datetime
 import html.parser
 import json
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
+from tests.surface.findings_reference import PATH, updated
 from tests.unit.sign.test_report import SIGNATURE, TIME
 from vnedoc import messages
 from vnedoc._internal.xml import parse_bytes
@@ -25,6 +27,7 @@ from vnedoc.sign.report import (
     Finding,
     SenderMatch,
     SenderReport,
+    SignatureReport,
     VerificationReport,
 )
 from vnedoc.sign.reports.html import render_html
@@ -291,7 +294,12 @@ def test_html_gives_each_verdict_in_one_line_and_says_what_to_do(language: str) 
     shown = " ".join(page.words)
     for conclusion in ("total-passed", "total-failed", "indeterminate", "no-signature", "unreadable"):
         assert messages.text(f"report.todo-{conclusion}", language) in shown
-    assert messages.hint("policy.not-person-signed", language) in shown
+    # That nobody signed validly goes without saying where the signature is broken.
+    hint = messages.hint("policy.not-person-signed", language)
+    assert hint is not None
+    assert hint not in shown
+    alone = dataclasses.replace(passed(), errors=(Finding("policy.not-person-signed"),))
+    assert hint in " ".join(Page(render_html(report_of(alone), language=language)).words)
     # Who, for whom, issued by whom, when, on what ground.
     for word in ("SỞ TEST", "PHÒNG TEST", "UBND TEST", "CA TEST", "ROOT TEST", "05/01/2026 10:04:05 +07:00"):
         assert word in shown
@@ -322,3 +330,30 @@ def test_own_words_of_a_policy_reach_every_report() -> None:
     for render in (render_text, render_html, render_junit, render_sarif, render_json):
         assert "TEST words." in render(report, language="en")
         assert "Lời TEST." in render(report, language="vi")
+
+
+@LANGUAGES
+def test_json_follows_its_schema(language: str) -> None:
+    text = (resources.files("vnedoc.sign.reports") / "verification.schema.json").read_text(encoding="utf-8")
+    schema = json.loads(text)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    checker = jsonschema.Draft202012Validator(schema)
+    table = json.loads(render_json(EVERYTHING, language=language))
+    checker.validate(table)
+    # Every field of the model is described, and described fields are there.
+    described = schema["$defs"]
+    assert set(described["file"]["properties"]) == set(table["files"][0])
+    assert set(described["signature"]["properties"]) == set(table["files"][0]["signatures"][0])
+    assert set(described["sender"]["properties"]) == set(table["files"][0]["sender"])
+    assert set(schema["properties"]["basis"]["properties"]) == set(table["basis"])
+    table["files"][0]["conclusion"] = "PERHAPS"
+    with pytest.raises(jsonschema.ValidationError):
+        checker.validate(table)
+
+
+def test_the_reference_lists_every_finding_and_field() -> None:
+    page = PATH.read_text(encoding="utf-8")
+    assert page == updated(page), "run `make docs`"
+    for kind in (FileReport, SignatureReport, SenderReport, CertificateSummary, Basis):
+        for field in dataclasses.fields(kind):
+            assert f"`{field.name}`" in page, field.name

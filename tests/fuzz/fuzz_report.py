@@ -1,0 +1,137 @@
+"""Reports made of anything: every form of a report can be written, read again and counted."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import random
+
+from vnedoc import messages
+from vnedoc.errors import ExitCode
+from vnedoc.sign.report import (
+    CertificateSummary,
+    Changes,
+    Conclusion,
+    Coverage,
+    FileReport,
+    Finding,
+    Revocation,
+    RevocationStatus,
+    SenderMatch,
+    SenderReport,
+    SignatureKind,
+    SignatureReport,
+    SignerRole,
+    VerificationReport,
+)
+
+__all__ = ["one", "seeds"]
+
+_IDS = ("verify.hash-failure", "verify.no-signature", "verify.stray-bytes", "verify.unknown-to-the-catalogue")
+
+
+class _Source:
+    """Turns bytes into values; what comes out depends on nothing else."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = content
+        self._random = random.Random(content)
+
+    def words(self) -> str:
+        length = self._random.choice((0, 1, 7, 40, 400))
+        part, self._left = self._left[:length], self._left[length:]
+        # Whatever a PDF holds may end in a name: control characters, half a surrogate pair, markup.
+        return part.decode("utf-8", errors=self._random.choice(("replace", "surrogateescape")))
+
+    def one_of(self, values: object) -> object:
+        return self._random.choice(list(values))  # type: ignore[call-overload]
+
+    def maybe(self, value: object) -> object:
+        return self._random.choice((None, value))
+
+    def moment(self) -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(self._random.randrange(1, 4_000_000_000), tz=datetime.UTC)
+
+    def findings(self) -> tuple[Finding, ...]:
+        return tuple(
+            Finding(str(self.one_of(_IDS[:3])), {"reason": self.words(), "field": self.words()})
+            for _ in range(self._random.randrange(3))
+        )
+
+
+def _signature(source: _Source) -> SignatureReport:
+    summary = CertificateSummary(
+        source.words(), source.words(), (source.words(),), source.words(), "00ff", source.words(), None, None
+    )
+    return SignatureReport(
+        field=source.words(),
+        kind=source.one_of(SignatureKind),  # type: ignore[arg-type]
+        role=source.one_of(SignerRole),  # type: ignore[arg-type]
+        conclusion=source.one_of((Conclusion.TOTAL_PASSED, Conclusion.TOTAL_FAILED, Conclusion.INDETERMINATE)),  # type: ignore[arg-type]
+        sub_indication=source.maybe("HASH_FAILURE"),  # type: ignore[arg-type]
+        level="PAdES-B-B",
+        subfilter=source.words(),
+        digest_algorithm="sha256",
+        signature_algorithm=source.words(),
+        signer=source.maybe(summary),  # type: ignore[arg-type]
+        trust_anchor=source.words(),
+        trust_tree="custom",
+        signing_time=source.maybe(source.moment()),  # type: ignore[arg-type]
+        time_source="claimed",
+        best_signature_time=source.maybe(source.moment()),  # type: ignore[arg-type]
+        certificate_not_before=source.maybe(source.moment()),  # type: ignore[arg-type]
+        certificate_not_after=source.maybe(source.moment()),  # type: ignore[arg-type]
+        integrity=True,
+        covers=source.one_of(Coverage),  # type: ignore[arg-type]
+        changes_after=source.one_of(Changes),  # type: ignore[arg-type]
+        revocation=Revocation(source.one_of(RevocationStatus), "crl"),  # type: ignore[arg-type]
+        box=source.maybe((1, "1,2,3,4")),  # type: ignore[arg-type]
+        warnings=source.findings(),
+        errors=source.findings(),
+    )
+
+
+def seeds() -> list[bytes]:
+    """Return some beginnings."""
+    return [b"", "Quyết định số 17/QĐ-UBND".encode() * 9, bytes(range(256)) * 4, b"<script>&\x00]]>" * 60]
+
+
+def one(content: bytes) -> None:
+    """Make one report of the input and write it in every form."""
+    source = _Source(content)
+    files = tuple(
+        FileReport(
+            path=source.words(),
+            conclusion=source.one_of(Conclusion),  # type: ignore[arg-type]
+            readers_agree=True,
+            sender=source.maybe(SenderReport(source.words(), source.one_of(SenderMatch))),  # type: ignore[arg-type]
+            signatures=tuple(_signature(source) for _ in range(len(content) % 3)),
+            warnings=source.findings(),
+            errors=source.findings(),
+        )
+        for _ in range(len(content) % 4)
+    )
+    report = VerificationReport(files)
+    assert report.exit_code in ExitCode
+    passed = bool(files) and all(file.conclusion is Conclusion.TOTAL_PASSED for file in files)
+    assert (report.exit_code is ExitCode.DONE) == passed
+    for language in messages.Language:
+        written = json.dumps(report.to_dict(language))
+        assert len(json.loads(written)["files"]) == len(files)
+        _write_all(report, language)
+    again = dataclasses.replace(report)
+    assert again == report
+
+
+def _write_all(report: VerificationReport, language: messages.Language) -> None:
+    """Write a report in every form that vnedoc knows."""
+    from tests.fuzz.report_forms import write_all
+
+    write_all(report, language)
+
+
+if __name__ == "__main__":
+    from tests.fuzz.__main__ import run_one
+
+    run_one("report")
