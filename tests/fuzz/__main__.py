@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import tests.fuzz
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 TARGETS = sorted(
     module.name.removeprefix("fuzz_")
@@ -63,7 +63,9 @@ _PIECES = (
 )
 
 
-def mutate(content: bytes, others: list[bytes], generator: random.Random) -> bytes:
+def mutate(
+    content: bytes, others: list[bytes], generator: random.Random, pieces: Sequence[bytes] = _PIECES
+) -> bytes:
     """Return a content with a few random changes."""
     changed = bytearray(content)
     for _ in range(generator.choice((1, 1, 2, 3, 8))):
@@ -75,7 +77,7 @@ def mutate(content: bytes, others: list[bytes], generator: random.Random) -> byt
             case 1:
                 del changed[place : place + length]
             case 2:
-                changed[place:place] = generator.choice(_PIECES)
+                changed[place:place] = generator.choice(pieces)
             case 3:
                 changed[place:place] = changed[place : place + length]
             case 4:
@@ -89,7 +91,7 @@ def mutate(content: bytes, others: list[bytes], generator: random.Random) -> byt
                 place = min(place, len(changed))
                 changed[place:place] = piece
             case _:
-                changed[place:place] = generator.choice(_PIECES) * generator.choice((2, 50, 3000))
+                changed[place:place] = generator.choice(pieces) * generator.choice((2, 50, 3000))
     return bytes(changed)
 
 
@@ -101,13 +103,14 @@ def run_randomly(name: str, *, seconds: float, seed: int) -> int:
     """
     target = importlib.import_module(f"tests.fuzz.fuzz_{name}")
     seeds: list[bytes] = target.seeds()
+    pieces: Sequence[bytes] = getattr(target, "PIECES", _PIECES)
     generator = random.Random(seed)
     end = time.monotonic() + seconds
     count = 0
     for content in seeds:
         _one(name, target.one, content)
     while time.monotonic() < end:
-        _one(name, target.one, mutate(generator.choice(seeds), seeds, generator))
+        _one(name, target.one, mutate(generator.choice(seeds), seeds, generator, pieces))
         count += 1
     return count
 
@@ -146,23 +149,29 @@ def run_guided(name: str, *, seconds: float, folder: Path) -> None:
     atheris.Fuzz()
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Run what was asked for."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Fuzz one target.")
-    parser.add_argument("target", choices=TARGETS)
-    parser.add_argument("--minutes", type=float, default=1.0)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.fuzz", description="Fuzz one target, or all in turn."
+    )
+    parser.add_argument("target", choices=TARGETS, nargs="?")
+    parser.add_argument("--minutes", type=float, default=1.0, help="for each target")
+    parser.add_argument("--seconds", type=float, default=None, help="for each target; instead of --minutes")
     parser.add_argument("--seed", type=int, default=None, help="for random mutations; default: the time")
     parser.add_argument("--random", action="store_true", help="random mutations although atheris is there")
     parser.add_argument("--corpus", type=Path, default=None, help="folder for atheris; default: .fuzz/TARGET")
-    given = parser.parse_args()
-    if not given.random and importlib.util.find_spec("atheris") is not None:
-        corpus = given.corpus or Path(".fuzz") / given.target
-        run_guided(given.target, seconds=given.minutes * 60, folder=corpus)
+    given = parser.parse_args(arguments)
+    seconds = given.minutes * 60 if given.seconds is None else given.seconds
+    guided = not given.random and importlib.util.find_spec("atheris") is not None
+    if guided and given.target is not None:
+        run_guided(given.target, seconds=seconds, folder=given.corpus or Path(".fuzz") / given.target)
         return
+    # Atheris ends the process: all targets in turn are mutated at random.
     seed = int(time.time()) if given.seed is None else given.seed
-    print(f"{given.target}: random mutations, seed {seed}")
-    count = run_randomly(given.target, seconds=given.minutes * 60, seed=seed)
-    print(f"{given.target}: {count} inputs, nothing found")
+    for name in TARGETS if given.target is None else [given.target]:
+        print(f"{name}: random mutations, seed {seed}")
+        count = run_randomly(name, seconds=seconds, seed=seed)
+        print(f"{name}: {count} inputs, nothing found")
 
 
 if __name__ == "__main__":

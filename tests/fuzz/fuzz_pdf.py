@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import datetime
 import functools
+import re
 
-from tests.fuzz import PDF_PIECES
-from tests.vectors import forging, honest, identities, make_attacks
+from tests.vectors import honest, identities, make_attacks
 from vnedoc import messages
 from vnedoc.sign.policy import Policy, RevocationRule
 from vnedoc.sign.report import Changes, Conclusion, Coverage
@@ -19,9 +19,34 @@ from vnedoc.sign.verification import verify_pdf
 
 __all__ = ["PIECES", "one", "seeds"]
 
-PIECES = PDF_PIECES
+PIECES = (
+    *(b"<<", b">>", b"[", b"]", b"(", b")", b"<", b">", b"/", b"%", b"\x00", b"\xff", b"\n", b" R ", b" 0 R"),
+    *(b" obj\n", b"endobj\n", b"stream\n", b"endstream", b"xref\n", b"trailer\n", b"startxref\n", b"%%EOF\n"),
+    *(
+        b"/Contents ",
+        b"/ByteRange ",
+        b"/V ",
+        b"/Kids ",
+        b"/Parent ",
+        b"/Prev ",
+        b"/Size ",
+        b"/Type ",
+        b"/Sig ",
+    ),
+    *(
+        b"/AcroForm ",
+        b"/Annots ",
+        b"/Fields ",
+        b"/XRefStm ",
+        b"/Length ",
+        b"/Filter /FlateDecode ",
+        b"/ObjStm ",
+    ),
+    *(b"0000000000 65535 f \n", b"-1", b"4294967296", b"9" * 40, b"1 0 R", b"8 0 R", b"[" * 20, b"<<" * 20),
+)
 AT = datetime.datetime.fromisoformat(make_attacks.VALIDATION_TIME)
 POLICY = Policy(revocation=RevocationRule.WHEN_AVAILABLE, max_bytes=8 * 1024 * 1024)
+_CONTENTS = re.compile(rb"/Contents (<[0-9a-fA-F]{1000,}>)")
 _HARMLESS = {Changes.NONE, Changes.SIGNATURES, Changes.LONG_TERM_DATA, Changes.FORM}
 
 
@@ -33,12 +58,7 @@ def _trust() -> TrustStore:
 @functools.cache
 def _signed_bytes() -> tuple[bytes, ...]:
     """Return the parts of the seeds that somebody signed, without the signature itself."""
-    parts = []
-    for content in seeds():
-        for number in range(content.count(b"/ByteRange [")):
-            gap = forging.gap_of(content, number)
-            parts.append(content[: gap.start])
-    return tuple(parts)
+    return tuple(content[: match.start(1)] for content in seeds() for match in _CONTENTS.finditer(content))
 
 
 @functools.cache
@@ -72,6 +92,8 @@ def one(content: bytes) -> None:
 
 
 if __name__ == "__main__":
-    from tests.fuzz.__main__ import run_one
+    import sys
 
-    run_one("pdf")
+    from tests.fuzz.__main__ import main
+
+    main(["pdf", *sys.argv[1:]])

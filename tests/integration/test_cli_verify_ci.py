@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -270,3 +271,16 @@ def test_progress_is_for_terminals_only(docs: Path, roots: Path) -> None:
     os.close(ours)
     assert b"Verifying" in shown
     assert b"4/4" in shown
+
+
+def test_the_hook_for_pre_commit_runs_as_it_is_written(docs: Path, roots: Path) -> None:
+    text = (Path(__file__).parents[2] / ".pre-commit-hooks.yaml").read_text(encoding="utf-8")
+    hook = dict(re.findall(r"^(?:- |  )(\w+): (.+)$", text, re.MULTILINE))
+    assert set(hook) >= {"id", "name", "entry", "language", "files"}
+    assert all(re.search(hook["files"], name) for name in ("docs/a.pdf", "b.edxml"))
+    assert not re.search(hook["files"], "a.pdf.txt")
+    program, *arguments = hook["entry"].split()
+    assert program == "vnedoc"
+    # pre-commit puts the arguments of the user behind the entry, and the files last.
+    assert vnedoc(*arguments, "--trust", roots, *sorted(docs.iterdir())).code == 1
+    assert vnedoc(*arguments, "--trust", roots, docs / "plain.pdf").code == 3

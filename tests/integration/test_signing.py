@@ -443,6 +443,9 @@ def test_an_electronic_original_has_no_electronic_true_copy(clerk: PKCS12Signer,
     with pytest.raises(NotAllowedError) as caught:
         sign_pdf(issued, signer=clerk, options=options)
     assert caught.value.code == "signing.no-copy-of-electronic"
+    assert "25" in caught.value.text("vi")
+    told = dataclasses.replace(options, allow_outside_decree=True)
+    assert sign_pdf(issued, signer=clerk, options=told).page == 1
     extract = dataclasses.replace(options, copy_kind=CopyKind.TRICH_SAO)
     assert sign_pdf(issued, signer=clerk, options=extract).page == 1
 

@@ -55,6 +55,11 @@ _ROLE_OPTIONS = (
     ),
     click.option("--anchor", metavar="TEXT", help="Place by a text on the page, such as the signer's name."),
     click.option(
+        "--occurrence",
+        type=click.Choice(["first", "last"]),
+        help="Which place is meant when the anchor stands at several; without it that is an error.",
+    ),
+    click.option(
         "--number", metavar="TEXT", help="Number (issue, number) or number and code of the main document."
     ),
     click.option(
@@ -86,6 +91,11 @@ _ROLE_OPTIONS = (
     ),
     click.option(
         "--without-person", is_flag=True, help="With issue: allow it although no person has signed."
+    ),
+    click.option(
+        "--allow-outside-decree",
+        is_flag=True,
+        help="With copy: make a sao y of an electronic original, which Decree 30/2020 does not know.",
     ),
     click.option(
         "--document-password-env",
@@ -167,14 +177,15 @@ def open_options(
     """
     from vnedoc._cli.secrets import read_secret
     from vnedoc.sign.appearance import load_picture
-    from vnedoc.sign.models import Box, Placement, Role, SignatureLevel
+    from vnedoc.sign.models import Box, Occurrence, Placement, Role, SignatureLevel
     from vnedoc.sign.roles import CopyKind, SigningOptions
 
     level = given["level"] or ("b-t" if given["tsa_urls"] or state.config().signing.tsa else "b-b")
     placement = None
     if given["box"] is not None or given["anchor"] is not None:
         box = None if given["box"] is None else Box.parse(given["box"])
-        placement = Placement(page=given["page"], box=box, anchor=given["anchor"])
+        occurrence = Occurrence(given["occurrence"] or "only")
+        placement = Placement(page=given["page"], box=box, anchor=given["anchor"], occurrence=occurrence)
     password = None
     if given["document_password_env"] is not None:
         password = _KnownSecret(read_secret("", env=given["document_password_env"], fd=None))
@@ -203,5 +214,6 @@ def open_options(
             reserve_seal_mm=given["reserve_seal_mm"],
             certify=given["certify"],
             without_person=given["without_person"],
+            allow_outside_decree=given["allow_outside_decree"],
             password=password,
         )

@@ -32,8 +32,10 @@ __all__ = ["Judged", "Task", "verify_many"]
 
 BASE_LIMIT_S = 30.0
 LIMIT_S_PER_MB = 10.0
-MAX_MEMORY_BYTES = 2 * 1024 * 1024 * 1024
-"""Address space, of which only a part is ever memory in use."""
+MAX_MEMORY_BYTES = 512 * 1024 * 1024
+"""How much address space a process may use beyond what it starts with."""
+MAX_UNPACKED_BYTES = 64 * 1024 * 1024
+MAX_WARNINGS = 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,7 +129,12 @@ def _judge(
                 yield position, work(path)
         return
     answers = run_isolated(
-        _open, (task, keep_evidence), paths, jobs=jobs, limit_s=_limit_s, max_memory_bytes=MAX_MEMORY_BYTES
+        _open_worker,
+        (task, keep_evidence),
+        paths,
+        jobs=jobs,
+        limit_s=_limit_s,
+        max_memory_bytes=MAX_MEMORY_BYTES,
     )
     for position, answer in answers:
         if isinstance(answer, Lost):
@@ -152,6 +159,21 @@ def _open(settings: tuple[Task, bool]) -> Iterator[Callable[[Path], Judged]]:
                 certificates = tuple(item.public_bytes(Encoding.DER) for item in signers_of(path))
             return Judged(report, inquiries, certificates)
 
+        yield work
+
+
+@contextlib.contextmanager
+def _open_worker(settings: tuple[Task, bool]) -> Iterator[Callable[[Path], Judged]]:
+    from pikepdf import settings as qpdf
+
+    # These limits hold for a whole process, so they are set only in one that is ours.
+    qpdf.set_qpdf_limits(
+        flate_max_memory=MAX_UNPACKED_BYTES,
+        run_length_max_memory=MAX_UNPACKED_BYTES,
+        dct_max_memory=MAX_UNPACKED_BYTES,
+        doc_max_warnings=MAX_WARNINGS,
+    )
+    with _open(settings) as work:
         yield work
 
 

@@ -26,7 +26,6 @@ from vnedoc.sign.appearance import (
 )
 from vnedoc.sign.fonts import FontStyle, load_font, text_width
 from vnedoc.sign.models import POINTS_PER_MM, Box
-from vnedoc.sign.pages import Occurrence
 
 if TYPE_CHECKING:
     import datetime
@@ -152,9 +151,7 @@ def fit_box(outer: Box, ratio: float) -> Box:
     return Box(outer.x + (outer.width - width) / 2, outer.y + (outer.height - height) / 2, width, height)
 
 
-def person_box(
-    pages: Pages, placement: Placement, picture: Picture, *, occurrence: Occurrence = Occurrence.LAST
-) -> tuple[int, Box]:
+def person_box(pages: Pages, placement: Placement, picture: Picture) -> tuple[int, Box]:
     """Return the page and the place of the picture of a person's signature.
 
     With a box: as large as fits into the box, centred. With an anchor, which is the name of the signer: centred
@@ -164,7 +161,6 @@ def person_box(
         pages: The document.
         placement: A box on a page, or the name.
         picture: The picture.
-        occurrence: Which place is meant when the name stands at several.
 
     Raises:
         UsageError: No such page, a box that is not on the page, a name that is not found, or no room over it.
@@ -175,7 +171,7 @@ def person_box(
         pages.require_inside(page, placement.box)
         return page, fit_box(placement.box, picture.ratio)
     assert placement.anchor is not None  # Placement has exactly one of the two.
-    hit = pages.find_one(placement.anchor, page=placement.page, occurrence=occurrence)
+    hit = pages.find_one(placement.anchor, page=placement.page, occurrence=placement.occurrence)
     geometry = pages.geometry(hit.page)
     centre = hit.box.x + hit.box.width / 2
     lower = hit.box.top + SIGNATURE_MARGIN

@@ -11,7 +11,7 @@ from typing import Self
 
 from vnedoc.errors import UsageError
 
-__all__ = ["Box", "Placement", "Role", "SignatureLevel", "SignatureMechanism"]
+__all__ = ["Box", "Occurrence", "Placement", "Role", "SignatureLevel", "SignatureMechanism"]
 
 POINTS_PER_MM = 72 / 25.4
 
@@ -121,6 +121,17 @@ class Box:
         return ",".join(f"{number:g}" for number in (self.x, self.y, self.width, self.height))
 
 
+class Occurrence(enum.StrEnum):
+    """Which place is meant when a text stands at several."""
+
+    ONLY = "only"
+    """There must be just one."""
+    FIRST = "first"
+    """The first in reading order."""
+    LAST = "last"
+    """The last in reading order: the name of the signer stands at the end."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Placement:
     """Where on the document something is shown: a page with a box, or a text to find.
@@ -134,6 +145,8 @@ class Placement:
     """The place on that page."""
     anchor: str | None = None
     """A text on the page that marks the place, such as the name of the signer."""
+    occurrence: Occurrence = Occurrence.ONLY
+    """Which place is meant when the anchor stands at several; without a choice that is an error."""
 
     def __post_init__(self) -> None:
         if (self.box is None) == (self.anchor is None):

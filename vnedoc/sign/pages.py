@@ -8,7 +8,6 @@ Sizes come from qpdf, texts from PDFium, which is started only when a text is as
 from __future__ import annotations
 
 import dataclasses
-import enum
 import io
 import math
 from typing import TYPE_CHECKING, Self
@@ -17,7 +16,7 @@ import pikepdf
 
 from vnedoc.errors import DocumentError, UsageError
 from vnedoc.sign._page_text import PageText, TextReader, fold, fold_case
-from vnedoc.sign.models import Box
+from vnedoc.sign.models import Box, Occurrence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from vnedoc.sign._page_text import Rectangle
 
-__all__ = ["AnchorHit", "Occurrence", "PageGeometry", "Pages", "TextGap", "TextLine", "open_pages"]
+__all__ = ["AnchorHit", "PageGeometry", "Pages", "TextGap", "TextLine", "open_pages"]
 
 MAX_SEARCHED_PAGES = 500
 """A text is searched on at most so many pages."""
@@ -35,17 +34,6 @@ MAX_SEARCHED_CHARACTERS = 1_000_000
 MAX_PAGE_TREE_DEPTH = 64
 # What qpdf, PDFium and Poppler take for a page without a usable /MediaBox.
 LETTER = (0.0, 0.0, 612.0, 792.0)
-
-
-class Occurrence(enum.StrEnum):
-    """Which place is meant when a text stands at several."""
-
-    ONLY = "only"
-    """There must be just one."""
-    FIRST = "first"
-    """The first in reading order."""
-    LAST = "last"
-    """The last in reading order: the name of the signer stands at the end."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -94,6 +94,8 @@ class SigningOptions:
     """Certify the document: only form filling and signatures are allowed afterwards (DocMDP, P = 2)."""
     without_person: bool = False
     """With issue: sign for the agency although no person has signed."""
+    allow_outside_decree: bool = False
+    """With copy: make a sao y of an electronic original, which Decree 30/2020/NĐ-CP, art. 25, does not know."""
     digest_algorithm: str = "sha256"
     """``sha256``, ``sha384`` or ``sha512``."""
     signing_time: datetime.datetime | None = None
@@ -258,7 +260,7 @@ def _seal_place(desk: _Desk, persons: list[ExistingSignature], diameter: float) 
             page, around = desk.pages.number(placement.page or 1), placement.box
         else:
             assert placement.anchor is not None
-            hit = desk.pages.find_one(placement.anchor, page=placement.page)
+            hit = desk.pages.find_one(placement.anchor, page=placement.page, occurrence=placement.occurrence)
             page, around = hit.page, hit.box
         left, lower = around.x + (around.width - diameter) / 2, around.y + (around.height - diameter) / 2
         return page, Box(left, lower, diameter, diameter)
@@ -277,7 +279,8 @@ def _copy(desk: _Desk) -> _Shown:
     options = desk.options
     if options.copy_kind is None or not (options.agency or "").strip():
         raise UsageError("signing.needs-copy-kind")
-    if options.copy_kind is CopyKind.SAO_Y and desk.signatures:
+    electronic = options.copy_kind is CopyKind.SAO_Y and desk.signatures
+    if electronic and not options.allow_outside_decree:
         raise NotAllowedError("signing.no-copy-of-electronic", path=desk.name)
     return _corner(desk, layout.copy_text(options.copy_kind, options.agency or "", desk.now))
 
@@ -313,7 +316,7 @@ def _text(desk: _Desk, text: str, *, font_size: float = 10, italic: bool = False
         page, box = desk.pages.number(placement.page or 1), placement.box
     else:
         assert placement.anchor is not None
-        hit = desk.pages.find_one(placement.anchor, page=placement.page)
+        hit = desk.pages.find_one(placement.anchor, page=placement.page, occurrence=placement.occurrence)
         page, box = hit.page, hit.box
     style = FontStyle.ITALIC if italic else FontStyle.REGULAR
     block = TextBlock(wrap_text(text, box.width, font_size, style), font_size=font_size, style=style)

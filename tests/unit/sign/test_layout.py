@@ -31,8 +31,8 @@ from vnedoc.sign.layout import (
     seal_box,
     seal_diameter_pt,
 )
-from vnedoc.sign.models import Box, Placement
-from vnedoc.sign.pages import Occurrence, PageGeometry, open_pages
+from vnedoc.sign.models import Box, Occurrence, Placement
+from vnedoc.sign.pages import PageGeometry, open_pages
 
 A4 = PageGeometry(0, (0, 0, 595, 842), (0, 0, 595, 842))
 SIGNATURE = parse_picture(signature_png())
@@ -96,12 +96,13 @@ def test_a_name_places_the_picture_in_the_gap_over_it() -> None:
     assert box.height == pytest.approx(380 - 0.216 * 14 - name.box.top - 4, abs=0.5)
 
 
-def test_the_last_name_is_the_signers() -> None:
+def test_a_name_that_occurs_twice_needs_a_choice() -> None:
     content = write_words(blank_pdf(), [Words(100, 700, f"Giao ông {NAME}"), Words(355, 310, NAME)])
     with open_pages(content) as pages:
-        assert person_box(pages, Placement(anchor=NAME), SIGNATURE)[1].y < 400
+        last = Placement(anchor=NAME, occurrence=Occurrence.LAST)
+        assert person_box(pages, last, SIGNATURE)[1].y < 400
         with pytest.raises(UsageError) as caught:
-            person_box(pages, Placement(anchor=NAME), SIGNATURE, occurrence=Occurrence.ONLY)
+            person_box(pages, Placement(anchor=NAME), SIGNATURE)
     assert caught.value.code == "appearance.anchor-ambiguous"
 
 

@@ -12,8 +12,8 @@ import pytest
 from tests.drawing import Words, blank_pdf, write_words
 from vnedoc.errors import DocumentError, UsageError
 from vnedoc.sign.fonts import FontStyle, text_width
-from vnedoc.sign.models import Box
-from vnedoc.sign.pages import MAX_SEARCHED_PAGES, Occurrence, PageGeometry, open_pages
+from vnedoc.sign.models import Box, Occurrence
+from vnedoc.sign.pages import MAX_SEARCHED_PAGES, PageGeometry, open_pages
 from vnedoc.testing.documents import document_path
 
 if TYPE_CHECKING:
