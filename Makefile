@@ -33,8 +33,9 @@ bench: $(DEV)/ready  ## Ratios and peak memory against other implementations, in
 fuzz: $(DEV)/ready  ## Some minutes of damaged files for every reader.
 	$(DEV)/bin/python -m tests.fuzz --seconds 120
 
-docs: $(DEV)/ready  ## Write the reference of the command line from the commands.
+docs: $(DEV)/ready  ## Write the references that are made from the code.
 	$(DEV)/bin/python -m tests.surface.cli_reference
+	$(DEV)/bin/python -m tests.surface.findings_reference
 
 documents: $(DEV)/ready  ## Make the demo's PDFs again from their sources (needs LibreOffice).
 	$(DEV)/bin/python examples/documents/build.py

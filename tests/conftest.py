@@ -21,6 +21,7 @@ TOOLS = {
     "pdftoppm": "poppler-utils",
     "pdftotext": "poppler-utils",
     "pdffonts": "poppler-utils",
+    "certutil": "libnss3-tools",
     "qpdf": "qpdf",
     "openssl": "openssl",
     "bash": "bash",

@@ -284,3 +284,14 @@ def test_the_hook_for_pre_commit_runs_as_it_is_written(docs: Path, roots: Path) 
     # pre-commit puts the arguments of the user behind the entry, and the files last.
     assert vnedoc(*arguments, "--trust", roots, *sorted(docs.iterdir())).code == 1
     assert vnedoc(*arguments, "--trust", roots, docs / "plain.pdf").code == 3
+
+
+def test_lists_are_kept_and_used_again(pki: TestPKI, docs: Path, roots: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    asked = (docs / "agency.pdf", "--crl-cache", cache)
+    with pki.services.failing(ocsp="http-500"):
+        assert verify(*asked, roots=roots).code == 0
+    assert list(cache.iterdir())
+    with pki.services.failing(ocsp="http-500", crl="http-500"):
+        assert verify(*asked, roots=roots).code == 0
+        assert verify(docs / "agency.pdf", roots=roots).code == 3

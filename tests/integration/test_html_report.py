@@ -17,6 +17,7 @@ from tests.cli import vnedoc
 from tests.unit.sign.test_reports import Page, hostile, report_of
 from vnedoc.sign.policy import Policy, RevocationRule
 from vnedoc.sign.report import Conclusion, FileReport
+from vnedoc.sign.reports import pictures
 from vnedoc.sign.reports.html import render_html
 from vnedoc.sign.reports.pictures import MAX_HEIGHT, MAX_PAGES, MAX_WIDTH, draw_pages
 from vnedoc.sign.trust import TrustStore
@@ -188,9 +189,9 @@ def _draw_over(writer: signed_pdfs.IncrementalPdfFileWriter) -> None:
 def test_pictures_are_few_and_small(pki: TestPKI, tmp_path: Path) -> None:
     path = tmp_path / "long.pdf"
     path.write_bytes(signed_pdfs.sign(signed_pdfs.blank(40), pki.agency))
-    pictures = draw_pages([judged(pki, path)])[str(path)]
-    assert len(pictures) == MAX_PAGES
-    for picture in pictures:
+    drawn = draw_pages([judged(pki, path)])[str(path)]
+    assert len(drawn) == MAX_PAGES
+    for picture in drawn:
         image = Image.open(io.BytesIO(picture.png))
         assert image.width <= MAX_WIDTH + 1
         assert image.height <= MAX_HEIGHT + 1
@@ -219,4 +220,18 @@ def test_a_file_that_is_no_longer_the_one_that_was_judged_gets_no_pictures(
     assert draw_pages([report]) == {str(path): ()}
     unread = dataclasses.replace(report, conclusion=Conclusion.UNREADABLE, sha256=None)
     assert draw_pages([unread]) == {}
-    assert "data:image" not in render_html(report_of(report), pictures={})
+    without = render_html(report_of(report), pictures={}, language="en")
+    assert "data:image" not in without
+    assert "There are no pictures" in without
+    assert "There are no pictures" not in render_html(report_of(report), language="en")
+
+
+def test_of_many_files_those_that_did_not_pass_are_drawn(
+    pki: TestPKI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "MAX_FILES", 2)
+    good, plain, other = (tmp_path / name for name in ("good.pdf", "plain.pdf", "other.pdf"))
+    good.write_bytes(signed_pdfs.sign(signed_pdfs.blank(1), pki.agency))
+    plain.write_bytes(signed_pdfs.blank(1))
+    other.write_bytes(signed_pdfs.blank(2))
+    assert set(draw_pages([judged(pki, path) for path in (good, plain, other)])) == {str(plain), str(other)}

@@ -372,3 +372,25 @@ def test_a_verdict_does_not_depend_on_the_clock_of_the_machine(
         (report,) = verify_pdf(signed, trust=trust, policy=POLICY, at=at).files
         assert report.conclusion is Conclusion.INDETERMINATE
         assert report.signatures[0].sub_indication == expected
+
+
+def test_a_reader_that_complains_prints_nothing_and_says_the_same_each_time(
+    trust: TrustStore, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pikepdf.open(io.BytesIO(signed_pdfs.blank())) as pdf:
+        pdf.Root.Pages.Kids.append(pikepdf.String("TEST"))
+        content = signed_pdfs.saved(pdf)
+    first, second = judge(content, trust), judge(content, trust)
+    assert first == second
+    assert "verify.second-reader-complains" in ids(first)
+    assert not any("0x" in str(error.values) for error in first.errors)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_size_that_promises_too_much_is_harmless(pki: TestPKI, trust: TrustStore) -> None:
+    unsigned = signed_pdfs.blank()
+    number = unsigned.rindex(b"/Size ") + 6
+    end = number + len(unsigned[number:].split(maxsplit=1)[0])
+    size = int(unsigned[number:end])
+    content = signed_pdfs.sign(unsigned[:number] + b"%d" % (size + 2) + unsigned[end:], pki.agency)
+    assert judge(content, trust).conclusion is Conclusion.TOTAL_PASSED

@@ -19,7 +19,8 @@ Made from the commands' own help by `make docs`. Results go to standard output, 
 def render() -> str:
     """Return the page."""
     parts = [HEAD]
-    context = click.Context(cli, info_name="vnedoc", max_content_width=100)
+    # The settings of the entry point: what a command shows must not depend on whether it was run before.
+    context = click.Context(cli, info_name="vnedoc", **{**cli.context_settings, "max_content_width": 100})
     _add(parts, cli, context, depth=2)
     return "\n".join(parts)
 

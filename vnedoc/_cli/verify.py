@@ -54,6 +54,12 @@ FORMATS = ("text", "json", "junit", "sarif", "html")
 @click.option(
     "--crl", "crl_paths", metavar="FILE", multiple=True, type=click.Path(path_type=Path), help="A CRL."
 )
+@click.option(
+    "--crl-cache",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Keep fetched CRLs there for a day, and use those that are there.",
+)
 @click.option("--sender", metavar="ORGANID", help="The agency that is said to have sent the document.")
 @click.option("--directory", "directory_path", type=click.Path(path_type=Path), help="The agency directory.")
 @click.option(
@@ -108,9 +114,11 @@ def verify(
     """
     from vnedoc._internal import files
     from vnedoc.sign.baseline import load_baseline, write_baseline
-    from vnedoc.sign.evidence import load_evidence, write_evidence
+    from vnedoc.sign.evidence import check_folder, load_evidence, write_evidence
     from vnedoc.sign.report import VerificationReport
 
+    if given["evidence_path"] is not None:
+        check_folder(given["evidence_path"])
     replayed = load_evidence(given["replayed_path"]) if given["replayed_path"] is not None else None
     question = _question(state, given) if replayed is None else _replayed_question(replayed, given)
     baseline = load_baseline(given["baseline_path"]) if given["baseline_path"] is not None else None
@@ -213,6 +221,7 @@ def _question(state: CLIState, given: dict[str, Any]) -> _Question:  # click's v
         sender=sender,
         crls=tuple(load_crl(path) for path in given["crl_paths"]),
         online=_is_online(state, given),
+        crl_cache=given["crl_cache"],
         allowed_hosts=(*given["allowed_hosts"], *state.config().verification.allowed_hosts),
     )
     return _Question(task, policy_bytes, directory, content)
@@ -238,6 +247,7 @@ def _replayed_question(evidence: Evidence, given: dict[str, Any]) -> _Question: 
         ("at", "--at"),
         ("online", "--online"),
         ("crl_paths", "--crl"),
+        ("crl_cache", "--crl-cache"),
         ("sender", "--sender"),
         ("directory_path", "--directory"),
         ("allowed_hosts", "--allow-host"),

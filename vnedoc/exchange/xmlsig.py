@@ -27,7 +27,6 @@ from vnedoc.sign.report import (
     Conclusion,
     Finding,
     Revocation,
-    SenderMatch,
     SenderReport,
     SignerRole,
 )
@@ -242,28 +241,35 @@ def _judged(
         errors=verdict.errors,
         warnings=tuple(warnings),
     )
-    return report if sender is None else _matched(report, certificate, sender)
+    if sender is None:
+        return report
+    return _matched(report, certificate, sender, now=clock.utc_now() if at is None else clock.as_utc(at))
 
 
 def _matched(
-    report: PackageSignatureReport, certificate: x509.Certificate, sender: ExpectedSender
+    report: PackageSignatureReport,
+    certificate: x509.Certificate,
+    sender: ExpectedSender,
+    *,
+    now: datetime.datetime,
 ) -> PackageSignatureReport:
-    from vnedoc.sign.senders import match_certificate, reaches
+    from vnedoc.sign.senders import AgencySignature, judge_sender
 
-    agency = sender.agency()
-    match = SenderMatch.NONE
-    # Only an agency's certificate can be that of the sending agency.
+    signed: list[AgencySignature] = []
+    # Only an agency's certificate can be that of the sending agency. What its signature is worth was said already.
     if report.role is SignerRole.AGENCY:
-        match = match_certificate(certificate, agency, on=sender.day)
-    report = dataclasses.replace(report, sender=SenderReport(sender.organ_id, match))
-    if match is not SenderMatch.NONE and reaches(match, sender.required):
+        signed.append(AgencySignature(certificate, Conclusion.TOTAL_PASSED, report.signing_time))
+    verdict = judge_sender(signed, sender, now=now)
+    report = dataclasses.replace(
+        report, sender=verdict.report, warnings=(*report.warnings, *verdict.warnings)
+    )
+    if not verdict.is_mismatch:
         return report
-    finding = Finding("verify.sender-mismatch", {"agency": agency.name, "match": match.value})
     return dataclasses.replace(
         report,
         conclusion=Conclusion.TOTAL_FAILED,
         sub_indication=report.sub_indication or "GENERIC",
-        errors=(*report.errors, finding),
+        errors=(*report.errors, *verdict.errors),
     )
 
 

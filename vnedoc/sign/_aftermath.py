@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from vnedoc.sign._judgement import Draft
     from vnedoc.sign._pyhanko.changes import RevisionChange, RevisionHistory
+    from vnedoc.sign._views import Drawing
 
 __all__ = ["check_aftermath", "place_in_history"]
 
@@ -66,6 +67,7 @@ def check_aftermath(file: bytes, drafts: Sequence[Draft], history: RevisionHisto
         draft.revision for draft in placed if draft.role is SignerRole.AGENCY and draft.revision is not None
     ]
     last_seal = max(agency_revisions, default=None)
+    drawn: dict[int, Drawing] = {}
     for draft in placed:
         if draft.covers is Coverage.WHOLE_FILE:
             continue
@@ -78,7 +80,7 @@ def check_aftermath(file: bytes, drafts: Sequence[Draft], history: RevisionHisto
             continue
         _check_one(draft, placed, history, last_seal)
         if _is_worth_looking_at(draft):
-            _check_views(file, draft, placed, history)
+            _check_views(file, draft, placed, history, drawn)
 
 
 def _is_worth_looking_at(draft: Draft) -> bool:
@@ -87,14 +89,22 @@ def _is_worth_looking_at(draft: Draft) -> bool:
     return is_sound and draft.changes is not Changes.NONE
 
 
-def _check_views(file: bytes, draft: Draft, placed: Sequence[Draft], history: RevisionHistory) -> None:
+def _check_views(
+    file: bytes,
+    draft: Draft,
+    placed: Sequence[Draft],
+    history: RevisionHistory,
+    drawn: dict[int, Drawing],
+) -> None:
     """Compare what the signed revision showed with what the file shows now."""
     from vnedoc.sign._views import ViewLimitError, compare_views
 
     assert draft.revision is not None
     seals = frozenset(other.field.name for other in placed if other.role is SignerRole.AGENCY)
     try:
-        seen = compare_views(file[: _end(draft)], file, history.written_after(draft.revision), seals=seals)
+        seen = compare_views(
+            file[: _end(draft)], file, history.written_after(draft.revision), seals=seals, drawn=drawn
+        )
     except ViewLimitError as exc:
         draft.doubt("GENERIC", exc.finding)
         return

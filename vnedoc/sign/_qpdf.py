@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import logging
 import re
 from typing import TYPE_CHECKING
 
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = ["read_with_qpdf"]
 
+# qpdf's log says what the complaints say; without a handler Python would print it, too.
+logging.getLogger("pikepdf").addHandler(logging.NullHandler())
+
 MAX_NODES = 100_000
 """How many nodes of the form, and how many annotations, are looked at."""
 MAX_COMPLAINTS = 20
 MAX_CLAIM_PARTS = 2000
 """How many parts of a signature dictionary are looked at."""
-_SPEAKER = re.compile(r"^stream <[^>]*>(?: \([^)]*\))?: ")
+_SPEAKER = re.compile(r"^stream <[^>]*>(?: \([^)]*\))?[:,] ")
 _LARGE_SIZE = re.compile(
     r"reported number of objects \((\d+)\) is not one plus the highest object number \((\d+)\)"
 )

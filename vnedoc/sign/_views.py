@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import io
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -28,10 +29,18 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-__all__ = ["SeenChanges", "ViewLimitError", "compare_views"]
+__all__ = ["Drawing", "SeenChanges", "ViewLimitError", "compare_views"]
+
+Drawing = tuple["Image.Image", str, tuple[float, float]]
+"""A page: its picture, its text, and its width and height."""
+
+# It warns of forms that it cannot draw; without a handler Python would print that.
+logging.getLogger("pypdfium2").addHandler(logging.NullHandler())
 
 MAX_COMPARED_PAGES = 60
 """So many pages are drawn for one signature."""
+MAX_KEPT_PAGES = 16
+"""So many pages of the current file are kept for the next signature."""
 MAX_CHARACTERS = 200_000
 """The text of a page may be so long."""
 MAX_SECONDS = 20.0
@@ -78,7 +87,12 @@ class SeenChanges:
 
 
 def compare_views(
-    signed: bytes, current: bytes, written: frozenset[int], *, seals: frozenset[str] = frozenset()
+    signed: bytes,
+    current: bytes,
+    written: frozenset[int],
+    *,
+    seals: frozenset[str] = frozenset(),
+    drawn: dict[int, Drawing] | None = None,
 ) -> SeenChanges:
     """Compare the pages of a signed revision with those of the file.
 
@@ -87,6 +101,7 @@ def compare_views(
         current: The whole file.
         written: Numbers of the objects that later revisions wrote.
         seals: Names of the fields that hold the signature of an agency; they may lie over a part of a person's.
+        drawn: Pages of the current file that were drawn before; more are added.
 
     Raises:
         ViewLimitError: There is too much to compare, or a page cannot be drawn.
@@ -110,7 +125,7 @@ def compare_views(
             old = {page: widgets_of(then, page) for page in pages}
     except (pikepdf.PdfError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as exc:
         raise ViewLimitError(Finding("verify.not-compared", {"reason": type(exc).__name__})) from exc
-    return _compare(signed, current, old, new, seals, deadline)
+    return _compare(signed, current, old, new, seals, {} if drawn is None else drawn, deadline)
 
 
 def _refuse_heavy(pdf: pikepdf.Pdf, pages: Sequence[int]) -> None:
@@ -124,6 +139,7 @@ def _compare(
     old: Mapping[int, Mapping[object, Widget]],
     new: Mapping[int, Mapping[object, Widget]],
     seals: frozenset[str],
+    drawn: dict[int, Drawing],
     deadline: float,
 ) -> SeenChanges:
     differences: list[Finding] = []
@@ -139,12 +155,14 @@ def _compare(
                 # Without this PDFium leaves out form fields, signatures among them. It runs no scripts.
                 document.init_forms()
             for page in sorted(new):
-                view = _PageView(before, after, page, deadline)
+                view = _PageView(before, after, page, drawn, deadline)
                 later = _later_fields(old[page], new[page])
                 if not view.is_same_outside(later):
                     differences.append(Finding("verify.shown-differently", {"page": page + 1}))
+                # What lies over the picture of a signature is judged by itself.
+                pictures = [widget.box for widget in _signed_widgets(old[page])]
                 for field in later:
-                    view.look_under(field, covered, notes)
+                    view.look_under(field, pictures, covered, notes)
                 _over_signatures(view, old[page], later, seals, covered, notes)
         except (pypdfium2.PdfiumError, IndexError) as exc:
             raise ViewLimitError(Finding("verify.not-compared", {"reason": str(exc)})) from exc
@@ -175,9 +193,7 @@ def _over_signatures(
     covered: list[Finding],
     notes: list[Finding],
 ) -> None:
-    for earlier in old.values():
-        if not earlier.is_signature or earlier.value is None or earlier.box is None:
-            continue
+    for earlier in _signed_widgets(old):
         for field in later:
             share = _share(earlier.box, field.box)
             if share < _ANY_SHARE or field.name == earlier.name:
@@ -190,12 +206,20 @@ def _over_signatures(
                 notes.append(Finding("verify.field-over-signature", values))
 
 
+def _signed_widgets(widgets: Mapping[object, Widget]) -> list[Widget]:
+    return [
+        widget
+        for widget in widgets.values()
+        if widget.is_signature and widget.value is not None and widget.box is not None
+    ]
+
+
 _Box = tuple[float, float, float, float]
 
 
-def _share(of: _Box, under: _Box | None) -> float:
+def _share(of: _Box | None, under: _Box | None) -> float:
     """Return which part of a box lies under another."""
-    if under is None:
+    if of is None or under is None:
         return 0.0
     width = min(of[2], under[2]) - max(of[0], under[0])
     height = min(of[3], under[3]) - max(of[1], under[1])
@@ -207,11 +231,19 @@ class _PageView:
     """One page, drawn as it was signed and as it is now."""
 
     def __init__(
-        self, before: pypdfium2.PdfDocument, after: pypdfium2.PdfDocument, index: int, deadline: float
+        self,
+        before: pypdfium2.PdfDocument,
+        after: pypdfium2.PdfDocument,
+        index: int,
+        drawn: dict[int, Drawing],
+        deadline: float,
     ) -> None:
         self.number = index + 1
         self._old, self._old_text, self._size = _drawn(before, index, deadline)
-        self._new, self._new_text, new_size = _drawn(after, index, deadline)
+        now = drawn.get(index) or _drawn(after, index, deadline)
+        if len(drawn) < MAX_KEPT_PAGES:
+            drawn[index] = now
+        self._new, self._new_text, new_size = now
         self._same_size = self._size == new_size
         self._document = before
         self._index = index
@@ -227,19 +259,27 @@ class _PageView:
             difference.paste(0, self._pixels(field.box, margin=2))
         return difference.point([0] * _SAME + [255] * (256 - _SAME)).getbbox() is None
 
-    def look_under(self, field: Widget, covered: list[Finding], notes: list[Finding]) -> None:
+    def look_under(
+        self,
+        field: Widget,
+        pictures: Sequence[_Box | None],
+        covered: list[Finding],
+        notes: list[Finding],
+    ) -> None:
         """Find out whether a later field covers what could be read before."""
         if not self._same_size or field.box is None:
             return
         text = self._text_under(field.box)
         values: dict[str, object] = {"field": field.name, "page": self.number, "text": text or "…"}
         is_filler = not text.strip(_FILLERS)
-        if self.hides(field) and not (is_filler and text):
+        if self.hides(field, without=pictures) and not (is_filler and text):
             covered.append(Finding("verify.covers-content", values))
         elif text.strip():
             notes.append(Finding("verify.field-over-content", values))
 
-    def hides(self, field: Widget, *, within: _Box | None = None) -> bool:
+    def hides(
+        self, field: Widget, *, within: _Box | None = None, without: Sequence[_Box | None] = ()
+    ) -> bool:
         """Tell whether ink that was under a field can no longer be seen."""
         from PIL import ImageChops, ImageFilter
 
@@ -257,6 +297,12 @@ class _PageView:
         if pixels[2] <= pixels[0] or pixels[3] <= pixels[1]:
             return False
         old, new = (view.crop(pixels).convert("L") for view in (self._old, self._new))
+        for box in without:
+            if box is not None:
+                left, upper, right, lower = self._pixels(box, margin=1)
+                place = (left - pixels[0], upper - pixels[1], right - pixels[0], lower - pixels[1])
+                old.paste(255, place)
+                new.paste(255, place)
         ink = old.point([255] * _INK + [0] * (256 - _INK))
         faded = ImageChops.subtract(new, old).point([0] * _FADED + [255] * (256 - _FADED))
         if ImageChops.darker(ink, faded).histogram()[255] >= _MIN_HIDDEN:
@@ -314,9 +360,7 @@ class _PageView:
         )
 
 
-def _drawn(
-    document: pypdfium2.PdfDocument, index: int, deadline: float
-) -> tuple[Image.Image, str, tuple[float, float]]:
+def _drawn(document: pypdfium2.PdfDocument, index: int, deadline: float) -> Drawing:
     """Draw a page with its annotations and return it with its text and its size."""
     page = document[index]
     try:

@@ -14,8 +14,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from vnedoc._internal.workers import Lost, run_isolated
+from vnedoc.sign._crl_cache import CachingRevocationSource, CRLCache
 from vnedoc.sign.evidence import Inquiries, RecordedSource, RecordingSource, signers_of
 from vnedoc.sign.report import Conclusion, FileReport, Finding
+from vnedoc.sign.revocation import RevocationSource
 from vnedoc.sign.trust import TrustAnchor, TrustStore, TrustTree
 from vnedoc.sign.verification import verify_files
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vnedoc.sign.policy import Policy
-    from vnedoc.sign.revocation import RevocationData, RevocationSource
+    from vnedoc.sign.revocation import RevocationData
     from vnedoc.sign.senders import ExpectedSender
 
 __all__ = ["Judged", "Task", "verify_many"]
@@ -58,6 +60,8 @@ class Task:
     """Whether servers may be asked."""
     allowed_hosts: tuple[str, ...] = ()
     """Servers that may be asked although they are private."""
+    crl_cache: Path | None = None
+    """Folder in which fetched CRLs are kept for a day at most; ``None``: they are fetched anew."""
     recorded: Mapping[tuple[str, str], RevocationData] | None = None
     """Revocation data of an earlier verification; nothing else is then used."""
 
@@ -80,7 +84,14 @@ class Task:
         """Return where revocation data come from."""
         if self.recorded is not None:
             return RecordedSource(self.recorded, crls=self.crls)
-        return RecordingSource(crls=self.crls, online=self.online, allowed_hosts=self.allowed_hosts)
+        return RecordingSource(self._asked_source())
+
+    def _asked_source(self) -> RevocationSource:
+        if self.crl_cache is None:
+            return RevocationSource(crls=self.crls, online=self.online, allowed_hosts=self.allowed_hosts)
+        return CachingRevocationSource(
+            CRLCache(self.crl_cache), crls=self.crls, online=self.online, allowed_hosts=self.allowed_hosts
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ __all__ = [
     "Inquiries",
     "RecordedSource",
     "RecordingSource",
+    "check_folder",
     "compare_with_evidence",
     "load_evidence",
     "merged",
@@ -59,30 +60,37 @@ Inquiries = dict[tuple[str, str], RevocationData]
 
 
 class RecordingSource(RevocationSource):
-    """A source that keeps what it gave.
+    """A source that keeps what another one gave.
 
-    Takes what :class:`~vnedoc.sign.revocation.RevocationSource` takes.
+    Args:
+        inner: The source that is asked; it is closed with this one.
     """
 
-    inquiries: Inquiries
-    """What was given so far."""
+    def __init__(self, inner: RevocationSource) -> None:
+        super().__init__(crls=inner.crls, online=False)
+        self._inner = inner
+        self._inquiries: Inquiries = {}
 
     def ocsp_for(self, certificate: x509.Certificate, issuer: x509.Certificate) -> RevocationData:
-        """Ask the OCSP responders that a certificate names."""
-        return self._keep("ocsp", certificate, super().ocsp_for(certificate, issuer))
+        """Ask for OCSP responses about a certificate."""
+        return self._keep("ocsp", certificate, self._inner.ocsp_for(certificate, issuer))
 
     def crls_for(self, certificate: x509.Certificate) -> RevocationData:
-        """Fetch the CRLs that a certificate names."""
-        return self._keep("crl", certificate, super().crls_for(certificate))
+        """Ask for CRLs about a certificate."""
+        return self._keep("crl", certificate, self._inner.crls_for(certificate))
 
     def take(self) -> Inquiries:
         """Return what was given since the last time."""
-        taken = self.__dict__.get("inquiries", {})
-        self.inquiries = {}
-        return dict(taken)
+        taken, self._inquiries = self._inquiries, {}
+        return taken
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._inner.close()
+        super().close()
 
     def _keep(self, kind: str, certificate: x509.Certificate, data: RevocationData) -> RevocationData:
-        self.__dict__.setdefault("inquiries", {})[kind, fingerprint(certificate)] = data
+        self._inquiries[kind, fingerprint(certificate)] = data
         return data
 
 
@@ -177,6 +185,20 @@ def merged(all_inquiries: Iterable[Inquiries]) -> Inquiries:
     return found
 
 
+def check_folder(folder: Path) -> None:
+    """Check that evidence can go into a folder: best before the work that it is about.
+
+    Raises:
+        UsageError: It has something in it.
+        InputError: It is no folder.
+    """
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise UsageError("evidence.not-empty", path=folder)
+    except OSError as exc:
+        raise InputError("file.cannot-write", path=folder, reason=exc.strerror) from exc
+
+
 def write_evidence(folder: Path, evidence: Evidence, report: VerificationReport) -> None:
     """Write what was used to decide into a folder, with the report.
 
@@ -189,10 +211,9 @@ def write_evidence(folder: Path, evidence: Evidence, report: VerificationReport)
         UsageError: The folder has something in it.
         InputError: It cannot be written to.
     """
+    check_folder(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise UsageError("evidence.not-empty", path=folder)
         writer = _Writer(folder)
         trust: list[dict[str, str | None]] = [
             {"file": writer.certificate("trust", anchor.certificate), "tree": anchor.tree.value}

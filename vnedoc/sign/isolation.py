@@ -85,7 +85,7 @@ def verify_in_process(
     if limit_s <= 0 or memory_limit_bytes <= 0:
         raise UsageError("verify.bad-limit")
     if sender is not None:
-        sender.agency()
+        sender.check_known()
     anchors, intermediates = Task.pack_trust(trust)
     chosen = policy or DEFAULT_POLICY
     task = Task(

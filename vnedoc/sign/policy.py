@@ -89,7 +89,7 @@ class Policy:
     """The largest file that is read."""
     max_signatures: int = 200
     """The largest number of signatures in a file."""
-    name: str = "any"
+    name: str = "default"
     """What the policy is called; reports name it."""
     checks: tuple[PolicyCheck, ...] = ()
     """What is asked beyond sound signatures."""

@@ -150,8 +150,10 @@ def judge_sender(
         elif best.agency is None or not reaches(best.match, found.match):
             best = found
         if not enough:
-            warnings += _predecessors(item.certificate, sender, found.day)
-    name = best.agency.name if best.agency is not None else sender.directory.resolve(sender.organ_id).name
+            warnings += _predecessors(item.certificate, sender.directory, found)
+    if best.agency is None:
+        best = _looked_for(sender, best.day)
+    name = best.agency.name if best.agency is not None else sender.organ_id
     report = SenderReport(
         sender.organ_id, best.match, agency=name, day=best.day, successor_of=best.successor_of
     )
@@ -171,6 +173,15 @@ class _Compared:
     agency: Agency | None
     successor_of: str | None
     day: datetime.date
+
+
+def _looked_for(sender: ExpectedSender, day: datetime.date) -> _Compared:
+    """Return who would have had to sign on a day."""
+    try:
+        agency, successor_of = sender.agency_on(day)
+    except ConfigurationError:
+        agency, successor_of = sender.directory.resolve(sender.organ_id), None
+    return _Compared(SenderMatch.NONE, agency, successor_of, day)
 
 
 def _compare(item: AgencySignature, sender: ExpectedSender, now: datetime.datetime) -> _Compared:
@@ -207,14 +218,14 @@ def _last_before(directory: AgencyDirectory, code: str, day: datetime.date) -> A
 
 
 def _predecessors(
-    certificate: x509.Certificate, sender: ExpectedSender, day: datetime.date
+    certificate: x509.Certificate, directory: AgencyDirectory, found: _Compared
 ) -> Iterable[Finding]:
-    for agency in sender.directory.agencies:
-        if agency.successor is None or agency.valid_to is None or agency.valid_to >= day:
+    for agency in directory.agencies:
+        if agency.successor is None or agency.valid_to is None or agency.valid_to >= found.day:
             continue
-        heir = _successor_on(sender.directory, agency.organ_id, day)
+        heir = _successor_on(directory, agency.organ_id, found.day)
         match = match_certificate(certificate, agency, on=agency.valid_to)
-        if heir is not None and sender.organ_id in {heir.organ_id, heir.old_code} and match in _IDENTIFYING:
+        if heir is not None and heir == found.agency and match in _IDENTIFYING:
             yield Finding(
                 "verify.sender-predecessor", {"agency": agency.name, "last_day": agency.valid_to.isoformat()}
             )

@@ -20,7 +20,7 @@ from vnedoc.sign.evidence import (
 )
 from vnedoc.sign.policies import read_policy
 from vnedoc.sign.report import Conclusion, FileReport, Finding, SenderMatch, VerificationReport
-from vnedoc.sign.revocation import Attempt, RevocationData
+from vnedoc.sign.revocation import Attempt, RevocationData, RevocationSource
 from vnedoc.sign.trust import TrustAnchor, TrustStore, TrustTree, fingerprint
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def test_the_source_gives_what_was_kept_and_asks_nobody(pki: TestPKI, kept: Path
 
 
 def test_a_recording_source_keeps_what_it_gave(pki: TestPKI) -> None:
-    with RecordingSource(allowed_hosts=["127.0.0.1"]) as source:
+    with RecordingSource(RevocationSource(allowed_hosts=["127.0.0.1"])) as source:
         assert source.take() == {}
         data = source.ocsp_for(pki.agency.certificate, pki.state_ca.certificate)
         assert data.ocsp

@@ -66,8 +66,8 @@ def test_the_old_certificate_after_the_merger_is_explained(pki: TestPKI) -> None
         verdict = ask(pki.other_agency, organ_id, AFTER)
         assert verdict.is_mismatch
         assert [error.id for error in verdict.errors] == ["verify.sender-mismatch"]
-    assert [warning.id for warning in verdict.warnings] == ["verify.sender-predecessor"]
-    assert OLD_NAME in verdict.warnings[0].text("vi")
+        assert [warning.id for warning in verdict.warnings] == ["verify.sender-predecessor"]
+        assert OLD_NAME in verdict.warnings[0].text("vi")
     # A stranger gets no such explanation.
     assert not ask(pki.leader, "H99", AFTER).warnings
 
@@ -135,6 +135,9 @@ def test_the_best_of_several_signatures_counts(pki: TestPKI) -> None:
 def test_nobody_signed_for_an_agency() -> None:
     verdict = judge_sender([], ExpectedSender("H98", DIRECTORY), now=NOW)
     assert verdict.is_mismatch
+    # By now the work had passed on.
+    assert (verdict.report.agency, verdict.report.successor_of) == (NEW_NAME, "H98")
+    verdict = judge_sender([], ExpectedSender("H98", DIRECTORY, at=BEFORE), now=NOW)
     assert verdict.report.agency == OLD_NAME
 
 
@@ -147,3 +150,19 @@ def test_an_unknown_code_is_a_mistake_in_the_question() -> None:
     with pytest.raises(ConfigurationError) as caught:
         ExpectedSender("H99", DIRECTORY, at=BEFORE).check_known()
     assert caught.value.code == "directory.not-on-that-day"
+
+
+def test_heirs_of_heirs(pki: TestPKI) -> None:
+    directory = AgencyDirectory(
+        [
+            Agency("H1", "XÃ TEST", valid_to=datetime.date(2020, 1, 1), successor="H2"),
+            Agency("H2", "HUYỆN TEST", valid_to=LAST_DAY, successor="H3"),
+            Agency("H3", NEW_NAME),
+        ]
+    )
+    verdict = ask(pki.agency, "H1", AFTER, directory=directory)
+    assert (verdict.report.agency, verdict.report.successor_of) == (NEW_NAME, "H1")
+    # In between it was the first heir, and a chain that breaks off leads to nobody.
+    assert ask(pki.agency, "H1", BEFORE, directory=directory).report.agency == "HUYỆN TEST"
+    broken = AgencyDirectory(directory.agencies[:2])
+    assert ask(pki.agency, "H1", AFTER, directory=broken).is_mismatch

@@ -25,7 +25,7 @@ from pyhanko.sign.diff_analysis.rules.form_field_rules import (
 )
 from pyhanko.sign.fields import FieldMDPSpec, enumerate_sig_fields
 
-from vnedoc.sign._pyhanko.reading import FOREIGN_ERRORS, form_nodes, short_reason, value_of
+from vnedoc.sign._pyhanko.reading import FOREIGN_ERRORS, LONG_CONTENTS, form_nodes, short_reason, value_of
 from vnedoc.sign._pyhanko.validation import Evidence
 from vnedoc.sign.report import Changes
 
@@ -207,14 +207,28 @@ class RevisionHistory:
         return [offset for _, offset in listed]
 
     def _object_end(self, offset: int) -> int:
+        # A signature's Contents is long and dull: it is left out, and its length counted. Where that was no value
+        # of a signature after all, the object does not end where it should, and the bytes behind it are strays.
+        match = LONG_CONTENTS.search(self._file, offset, offset + 65536)
+        first_end = self._file.find(b"endobj", offset, offset + 65536)
+        if match is not None and 0 <= first_end < match.start():
+            match = None
+        skipped = 0
         stream = io.BytesIO(self._file)
-        stream.seek(offset)
+        if match is not None:
+            last = self._file.find(b"endobj", match.end(), match.end() + 65536)
+            if last >= 0:
+                skipped = match.end(1) - match.start(1)
+                text = self._file[offset : match.start(1)] + self._file[match.end(1) : last + 6]
+                stream = io.BytesIO(text)
+        base = offset if skipped else 0
+        stream.seek(offset - base)
         number, generation = read_object_header(stream, strict=True)
         generic.read_object(stream, generic.Reference(number, generation, self._reader))
         misc.read_non_whitespace(stream, seek_back=True)
         if stream.read(6) != b"endobj":
             raise ValueError("an object without an end")
-        return stream.tell()
+        return base + stream.tell() + skipped
 
     def _section_end(self, place: Any) -> int:  # pyHanko's description of a section
         """Return where a cross-reference section ends, with its trailer and its ``startxref``."""

@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 
     from pyhanko.pdf_utils.reader import HistoricalResolver
 
-__all__ = ["FOREIGN_ERRORS", "form_nodes", "open_reader", "read_with_pyhanko", "short_reason", "value_of"]
+__all__ = [
+    "FOREIGN_ERRORS",
+    "LONG_CONTENTS",
+    "form_nodes",
+    "open_reader",
+    "read_with_pyhanko",
+    "short_reason",
+    "value_of",
+]
 
 # pyHanko logs what it also reports; without a handler Python would print that, tracebacks included.
 for _name in ("pyhanko", "pyhanko_certvalidator"):
@@ -48,7 +56,7 @@ _MIB = 1024 * 1024
 # What is unpacked here are tables, objects and certificates, never pictures.
 _DECODE_LIMITS = DecodeLimits(per_stream=StreamDecodeLimits(max_output_size=64 * _MIB))
 _ORPHANED_GENERATION = "orphaned generation"
-_LONG_CONTENTS = re.compile(rb"/Contents\s*<([0-9A-Fa-f]{256,})>")
+LONG_CONTENTS = re.compile(rb"/Contents\s*<([0-9A-Fa-f]{256,})>")
 
 
 def short_reason(error: BaseException) -> str:
@@ -99,7 +107,7 @@ class _SignatureReader(PdfFileReader):
         end = self._file.find(b"endobj", offset, offset + 512)
         if end >= 0:
             return None
-        match = _LONG_CONTENTS.search(self._file, offset, offset + 65536)
+        match = LONG_CONTENTS.search(self._file, offset, offset + 65536)
         if match is None:
             return None
         end = self._file.find(b"endobj", match.end(), match.end() + 65536)

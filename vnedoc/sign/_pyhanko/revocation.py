@@ -7,6 +7,7 @@ or list is looked at after the other, each at the time it speaks for.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asn1crypto import crl as asn1_crl
@@ -49,6 +50,8 @@ _NO_ANSWER: tuple[type[Exception], ...] = (
 )
 MAX_ITEMS = 100
 """How many responses or lists are looked at for one certificate."""
+
+_MAX_REMEMBERED_BYTES = 256 * 1024
 
 _Result = TypeVar("_Result")
 
@@ -124,7 +127,35 @@ def check_with_crls(
     async def check(context: ValidationContext) -> None:
         await verify_crl(certificate, path, context)
 
+    if not _names_other_issuers(certificate):
+        # Looking into a list takes long; most lists at hand are those of other authorities.
+        lists = [encoded for encoded in list(lists)[:MAX_ITEMS] if _may_be_from(encoded, certificate.issuer)]
     return _check("crl", certificate, path, lists, issued, check, at=at, others=others, policy=policy)
+
+
+def _names_other_issuers(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate points to lists of authorities other than its own (RFC 5280, 4.2.1.13)."""
+    try:
+        points = certificate.crl_distribution_points_value or ()
+        return any(point["crl_issuer"].native is not None for point in points)
+    except FOREIGN_ERRORS:
+        return True
+
+
+def _may_be_from(encoded: bytes, issuer: x509.Name) -> bool:
+    find = _issuer_of if len(encoded) > _MAX_REMEMBERED_BYTES else _remembered_issuer_of
+    try:
+        return find(encoded) == str(issuer.hashable)
+    except FOREIGN_ERRORS:
+        return False
+
+
+def _issuer_of(encoded: bytes) -> str:
+    return str(asn1_crl.CertificateList.load(encoded)["tbs_cert_list"]["issuer"].hashable)
+
+
+# The same few lists are at hand for every signature of a batch.
+_remembered_issuer_of = functools.lru_cache(maxsize=64)(_issuer_of)
 
 
 def _check(

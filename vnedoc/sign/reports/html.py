@@ -61,7 +61,7 @@ def render_html(
         language: Its language.
         pictures: Pictures of the pages by path, see :func:`vnedoc.sign.reports.pictures.draw_pages`; ``None``: none.
     """
-    return _Page(report, messages.Language(language), pictures or {}).render()
+    return _Page(report, messages.Language(language), pictures).render()
 
 
 class _Page:
@@ -69,7 +69,7 @@ class _Page:
         self,
         report: VerificationReport,
         language: messages.Language,
-        pictures: Mapping[str, Sequence[PagePicture]],
+        pictures: Mapping[str, Sequence[PagePicture]] | None,
     ) -> None:
         self._report = report
         self._language = language
@@ -311,7 +311,8 @@ class _Page:
         ]
         if sender.successor_of is not None:
             lines.append(tag("p", self._say("report.successor", code=sender.successor_of), class_="quiet"))
-        badge = tag("span", f"{_SYMBOLS[state]} {matched}", class_=f"badge {state}")
+        word = self._say(f"report.matched-{matched}")
+        badge = tag("span", f"{_SYMBOLS[state]} {word}", class_=f"badge {state}")
         return tag(
             "section", tag("h3", self._say("report.sender"), " ", badge), *lines, class_=f"sender {state}"
         )
@@ -352,9 +353,11 @@ class _Page:
         return tag("section", tag("h3", self._say("report.notes")), tag("ul", *notes, class_="findings"))
 
     def _pages(self, file: FileReport) -> Markup | None:
+        if self._pictures is None or file.sha256 is None:
+            return None
         pictures = self._pictures.get(file.path, ())
         if not pictures:
-            return None
+            return tag("p", self._say("report.no-pictures"), class_="quiet")
         legend = tag(
             "p",
             tag("i", class_="swatch own"),
@@ -398,7 +401,7 @@ class _Page:
 
 def _causes(file: FileReport) -> tuple[Finding, ...]:
     """Return what is wrong; that a policy misses a signature goes without saying where that signature is broken."""
-    errors = file.all_errors()
+    errors = (*(error for item in file.signatures for error in item.errors), *file.errors)
     return tuple(error for error in errors if not error.id.startswith("policy.")) or errors
 
 

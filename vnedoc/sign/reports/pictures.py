@@ -19,6 +19,7 @@ from vnedoc._internal.workers import Lost, run_isolated
 from vnedoc.errors import InputError
 from vnedoc.sign.models import Box
 from vnedoc.sign.policy import DEFAULT_POLICY
+from vnedoc.sign.report import Conclusion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Added", "PagePicture", "draw_pages"]
 
+MAX_FILES = 40
+"""Of how many files pages are drawn; those that did not pass go first."""
 MAX_PAGES = 12
 MAX_WIDTH = 900
 MAX_HEIGHT = 1300
@@ -88,9 +91,9 @@ def draw_pages(
     places = paths or {}
     wanted = [
         _Wanted(report.path, str(places.get(report.path, report.path)), report.sha256, _boxes(report))
-        for report in reports
+        for report in sorted(reports, key=lambda report: report.conclusion is Conclusion.TOTAL_PASSED)
         if report.sha256
-    ]
+    ][:MAX_FILES]
     drawn: dict[str, tuple[PagePicture, ...]] = {}
     if not wanted:
         return drawn
