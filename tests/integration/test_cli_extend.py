@@ -8,7 +8,6 @@ import pytest
 
 from tests.cli import Outcome, vnedoc
 from tests.levels import verified
-from vnedoc._cli import main
 from vnedoc.sign.report import Conclusion
 from vnedoc.testing import documents
 from vnedoc.testing.pki import TestPKI
@@ -18,7 +17,6 @@ from vnedoc.testing.pki import TestPKI
 def roots(pki: TestPKI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the authorities of the test PKI; lists are kept in the test's own folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setitem(main.COMMANDS, "extend", "vnedoc._cli.extend:extend")
     folder = tmp_path / "trust"
     folder.mkdir()
     for number, certificate in enumerate(pki.ca_certificates):
@@ -141,3 +139,17 @@ def test_what_goes_wrong_has_its_code(
 def test_without_trust_nothing_is_done(pki: TestPKI, source: Path, roots: Path) -> None:
     outcome = vnedoc("extend", source, "--level", "b-t", "--tsa", pki.tsa_url, "--in-place")
     assert outcome.code == 5
+
+
+def test_inspect_says_why_a_file_is_not_long_term(
+    pki: TestPKI, roots: Path, source: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "archive.pdf"
+    assert _extend(pki, roots, source, "--level", "b-lta", "-o", target).code == 0
+    before = vnedoc("inspect", source, "--trust", roots)
+    assert "cannot be verified later" in before.out
+    assert "“vnedoc-approve-1” has no time-stamp" in before.out
+    assert "no revocation data (OCSP or CRL) on the certificate “NGUYỄN VĂN TEST”" in before.out
+    after = vnedoc("inspect", target, "--trust", roots)
+    assert "carries what is needed" in after.out
+    assert "Long term" not in vnedoc("inspect", source).out

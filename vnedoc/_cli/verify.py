@@ -349,9 +349,18 @@ def _render(state: CLIState, report: VerificationReport, form: str, places: dict
 
 @click.command()
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--trust",
+    "trust_sources",
+    metavar="SRC",
+    multiple=True,
+    help="Say why a file is not long-term, for chains that lead to these anchors.",
+)
 @click.pass_context
-def inspect(ctx: click.Context, *, paths: tuple[Path, ...]) -> None:
+def inspect(ctx: click.Context, *, paths: tuple[Path, ...], trust_sources: tuple[str, ...]) -> None:
     """Show what is inside PDFs, without any judgement.
+
+    With --trust, or trust in the settings, it also says why a file cannot be verified for years from itself alone.
 
     \b
     Exit codes: 0 done · 4 a file cannot be read.
@@ -360,6 +369,7 @@ def inspect(ctx: click.Context, *, paths: tuple[Path, ...]) -> None:
     from vnedoc.sign.inspection import inspect_pdf
 
     state: CLIState = ctx.obj
+    sources = trust_sources or state.config().trust
     code = ExitCode.DONE
     for path in paths:
         try:
@@ -371,8 +381,22 @@ def inspect(ctx: click.Context, *, paths: tuple[Path, ...]) -> None:
             continue
         for line in _inspection(contents, state):
             click.echo(line)
+        if sources:
+            for line in _long_term(path, sources, state):
+                click.echo(line)
     click.echo(state.text("verify.inspect-note"), err=True)
     ctx.exit(int(code))
+
+
+def _long_term(path: Path, sources: tuple[str, ...], state: CLIState) -> Iterator[str]:
+    from vnedoc.sign.extension import long_term_gaps
+    from vnedoc.sign.reports.text import printable
+    from vnedoc.sign.trust import load_trust
+
+    gaps = long_term_gaps(path, trust=load_trust(*sources))
+    yield "  " + state.text("verify.inspect-short-term" if gaps else "verify.inspect-long-term")
+    for gap in gaps:
+        yield "    - " + printable(gap.text(state.language))
 
 
 def _inspection(contents: PDFContents, state: CLIState) -> Iterator[str]:

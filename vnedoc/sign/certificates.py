@@ -27,6 +27,7 @@ __all__ = [
     "MALFORMED_CERTIFICATE_ERRORS",
     "check_can_sign",
     "display_name",
+    "fingerprint",
     "guess_role",
     "key_usages",
     "mail_addresses",
@@ -73,6 +74,11 @@ _SURNAMES = frozenset(
         "THẠCH", "TIÊU", "TRIỆU", "ĐÀM", "ĐỒNG", "ĐẬU", "BẾ", "CÙ", "NGHIÊM",
     )
 )  # fmt: skip
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """Return the SHA-256 of a DER certificate in lower-case hexadecimal."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 def summarize(certificate: x509.Certificate) -> CertificateSummary:
@@ -193,7 +199,6 @@ def check_can_sign(certificate: x509.Certificate, at: datetime.datetime) -> None
 
 
 def _known_to(directory: AgencyDirectory, certificate: x509.Certificate, name: str) -> bool:
-    from vnedoc.sign.trust import fingerprint
 
     own = fingerprint(certificate)
     return any(

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from vnedoc._internal import clock, files
 from vnedoc.errors import ConfigurationError, InputError, UsageError
-from vnedoc.sign.certificates import MALFORMED_CERTIFICATE_ERRORS, display_name
+from vnedoc.sign.certificates import MALFORMED_CERTIFICATE_ERRORS, display_name, fingerprint
 
 if TYPE_CHECKING:
     import datetime
@@ -236,11 +236,6 @@ def parse_fingerprint(value: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", plain):
         raise UsageError("trust.bad-fingerprint", value=value)
     return plain
-
-
-def fingerprint(certificate: x509.Certificate) -> str:
-    """Return the SHA-256 of a DER certificate in lower-case hexadecimal."""
-    return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 def is_self_signed(certificate: x509.Certificate) -> bool:
