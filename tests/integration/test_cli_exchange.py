@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -119,6 +120,57 @@ def test_the_story_from_sending_to_the_last_status(offices, package):
     assert [word for word in ("01", "03", "06") if f" {word} " in out] == ["01", "03", "06"]
     assert "TEST xong" in out
     assert all(len(line) <= 80 for line in out.splitlines())
+
+
+HEADER = f"""
+code_number = "16"
+code_notation = "UBND-TEST"
+document_id = "{PROVINCE},2026/11/21,16/UBND-TEST"
+promulgation_date = 2026-11-21
+subject = "TEST"
+sender = {{organ_id = "{PROVINCE}", organ_name = "TEST"}}
+recipients = [{{organ_id = "{DEPARTMENT}", organ_name = "TEST"}}]
+"""
+
+
+def test_documents_are_packed_and_sent_in_one_go(offices, tmp_path):
+    province, department = offices
+    header, table = tmp_path / "header.toml", tmp_path / "bảng kê.csv"
+    header.write_text(HEADER, encoding="utf-8")
+    table.write_text("TEST", encoding="utf-8")
+    code, out, err = province.run("send", "--header", header, table)
+    assert code == 0, err
+    assert "16/UBND-TEST" in out
+    assert department.receive()[0] == 0
+    (folder,) = [path for path in (department.folder / "received").iterdir() if path.is_dir()]
+    assert [path.read_text(encoding="utf-8") for path in folder.iterdir()] == ["TEST"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".edxml") == []
+
+
+def test_a_header_that_is_none_sends_nothing(offices, tmp_path, hub):
+    header, table = tmp_path / "header.toml", tmp_path / "table.csv"
+    header.write_text("colour = 1", encoding="utf-8")
+    table.write_text("TEST", encoding="utf-8")
+    assert offices[0].run("send", "--header", header, table)[0] == 4
+    assert offices[0].json("status")[1]["sent"] == []
+
+
+def test_follow_goes_on_until_interrupted(offices, package):
+    province, department = offices
+    arguments = [
+        sys.executable, "-c", "from vnedoc._cli.main import run; run()", "--config", department.settings, "--lang",
+        "en", "receive", "-d", department.folder / "received", "--unverified", "--follow", "--interval", "0.2",
+    ]  # fmt: skip
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            # Nothing waits yet; what is sent meanwhile is taken in.
+            assert province.run("send", package)[0] == 0
+            assert process.stdout.readline().strip().endswith(".edxml")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
+    assert department.run("receive", "--once", "--follow")[0] == 2
 
 
 def test_status_as_json(offices, package):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from vnedoc._cli.main import CLIState
     from vnedoc.sign.revocation import RevocationSource
@@ -57,7 +57,7 @@ def verification_options(command: _Command) -> _Command:
 
 
 @contextlib.contextmanager
-def means(state: CLIState, given: dict[str, Any]) -> Iterator[VerificationMeans]:  # click's values
+def means(state: CLIState, given: Mapping[str, Any]) -> Iterator[VerificationMeans]:  # click's values
     """Open what the options and the settings name.
 
     Raises:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from vnedoc._cli import _exchange_view as view
-from vnedoc.errors import ConfigurationError, CredentialError, ExitCode, VnedocError
+from vnedoc.errors import (
+    ConfigurationError,
+    CredentialError,
+    ExitCode,
+    RefusedError,
+    RemoteError,
+    UsageError,
+    VnedocError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +29,7 @@ if TYPE_CHECKING:
     from vnedoc._cli.main import CLIState
     from vnedoc.config import Config, ConnectionConfig
     from vnedoc.exchange.judgement import Judge
-    from vnedoc.exchange.service import Exchange
+    from vnedoc.exchange.service import Exchange, Received
     from vnedoc.exchange.stores.store import AgencyStore
     from vnedoc.sign.signers.base import SecretCallback
 
@@ -45,16 +55,32 @@ _format = click.option(
 
 
 @click.command(short_help="Send packages to the axis.")
-@click.argument("files", nargs=-1, required=True, type=_path, metavar="FILE.edxml…")
+@click.argument("files", nargs=-1, required=True, type=_path, metavar="FILE.edxml… | DOC…")
+@click.option(
+    "--header",
+    "header_path",
+    type=_path,
+    metavar="FILE",
+    help="Pack the files as documents under this header (TOML or JSON) first.",
+)
 @_via
 @_format
 @click.option("--dry-run", is_flag=True, help="Check the packages; queue and send nothing.")
 @click.pass_obj
-def send(state: CLIState, *, files: tuple[Path, ...], via: str | None, form: str, dry_run: bool) -> int:
+def send(
+    state: CLIState,
+    *,
+    files: tuple[Path, ...],
+    header_path: Path | None,
+    via: str | None,
+    form: str,
+    dry_run: bool,
+) -> int:
     """Send packages to the axis.
 
     A package is kept in the outbox before anything is sent, and stays there until the axis has it. Sending the
-    same package again is safe.
+    same package again is safe. With --header the files are packed as ``vnedoc pack`` does it, then sent; signed
+    documents are verified with the trust of the settings.
 
     \b
     Exit codes: 0 the axis has all of them · 1 another package with the same identifier was sent ·
@@ -62,7 +88,10 @@ def send(state: CLIState, *, files: tuple[Path, ...], via: str | None, form: str
     """
     codes: set[ExitCode] = {ExitCode.DONE}
     results: list[object] = []
-    with _opened(state, via) as exchange:
+    with contextlib.ExitStack() as stack:
+        if header_path is not None:
+            files = (_packed(state, header_path, files, stack),)
+        exchange = stack.enter_context(_opened(state, via))
         for path in files:
             try:
                 if dry_run:
@@ -97,37 +126,79 @@ def send(state: CLIState, *, files: tuple[Path, ...], via: str | None, form: str
     metavar="DIR",
     help="Where documents are laid out.",
 )
-@click.option("--once", is_flag=True, help="Ask the axis once and end (this is what happens anyway).")
+@click.option(
+    "--once", is_flag=True, help="Ask the axis once and end; this is what happens without --follow."
+)
+@click.option("--follow", is_flag=True, help="Go on asking until interrupted (Ctrl+C).")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --follow: the time between two questions.",
+)
 @click.option("--unverified", is_flag=True, help="Take documents in without verifying their signatures.")
 @_format
 @click.pass_obj
 def receive(
-    state: CLIState, *, via: str | None, folder: Path, once: bool, unverified: bool, form: str
+    state: CLIState,
+    *,
+    via: str | None,
+    folder: Path,
+    once: bool,
+    follow: bool,
+    interval: float,
+    unverified: bool,
+    form: str,
 ) -> int:
     """Take in what waits on the axis: documents and statuses.
 
     Each document is verified with the trust anchors and the agency directory of the settings. What passes is laid
     out in the folder, acknowledged, and answered with status 01; what does not is kept in quarantine/ with the
-    reason. Messages in the outbox that are due are sent, too.
+    reason. Messages in the outbox that are due are sent, too. With --follow an axis that does not answer is asked
+    again; in JSON each round is a document of its own.
 
     \b
-    Exit codes: 0 everything was taken in · 1 something is in quarantine · 5 settings ·
+    Exit codes: 0 everything was taken in, or interrupted · 1 something is in quarantine · 5 settings ·
     6 something could not be fetched now · 7 the axis refused.
     """
-    del once
-    codes: set[ExitCode] = {ExitCode.DONE}
+    if once and follow:
+        raise UsageError("exchange.once-or-follow")
+    if unverified:
+        click.echo(state.text("exchange.unverified"), err=True)
+    if not follow:
+        outcomes = _take_in(state, via, folder, unverified=unverified)
+        view.show_received(outcomes, form, state)
+        return _reception_code(outcomes)
+    try:
+        while True:
+            try:
+                outcomes = _take_in(state, via, folder, unverified=unverified)
+                if outcomes:
+                    view.show_received(outcomes, form, state)
+            except (RemoteError, RefusedError) as error:
+                _complain(state, error)
+            time.sleep(interval)
+    except KeyboardInterrupt:
+        return ExitCode.DONE
+
+
+def _take_in(state: CLIState, via: str | None, folder: Path, *, unverified: bool) -> list[Received]:
+    # Opened anew each time: revocation data must be fresh, and a secret may have been changed.
     with contextlib.ExitStack() as stack:
         exchange = stack.enter_context(_opened(state, via))
         judge = None if unverified else stack.enter_context(_judge(state.config()))
-        if unverified:
-            click.echo(state.text("exchange.unverified"), err=True)
-        outcomes = exchange.receive(folder, verify=judge)
+        return exchange.receive(folder, verify=judge)
+
+
+def _reception_code(outcomes: list[Received]) -> ExitCode:
+    codes: set[ExitCode] = {ExitCode.DONE}
     for outcome in outcomes:
         if outcome.error is not None:
             codes.add(outcome.error.exit_code)
         elif outcome.message is not None and view.is_quarantined(outcome.message):
             codes.add(ExitCode.NO)
-    view.show_received(outcomes, form, state)
     return next(code for code in GRAVEST_FIRST if code in codes)
 
 
@@ -206,6 +277,16 @@ def status(state: CLIState, *, message_id: str | None, history: bool, form: str)
     else:
         view.show_status(sent, received, state, history=history)
     return ExitCode.DONE
+
+
+def _packed(state: CLIState, header_path: Path, files: tuple[Path, ...], stack: contextlib.ExitStack) -> Path:
+    """Pack files into a folder that is there until the stack ends; the outbox keeps a copy of its own."""
+    from vnedoc._cli.package import pack_files
+
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vnedoc-")))
+    package = folder / f"{header_path.stem}.edxml"
+    pack_files(state, header_path, files, package)
+    return package
 
 
 @contextlib.contextmanager

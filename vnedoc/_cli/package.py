@@ -14,15 +14,16 @@ from vnedoc._cli.secrets import open_asked_signer, secret_options
 from vnedoc.errors import ExitCode, InputError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from vnedoc._cli._verification import VerificationMeans
     from vnedoc._cli.main import CLIState
-    from vnedoc.exchange.models import Package, PackageFinding
+    from vnedoc.exchange.headers import DocumentHeader
+    from vnedoc.exchange.models import Package, PackageFinding, WrittenPackage
     from vnedoc.exchange.xmlsig import PackageSignatureReport
     from vnedoc.sign.signers.base import Signer
 
-__all__ = ["pack", "unpack", "validate"]
+__all__ = ["PLAIN", "pack", "pack_files", "unpack", "validate"]
 
 PACKING_SCHEMA = "vnedoc.packing/1"
 PACKAGE_SCHEMA = "vnedoc.package/1"
@@ -31,6 +32,18 @@ DIALECT_NAMES = ("vnpt", "net", "bkav")
 LEVELS = ("strict", "axis", "lenient")
 # The reader can only say that it did not look at the signature.
 _SAID_BY_SIGNATURE = frozenset({"edxml.signature-unchecked", "edxml.signature-decorative"})
+
+# What packing goes by when only the settings say something.
+PLAIN: Mapping[str, Any] = {  # click's values
+    "keep_names": False,
+    "accept_unverified": False,
+    "signer_uri": None,
+    "trust_sources": (),
+    "offline": False,
+    "crl_paths": (),
+    "crl_cache": None,
+    "allowed_hosts": (),
+}
 
 _path = click.Path(path_type=Path)
 _format = click.option(
@@ -87,24 +100,7 @@ def pack(
     3 it cannot be told whether one is · 4 the header or a file cannot be used ·
     5 no trust given for signed documents; key, passphrase or certificate.
     """
-    from vnedoc._internal.clock import utc_now
-    from vnedoc.exchange.header_files import load_header
-    from vnedoc.exchange.models import StatusHeader
-    from vnedoc.exchange.package import DIALECTS, write_package
-    from vnedoc.exchange.packing import arrange
-
-    header = load_header(header_path)
-    if isinstance(header, StatusHeader):
-        raise UsageError("package.header-is-status")
-    if output.resolve() in {path.resolve() for path in (*files, header_path)}:
-        raise UsageError("package.would-overwrite", path=output)
-    if not header.trace:
-        header = header.with_trace(header.sender.organ_id, at=utc_now())
-    attachments = arrange(files, keep_names=given["keep_names"])
-    if not given["accept_unverified"]:
-        _check_issued(state, files, given)
-    with _signer(state, given) as signer:
-        written = write_package(header, attachments, output, dialect=DIALECTS[dialect], signer=signer)
+    header, written = pack_files(state, header_path, files, output, dialect=dialect, given=given)
     if form == "json":
         rows = [
             {"name": item.name, "content_id": item.content_id, "size": item.size, "sha256": item.sha256}
@@ -344,7 +340,9 @@ def _unreadable(state: CLIState, path: Path, error: InputError, *, form: str) ->
     return {"path": str(path), "error": {"id": error.code, "text": error.text(state.language)}}
 
 
-def _check_issued(state: CLIState, files: tuple[Path, ...], given: dict[str, Any]) -> None:  # click's values
+def _check_issued(
+    state: CLIState, files: tuple[Path, ...], given: Mapping[str, Any]
+) -> None:  # click's values
     from vnedoc.exchange.packing import check_issued, is_signed_pdf
 
     if not any(is_signed_pdf(path) for path in files):
@@ -353,8 +351,42 @@ def _check_issued(state: CLIState, files: tuple[Path, ...], given: dict[str, Any
         check_issued(files, trust=verifying.trust, revocation=verifying.revocation)
 
 
+def pack_files(
+    state: CLIState,
+    header_path: Path,
+    files: tuple[Path, ...],
+    output: Path,
+    *,
+    dialect: str = "vnpt",
+    given: Mapping[str, Any] = PLAIN,  # click's values
+) -> tuple[DocumentHeader, WrittenPackage]:
+    """Pack files under the header of a file; ``send --header`` does it, too.
+
+    Raises:
+        VnedocError: The header or a file cannot be used, or a signature in a document is not valid.
+    """
+    from vnedoc._internal.clock import utc_now
+    from vnedoc.exchange.header_files import load_header
+    from vnedoc.exchange.models import StatusHeader
+    from vnedoc.exchange.package import DIALECTS, write_package
+    from vnedoc.exchange.packing import arrange
+
+    header = load_header(header_path)
+    if isinstance(header, StatusHeader):
+        raise UsageError("package.header-is-status")
+    if output.resolve() in {path.resolve() for path in (*files, header_path)}:
+        raise UsageError("package.would-overwrite", path=output)
+    if not header.trace:
+        header = header.with_trace(header.sender.organ_id, at=utc_now())
+    attachments = arrange(files, keep_names=given["keep_names"])
+    if not given["accept_unverified"]:
+        _check_issued(state, files, given)
+    with _signer(state, given) as signer:
+        return header, write_package(header, attachments, output, dialect=DIALECTS[dialect], signer=signer)
+
+
 @contextlib.contextmanager
-def _signer(state: CLIState, given: dict[str, Any]) -> Iterator[Signer | None]:  # click's values
+def _signer(state: CLIState, given: Mapping[str, Any]) -> Iterator[Signer | None]:  # click's values
     if given["signer_uri"] is None:
         yield None
         return

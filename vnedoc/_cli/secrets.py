@@ -16,7 +16,7 @@ import click
 from vnedoc.errors import CredentialError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from vnedoc._cli.main import CLIState
     from vnedoc.sign.signers.base import Signer
@@ -64,7 +64,7 @@ def secret_options(command: _Command) -> _Command:
 @contextlib.contextmanager
 def open_asked_signer(
     state: CLIState,
-    given: dict[str, Any],  # click's values
+    given: Mapping[str, Any],  # click's values
     answers: dict[str, str | None] | None = None,
 ) -> Iterator[Signer]:
     """Open the signer of ``--signer``; its questions are answered from the options, or on the terminal.
