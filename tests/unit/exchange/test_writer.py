@@ -256,6 +256,15 @@ def test_unknown_elements_are_written_again_where_they_were() -> None:
     assert {finding.id for finding in package.warnings} == {"edxml.unknown-element"}
 
 
+@pytest.mark.parametrize(
+    "parent", ["MessageHeader/OtherInfo", "MessageHeader/DueDate", "MessageHeader/From/Fax"]
+)
+def test_what_is_unknown_keeps_an_otherwise_empty_element(parent: str) -> None:
+    mark = UnknownElement(parent, f'<edXML:M xmlns:edXML="{edxml.NAMESPACE}" />'.encode())
+    package = read_package(written(edxml.document(unknown=(mark,)), edxml.attachments()), folder=None)
+    assert package.header.unknown == (mark,)
+
+
 @pytest.mark.parametrize("name", ["vnpt", "bkav"])
 def test_unknown_elements_of_a_status_move_with_it(name: str) -> None:
     mark = UnknownElement("MessageHeader", f'<edXML:M xmlns:edXML="{edxml.NAMESPACE}" />'.encode())

@@ -126,6 +126,7 @@ class _Head:
         out.line(1, f'<{names.PREFIX}:{names.ENVELOPE} xmlns:{names.PREFIX}="{names.NAMESPACE}">')
         out.line(2, f"<{names.PREFIX}:{names.HEADER}>")
         for node in header_nodes(self._header, self._dialect):
+            _make_room(node, self.unknown)
             _write_node(out, 3, _marked(node) if signed else node, "", self._dialect, self.unknown)
         _write_unknown(out, 3, names.HEADER, self.unknown)
         out.write(signature.encode())
@@ -212,6 +213,22 @@ def _write_node(
         _write_node(out, depth + 1, child, here, dialect, unknown, counts[child.name])
     _write_unknown(out, depth + 1, here, unknown)
     out.line(depth, f"</{tag}>")
+
+
+def _make_room(top: Node, unknown: Mapping[str, list[bytes]]) -> None:
+    """Add the elements that would be left out as empty, but hold something unknown."""
+    for parent in unknown:
+        first, *steps = parent.split("/")
+        if first != top.name:
+            continue
+        node = top
+        for step in steps:
+            name, _, index = step.removesuffix("]").partition("[")
+            equals = [child for child in node.children if child.name == name]
+            if len(equals) < int(index or 1):
+                equals.append(Node(name))
+                node.children.append(equals[-1])
+            node = equals[min(int(index or 1), len(equals)) - 1]
 
 
 def _ordered(children: list[Node], order: Sequence[str]) -> list[Node]:
