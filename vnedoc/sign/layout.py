@@ -80,6 +80,7 @@ MAX_CORNER_LINES = 2
 INCOMING_WIDTH, INCOMING_HEIGHT = 50 * POINTS_PER_MM, 35 * POINTS_PER_MM
 """Size of the incoming stamp in points: 35 by 50 mm (Decree 30/2020/NĐ-CP, Annex IV, part V)."""
 MIN_BLANK_WIDTH = 8.0
+BLANK_MARGIN = 1.0
 MIN_NUMBER_WIDTH = 12.0
 MIN_BLANK_FONT_SIZE = 10.0
 
@@ -414,7 +415,9 @@ def _blank(gap: TextGap, style: FontStyle) -> Blank:
         # Nothing follows: room for four digits, not up to the edge of the page.
         width = min(width, text_width(" 0000", size, style))
     lower = gap.baseline + font.descent * size
-    box = Box(gap.x, lower, width, (font.ascent - font.descent) * size)
+    # The field touches neither the word before it nor the one after it: readers report what lies over text.
+    margin = min(BLANK_MARGIN, width / 8)
+    box = Box(gap.x + margin, lower, width - 2 * margin, (font.ascent - font.descent) * size)
     return Blank(gap.page, box, gap.baseline - lower, size, style, gap.following)
 
 

@@ -263,6 +263,9 @@ def test_the_corner_text_is_10_points_upright_and_black() -> None:
     )
 
 
+MARGIN = 1.0  # points that a field keeps from the words beside it
+
+
 def draft(number: str, date: str) -> bytes:
     return write_words(
         blank_pdf(), [*HEAD, Words(80, 740, number, 13), Words(300, 740, date, 13, FontStyle.ITALIC)]
@@ -288,8 +291,10 @@ def test_blanks_are_found_whatever_they_are_made_of(number: str, date: str) -> N
         blanks = blank_boxes(pages)
     assert blanks.number.following == "/QĐ-UBND"
     assert blanks.number.style is FontStyle.REGULAR
-    assert blanks.number.box.x == pytest.approx(80 + text_width(number[:3], 13), abs=0.5)
-    assert blanks.number.box.right == pytest.approx(80 + text_width(number[: number.index("/")], 13), abs=0.5)
+    assert blanks.number.box.x == pytest.approx(80 + text_width(number[:3], 13) + MARGIN, abs=0.5)
+    assert blanks.number.box.right == pytest.approx(
+        80 + text_width(number[: number.index("/")], 13) - MARGIN, abs=0.5
+    )
     assert blanks.month is not None
     assert blanks.year is None
     for blank in (blanks.number, blanks.day, blanks.month):
@@ -299,9 +304,11 @@ def test_blanks_are_found_whatever_they_are_made_of(number: str, date: str) -> N
         assert 13 < blank.box.height < 16
     assert blanks.day.style is FontStyle.ITALIC
     day, month = date.index("ày") + 2, date.index("áng")
-    assert blanks.day.box.x == pytest.approx(300 + text_width(date[:day], 13, FontStyle.ITALIC), abs=0.5)
+    assert blanks.day.box.x == pytest.approx(
+        300 + text_width(date[:day], 13, FontStyle.ITALIC) + MARGIN, abs=0.5
+    )
     assert blanks.day.box.right == pytest.approx(
-        300 + text_width(date[: month - 2], 13, FontStyle.ITALIC), abs=0.5
+        300 + text_width(date[: month - 2], 13, FontStyle.ITALIC) - MARGIN, abs=0.5
     )
 
 
@@ -334,10 +341,10 @@ def test_a_tab_is_a_blank_too() -> None:
     )
     with open_pages(content) as pages:
         blanks = blank_boxes(pages)
-    assert blanks.number.box.right == pytest.approx(140, abs=0.5)
-    assert blanks.day.box.right == pytest.approx(350, abs=0.5)
+    assert blanks.number.box.right == pytest.approx(140 - MARGIN, abs=0.5)
+    assert blanks.day.box.right == pytest.approx(350 - MARGIN, abs=0.5)
     assert blanks.month is not None
-    assert blanks.month.box.right == pytest.approx(410, abs=0.5)
+    assert blanks.month.box.right == pytest.approx(410 - MARGIN, abs=0.5)
 
 
 @pytest.mark.parametrize(
