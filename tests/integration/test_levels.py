@@ -182,7 +182,9 @@ def test_two_long_term_signatures_are_two_revisions(lt: bytes, clerk: PKCS12Sign
 
 
 @pytest.mark.parametrize("level", LONG_TERM)
-@pytest.mark.parametrize("fault", ["silent", "http-500", "garbage", "try-later", "stale"])
+@pytest.mark.parametrize(
+    "fault", ["silent", "http-500", "garbage", "try-later", "stale", "other-certificate"]
+)
 def test_lists_take_over_when_ocsp_fails(
     leader: PKCS12Signer, pki: TestPKI, fault: str, level: SignatureLevel
 ) -> None:
@@ -193,6 +195,18 @@ def test_lists_take_over_when_ocsp_fails(
         assert len(pdf.Root.DSS.CRLs) == 3
     report = verified(content, pki, at=pki.now() + HOUR)
     assert (report.conclusion, report.signatures[0].level) == (Conclusion.TOTAL_PASSED, level.value)
+
+
+@pytest.mark.parametrize("level", LONG_TERM)
+def test_an_answer_for_another_certificate_is_none(
+    leader: PKCS12Signer, pki: TestPKI, level: SignatureLevel
+) -> None:
+    with (
+        pki.services.failing(ocsp="other-certificate", crl="http-500"),
+        pytest.raises(RemoteError) as caught,
+    ):
+        _signed(leader, pki, level)
+    assert "crl" in str(caught.value)
 
 
 @pytest.mark.parametrize("level", LONG_TERM)

@@ -11,6 +11,7 @@ import pikepdf
 import pypdfium2
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
+from PIL import Image
 
 from tests.signing_fixtures import ISSUE_DATE
 from vnedoc.errors import (
@@ -23,7 +24,7 @@ from vnedoc.errors import (
     UsageError,
     VnedocError,
 )
-from vnedoc.sign.appearance import Picture
+from vnedoc.sign.appearance import Picture, parse_picture
 from vnedoc.sign.layout import CopyKind
 from vnedoc.sign.models import Box, Placement, Role, SignatureLevel
 from vnedoc.sign.roles import SigningOptions
@@ -209,6 +210,20 @@ def test_the_text_of_an_appendix_shows_the_signing_time(clerk: PKCS12Signer) -> 
 )
 def test_roles_that_show_text(clerk: PKCS12Signer, options: SigningOptions, text: str) -> None:
     assert text in _shown_text(_sign(LETTER, clerk, options))
+
+
+def test_a_picture_without_transparency_is_told(leader: PKCS12Signer) -> None:
+    content = io.BytesIO()
+    Image.new("RGB", (300, 120), "blue").save(content, "PNG")
+    options = SigningOptions(
+        role=Role.APPROVE,
+        picture=parse_picture(content.getvalue()),
+        placement=Placement(page=1, box=Box(100, 100, 90, 40)),
+    )
+    told = [finding.id for finding in sign_pdf(LETTER, signer=leader, options=options).warnings]
+    assert "appearance.picture-not-transparent" in told
+    planned = [finding.id for finding in plan_pdf(LETTER, signer=leader, options=options).warnings]
+    assert "appearance.picture-not-transparent" in planned
 
 
 def test_field_names_are_unique(leader: PKCS12Signer) -> None:

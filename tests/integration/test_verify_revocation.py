@@ -150,7 +150,7 @@ def test_without_a_source_nobody_is_asked(pki: TestPKI, trust: TrustStore) -> No
     assert "verify.revocation-tried" not in ids(signature)
 
 
-@pytest.mark.parametrize("fault", ["http-500", "garbage", "try-later", "stale"])
+@pytest.mark.parametrize("fault", ["http-500", "garbage", "try-later", "stale", "other-certificate"])
 def test_a_failing_responder_is_made_up_for_by_the_list(
     pki: TestPKI, trust: TrustStore, online: RevocationSource, fault: str
 ) -> None:

@@ -21,7 +21,7 @@ from vnedoc.sign.certificates import guess_role
 from vnedoc.sign.fonts import FontStyle
 from vnedoc.sign.layout import CopyKind
 from vnedoc.sign.models import POINTS_PER_MM, Box, Role, SignatureLevel
-from vnedoc.sign.report import SignerRole
+from vnedoc.sign.report import Finding, SignerRole
 
 if TYPE_CHECKING:
     import datetime
@@ -124,6 +124,8 @@ class Composition:
     """The rendered form XObject."""
     locked_fields: tuple[str, ...] = ()
     """Text fields that the signature locks."""
+    warnings: tuple[Finding, ...] = ()
+    """What does not meet Annex I although it can be used."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -191,7 +193,14 @@ def compose(
         rectangle=geometry.to_pdf(shown.box),
         appearance=render_appearance(revision.writer, shown.appearance, geometry),
         locked_fields=shown.locked_fields,
+        warnings=_picture_warnings(options),
     )
+
+
+def _picture_warnings(options: SigningOptions) -> tuple[Finding, ...]:
+    if options.picture is None:
+        return ()
+    return tuple(Finding(message_id) for message_id in options.picture.warnings)
 
 
 def _approve(desk: _Desk) -> _Shown:

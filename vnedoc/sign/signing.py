@@ -99,11 +99,13 @@ class SigningResult:
     """Its place on that page."""
     check: SignerCheck | None = None
     """What was found out about the signer before signing; to be kept with the document."""
+    shown_warnings: tuple[Finding, ...] = ()
+    """What is odd about how it is shown, such as a picture without transparency."""
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
         """What the signer must be told, such as that revocation could not be checked."""
-        return () if self.check is None else self.check.warnings
+        return (*(() if self.check is None else self.check.warnings), *self.shown_warnings)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -169,6 +171,7 @@ def sign_pdf(
         timestamp_time=None if act.token is None else act.token.time,
         page=act.composition.page,
         box=act.composition.box,
+        shown_warnings=act.composition.warnings,
         check=check,
     )
 
@@ -187,7 +190,10 @@ def plan_pdf(source: Path | bytes, *, signer: Signer, options: SigningOptions) -
         pages = stack.enter_context(open_pages(source, password=revision.password))
         composition = compose(revision, pages, options=options, signer=signer, now=now, name=_name(source))
     return SigningPlan(
-        field=composition.field, page=composition.page, box=composition.box, warnings=check.warnings
+        field=composition.field,
+        page=composition.page,
+        box=composition.box,
+        warnings=(*check.warnings, *composition.warnings),
     )
 
 

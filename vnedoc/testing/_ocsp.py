@@ -75,8 +75,14 @@ class OcspResponder:
                 )
             return self._delegates[authority.name]
 
-    def answer(self, request: bytes, validity: Validity) -> bytes:
-        """Answer a request; a wrong one gets a response that says so."""
+    def answer(self, request: bytes, validity: Validity, *, about_another: bool = False) -> bytes:
+        """Answer a request; a wrong one gets a response that says so.
+
+        Args:
+            request: The request.
+            validity: When the answer was made, and until when it counts.
+            about_another: Answer about the next serial number in place of the one that was asked for.
+        """
         try:
             certificate_ids, nonce = _read(request)
         except _MalformedError:
@@ -88,7 +94,9 @@ class OcspResponder:
         (authority,) = authorities
         if authority is None:
             return failure("unauthorized")
-        return self._signed(authority, certificate_ids, nonce, validity)
+        if about_another:
+            certificate_ids = [_next_serial(certificate_id) for certificate_id in certificate_ids]
+        return self._signed(authority, certificate_ids, nonce, validity, known=not about_another)
 
     def _authority_of(self, certificate_id: Any) -> Authority | None:  # asn1crypto has no types
         algorithm = certificate_id["hash_algorithm"]["algorithm"].native
@@ -102,7 +110,13 @@ class OcspResponder:
         return None
 
     def _signed(
-        self, authority: Authority, certificate_ids: Sequence[Any], nonce: bytes | None, validity: Validity
+        self,
+        authority: Authority,
+        certificate_ids: Sequence[Any],  # asn1crypto has no types
+        nonce: bytes | None,
+        validity: Validity,
+        *,
+        known: bool,
     ) -> bytes:
         delegate = self.delegate(authority)
         certificate = asn1_x509.Certificate.load(
@@ -116,6 +130,8 @@ class OcspResponder:
                     "cert_id": certificate_id,
                     "cert_status": _status(
                         authority.status(certificate_id["serial_number"].native, validity.this_update)
+                        if known
+                        else "good"
                     ),
                     "this_update": validity.this_update,
                     "next_update": validity.next_update,
@@ -146,6 +162,12 @@ class OcspResponder:
 def failure(status: Literal["malformed_request", "internal_error", "try_later", "unauthorized"]) -> bytes:
     """Return an unsigned response that only says why there is no answer (RFC 6960, clause 4.2.1)."""
     return bytes(ocsp.OCSPResponse({"response_status": status}).dump())
+
+
+def _next_serial(certificate_id: Any) -> Any:  # asn1crypto has no types
+    changed = certificate_id.copy()
+    changed["serial_number"] = certificate_id["serial_number"].native + 1
+    return changed
 
 
 def _read(request: bytes) -> tuple[list[Any], bytes | None]:

@@ -30,8 +30,9 @@ __all__ = ["CrlFault", "OcspFault", "Services", "TsaFault"]
 _HttpFault: TypeAlias = Literal["silent", "http-500", "garbage"]
 TsaFault: TypeAlias = _HttpFault | TimestampMistake
 """How the time-stamping authority can fail."""
-OcspFault: TypeAlias = _HttpFault | Literal["try-later", "stale"]
-"""How the OCSP responder can fail; ``stale``: what it says was replaced a month ago."""
+OcspFault: TypeAlias = _HttpFault | Literal["try-later", "stale", "other-certificate"]
+"""How the OCSP responder can fail; ``stale``: what it says was replaced a month ago; ``other-certificate``: it says
+that another certificate than the one it was asked about is good."""
 CrlFault: TypeAlias = _HttpFault | Literal["stale"]
 """How the lists of revoked certificates can fail."""
 
@@ -77,7 +78,7 @@ class Services:
 
     tsa_fault = _Fault[TsaFault](*_HTTP_FAULTS, *_MISTAKES)
     """What ``/tsa`` does wrong."""
-    ocsp_fault = _Fault[OcspFault](*_HTTP_FAULTS, "try-later", "stale")
+    ocsp_fault = _Fault[OcspFault](*_HTTP_FAULTS, "try-later", "stale", "other-certificate")
     """What ``/ocsp`` does wrong."""
     crl_fault = _Fault[CrlFault](*_HTTP_FAULTS, "stale")
     """What ``/crl/`` does wrong."""
@@ -155,7 +156,8 @@ class Services:
         if fault == "try-later":
             return Answer(http.HTTPStatus.OK, media_type, failure("try_later"))
         validity = self._validity(_OCSP_LIFE, stale=fault == "stale")
-        return Answer(http.HTTPStatus.OK, media_type, self._responder.answer(request, validity))
+        content = self._responder.answer(request, validity, about_another=fault == "other-certificate")
+        return Answer(http.HTTPStatus.OK, media_type, content)
 
     def _crl(self, authority: Authority) -> Answer | Silence:
         media_type = "application/pkix-crl"
