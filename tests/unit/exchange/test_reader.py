@@ -609,3 +609,46 @@ def test_attributes_of_unknown_elements_do_not_grow() -> None:
         )
         content = stream.getvalue()
     assert b'a="1 &amp; 2"' in content
+
+
+SOAP = """<?xml version="1.0" encoding="UTF-8"?>
+<soap-env:Envelope xmlns:soap-env="{soap}" xmlns:edXML="http://www.e-doc.vn/Schema/">
+  <soap-env:Header>
+    <edXML:MessageHeader OriginalBodyRequested="false" ImmediateResponseRequired="true">
+      <edXML:From><edXML:OrganId>00.01.H99</edXML:OrganId><edXML:OrganName>TEST</edXML:OrganName></edXML:From>
+      <edXML:To><edXML:OrganId>00.02.H99</edXML:OrganId><edXML:OrganName>TEST 2</edXML:OrganName></edXML:To>
+      <edXML:Code><edXML:CodeNumber>15</edXML:CodeNumber><edXML:CodeNotation>TEST</edXML:CodeNotation></edXML:Code>
+      <edXML:DocumentId>00.01.H99,2012/05/04,15/TEST</edXML:DocumentId>
+      <edXML:Subject>TEST</edXML:Subject>
+    </edXML:MessageHeader>
+  </soap-env:Header>
+  <soap-env:Body>
+    <edXML:Manifest>
+      <edXML:Reference xmlns:xlink="http://www.w3.org/1999/xlink" xlink:href="cid:part-1">
+        <edXML:AttachmentName>a.pdf</edXML:AttachmentName>
+      </edXML:Reference>
+    </edXML:Manifest>
+  </soap-env:Body>
+</soap-env:Envelope>
+"""
+
+
+@pytest.mark.parametrize(
+    "soap", ["http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope"]
+)
+def test_a_soap_envelope_of_old_archives_is_read(soap: str) -> None:
+    package = read_package(SOAP.format(soap=soap).encode(), folder=None)
+    assert isinstance(package.header, DocumentHeader)
+    assert package.header.sender.organ_id == "00.01.H99"
+    assert [item.organ_id for item in package.header.recipients] == ["00.02.H99"]
+    assert package.header.code == "15/TEST"
+    found = {finding.id for finding in package.warnings}
+    # What travelled beside the envelope is said to be missing, never made up.
+    assert {"edxml.soap-envelope", "edxml.missing-attachment"} <= found
+    assert package.attachments == ()
+
+
+def test_another_envelope_is_no_package() -> None:
+    with pytest.raises(PackageError) as caught:
+        read_package(SOAP.format(soap="urn:another").encode(), folder=None)
+    assert caught.value.code == "edxml.wrong-root"

@@ -23,8 +23,10 @@ __all__ = [
     "ROOT",
     "ROOTS",
     "SIGNER_INFO",
+    "SOAP",
     "STAFF_INFO",
     "XLINK",
+    "XLINK_HREF",
     "XMLDSIG",
     "line_of",
     "path_of",
@@ -45,6 +47,9 @@ HEADER = "edXMLHeader"
 BODY = "edXMLBody"
 MANIFEST = "edXMLManifest"
 
+SOAP = frozenset({"http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope"})
+"""The namespaces of SOAP 1.1 and 1.2."""
+XLINK_HREF = "{http://www.w3.org/1999/xlink}href"
 ROOTS = frozenset({ROOT.lower(), ENVELOPE.lower()})
 """Lower-case names that the root of a readable package may have; some systems leave the outer element out."""
 

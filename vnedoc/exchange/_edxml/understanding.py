@@ -79,7 +79,10 @@ def understand(root: Node, warnings: Warnings) -> Understood:
     Raises:
         PackageError: This is no edXML package.
     """
-    if root.name.lower() not in names.ROOTS:
+    if root.name == "Envelope" and root.namespace in names.SOAP:
+        _unwrap_soap(root)
+        warnings.add("edxml.soap-envelope", names.ENVELOPE, line=root.line)
+    elif root.name.lower() not in names.ROOTS:
         raise PackageError("edxml.wrong-root", found=root.name[:80])
     unknown: list[UnknownElement] = []
     top = View(root, names.ROOT, warnings, unknown)
@@ -101,6 +104,16 @@ def understand(root: Node, warnings: Warnings) -> Understood:
         view.close()
     header = dataclasses.replace(header, unknown=tuple(unknown))
     return Understood(header, references, signature, _holds_signature(root))
+
+
+def _unwrap_soap(root: Node) -> None:
+    """Give the parts of a SOAP envelope, the form of 2012 and of web services, the names of a package's.
+
+    Attachments travelled beside the envelope, in a mail or as parts of the request, and are not in the file.
+    """
+    root.name, root.namespace = names.ENVELOPE, names.NAMESPACE
+    for child in root.children:
+        child.name = {"Header": names.HEADER, "Body": names.BODY}.get(child.name, child.name)
 
 
 def _holds_signature(root: Node) -> bool:
@@ -366,7 +379,9 @@ def _references(envelope: View, warnings: Warnings) -> tuple[Reference, ...]:
         for item in manifest.all("Reference"):
             found.append(
                 Reference(
-                    _content_id(item.text("ContentId")), item.text("AttachmentName"), item.text("Description")
+                    _content_id(item.text("ContentId") or item.node.attributes.get(names.XLINK_HREF)),
+                    item.text("AttachmentName"),
+                    item.text("Description"),
                 )
             )
             item.all("ContentType")
