@@ -28,7 +28,9 @@ def test_commands_in_the_docs_exist_with_their_options(page: Path) -> None:
     if page == PATH:
         return
     text = re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))
-    for line in re.findall(r"^(?: {4}|\$ |\t).*?\bvnedoc (?:--\w+ \w+ )*([a-z-]+(?: .*)?)$", text, re.MULTILINE):
+    for line in re.findall(
+        r"^(?: {4}|\$ |\t).*?\bvnedoc (?:--\w+ \w+ )*([a-z-]+(?: .*)?)$", text, re.MULTILINE
+    ):
         words = line.split()
         assert words[0] in COMMANDS, line
         command = cli.get_command(None, words[0])  # type: ignore[arg-type] # no context is needed
