@@ -104,7 +104,20 @@ def test_an_encrypted_file(trust: TrustStore, user: str) -> None:
     assert ids(report) == {"verify.encrypted"}
 
 
-@pytest.mark.parametrize("tail", [b"x", b"\n99 0 obj\n<< /Evil true >>\nendobj\n", b"%%EOF\n" + b"y" * 2000])
+@pytest.mark.parametrize("tail", [b"\n% TEST", b"\n% TEST\n"])
+def test_a_comment_behind_the_end_belongs_to_nothing(signed: bytes, trust: TrustStore, tail: bytes) -> None:
+    report = judge(signed + tail, trust)
+    assert report.conclusion is Conclusion.INDETERMINATE
+    assert ids(report) == {"verify.stray-bytes"}
+
+
+def test_a_line_end_behind_the_end_is_nothing(signed: bytes, trust: TrustStore) -> None:
+    assert judge(signed + b"\r\n", trust).conclusion is Conclusion.TOTAL_PASSED
+
+
+@pytest.mark.parametrize(
+    "tail", [b"x", b"%%EOF\n%%EOF", b"\n99 0 obj\n<< /Evil true >>\nendobj\n", b"%%EOF\n" + b"y" * 2000]
+)
 def test_appended_bytes(signed: bytes, trust: TrustStore, tail: bytes) -> None:
     report = judge(signed + tail, trust)
     assert report.conclusion is not Conclusion.TOTAL_PASSED

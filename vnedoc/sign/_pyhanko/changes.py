@@ -184,7 +184,8 @@ class RevisionHistory:
             if first > position and not _is_inert(self._file[position:first]):
                 return True
             position = max(position, last)
-        return not _is_inert(self._file[position:])
+        # Between revisions a producer may leave a comment; behind the last one nothing speaks for it.
+        return self._file[position:].strip(_SPACE) not in {b"", b"%%EOF"}
 
     def _reference(self, value_id: tuple[int, int]) -> generic.Reference:
         return generic.Reference(*value_id, self._reader)
