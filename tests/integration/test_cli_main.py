@@ -1,5 +1,6 @@
 """The entry point: instant answers, bugs without tracebacks, help for every command."""
 
+import logging
 import subprocess
 import sys
 import types
@@ -72,3 +73,29 @@ def test_the_language_of_the_settings_counts_unless_one_is_given(
     assert "đang chứa tệp khác" in run(["--lang", "vi", *arguments]).err
     (tmp_path / "vnedoc.toml").write_text('language = "fr"')
     assert run(arguments).code == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "heard"),
+    [
+        ([], ["warning"]),
+        (["-q"], []),
+        (["-v"], ["information", "warning"]),
+        (["-vv"], ["detail", "information", "warning"]),
+    ],
+)
+def test_how_much_is_said(
+    options: list[str], heard: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def speak(_folder: Path, *, say: object) -> None:
+        logger = logging.getLogger("vnedoc.test")
+        logger.debug("detail")
+        logger.info("information")
+        logger.warning("warning")
+        logging.getLogger("httpx2").warning("of a library")
+
+    monkeypatch.setattr("vnedoc.testing.story.tell_story", speak)
+    outcome = run(["--lang", "en", *options, "demo", "--dir", str(tmp_path)])
+    assert outcome.code == 0
+    assert outcome.err.split() == heard
+    assert logging.getLogger("vnedoc").propagate, "the caller's own log is as it was"

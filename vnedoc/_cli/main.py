@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -108,8 +109,10 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool)
     show_default=True,
     help="Language of messages.",
 )
-@click.option("-v", "--verbose", count=True, help="Say more; twice shows where a bug happened.")
-@click.option("-q", "--quiet", is_flag=True, help="Say less.")
+@click.option(
+    "-v", "--verbose", count=True, help="Say more of what is done; twice shows where a bug happened."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Say less: no progress, no warnings of the log.")
 @click.option(
     "--version",
     is_flag=True,
@@ -129,8 +132,18 @@ def cli(ctx: click.Context, *, config_path: Path | None, language: str, verbose:
     """
     state = ctx.ensure_object(CLIState)
     state.language, state.config_path, state.verbosity = language, config_path, -1 if quiet else verbose
+    _log_to_stderr(state.verbosity)
     if ctx.get_parameter_source("language") is ParameterSource.DEFAULT:
         state.language = state.config().language or language
+
+
+def _log_to_stderr(verbosity: int) -> None:
+    """Let our own loggers speak; those of libraries stay silent, because they may log what we never would."""
+    levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
+    logger = logging.getLogger("vnedoc")
+    logger.handlers = [logging.StreamHandler(sys.stderr)]
+    logger.setLevel(levels.get(verbosity, logging.DEBUG))
+    logger.propagate = False
 
 
 def run() -> None:
@@ -143,6 +156,16 @@ def run() -> None:
 
 def call(arguments: list[str]) -> int:
     """Run one command and return its exit code; no error leaves it as a traceback."""
+    logger = logging.getLogger("vnedoc")
+    before = logger.handlers, logger.level, logger.propagate
+    try:
+        return _call(arguments)
+    finally:
+        # A program that calls commands has a log of its own.
+        logger.handlers, logger.level, logger.propagate = before
+
+
+def _call(arguments: list[str]) -> int:
     state = CLIState(language=_language_of(arguments))
     try:
         result = cli.main(args=arguments, prog_name="vnedoc", standalone_mode=False, obj=state)
