@@ -45,7 +45,7 @@ def document(**changes: object) -> DocumentHeader:
         "subject": "Về việc TEST gói tin",
         "trace": (TraceHeader("H99.02", AT),),
     }
-    return DocumentHeader(**{**fields, **changes})  # type: ignore[arg-type]
+    return DocumentHeader(**{**fields, **changes})
 
 
 def full_document(**changes: object) -> DocumentHeader:
@@ -112,7 +112,7 @@ def status(code: StatusCode = StatusCode.ACCEPTED, **changes: object) -> StatusH
         "description": "Văn thư - Văn phòng: TEST",
         "staff_info": StaffInfo("Văn phòng", staff="TRẦN THỊ TEST"),
     }
-    return StatusHeader(**{**fields, **changes})  # type: ignore[arg-type]
+    return StatusHeader(**{**fields, **changes})
 
 
 def attachments() -> list[Attachment]:

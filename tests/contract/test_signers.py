@@ -106,6 +106,7 @@ class _Broken(Signer):
         return self._other.sign(content)
 
     def _sign(self, content: bytes, digest_algorithm: str) -> bytes:
+        # Abstract in the base; sign() above is what is called.
         raise NotImplementedError
 
 

@@ -50,7 +50,7 @@ class _Source:
         return part.decode("utf-8", errors=self._random.choice(("replace", "surrogateescape")))
 
     def one_of(self, values: object) -> object:
-        return self._random.choice(list(values))  # type: ignore[call-overload]
+        return self._random.choice(list(values))
 
     def maybe(self, value: object) -> object:
         return self._random.choice((None, value))
@@ -71,29 +71,29 @@ def _signature(source: _Source) -> SignatureReport:
     )
     return SignatureReport(
         field=source.words(),
-        kind=source.one_of(SignatureKind),  # type: ignore[arg-type]
-        role=source.one_of(SignerRole),  # type: ignore[arg-type]
+        kind=source.one_of(SignatureKind),
+        role=source.one_of(SignerRole),
         conclusion=source.one_of(
             (Conclusion.TOTAL_PASSED, Conclusion.TOTAL_FAILED, Conclusion.INDETERMINATE)
-        ),  # type: ignore[arg-type]
-        sub_indication=source.maybe("HASH_FAILURE"),  # type: ignore[arg-type]
+        ),
+        sub_indication=source.maybe("HASH_FAILURE"),
         level="PAdES-B-B",
         subfilter=source.words(),
         digest_algorithm="sha256",
         signature_algorithm=source.words(),
-        signer=source.maybe(summary),  # type: ignore[arg-type]
+        signer=source.maybe(summary),
         trust_anchor=source.words(),
         trust_tree="custom",
-        signing_time=source.maybe(source.moment()),  # type: ignore[arg-type]
+        signing_time=source.maybe(source.moment()),
         time_source="claimed",
-        best_signature_time=source.maybe(source.moment()),  # type: ignore[arg-type]
-        certificate_not_before=source.maybe(source.moment()),  # type: ignore[arg-type]
-        certificate_not_after=source.maybe(source.moment()),  # type: ignore[arg-type]
+        best_signature_time=source.maybe(source.moment()),
+        certificate_not_before=source.maybe(source.moment()),
+        certificate_not_after=source.maybe(source.moment()),
         integrity=True,
-        covers=source.one_of(Coverage),  # type: ignore[arg-type]
-        changes_after=source.one_of(Changes),  # type: ignore[arg-type]
-        revocation=Revocation(source.one_of(RevocationStatus), "crl"),  # type: ignore[arg-type]
-        box=source.maybe((1, "1,2,3,4")),  # type: ignore[arg-type]
+        covers=source.one_of(Coverage),
+        changes_after=source.one_of(Changes),
+        revocation=Revocation(source.one_of(RevocationStatus), "crl"),
+        box=source.maybe((1, "1,2,3,4")),
         warnings=source.findings(),
         errors=source.findings(),
     )
@@ -110,9 +110,9 @@ def one(content: bytes) -> None:
     files = tuple(
         FileReport(
             path=source.words(),
-            conclusion=source.one_of(Conclusion),  # type: ignore[arg-type]
+            conclusion=source.one_of(Conclusion),
             readers_agree=True,
-            sender=source.maybe(SenderReport(source.words(), source.one_of(SenderMatch))),  # type: ignore[arg-type]
+            sender=source.maybe(SenderReport(source.words(), source.one_of(SenderMatch))),
             signatures=tuple(_signature(source) for _ in range(len(content) % 3)),
             warnings=source.findings(),
             errors=source.findings(),

@@ -52,7 +52,7 @@ def signer_of(identity: Identity, mechanism: SignatureMechanism | None = None) -
 
 def judged(content: bytes, trust: TrustStore, **options: object) -> PackageSignatureReport:
     package = read_package(content, folder=None)
-    return verify_package_signature(package, trust=trust, **{"policy": SOUND, **options})  # type: ignore[arg-type]
+    return verify_package_signature(package, trust=trust, **{"policy": SOUND, **options})
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -191,7 +191,7 @@ def indented(content: bytes) -> bytes:
     ids=["text", "tree", "errors", "line ends", "line end behind", "mark", "indented", "both", "version"],
 )
 def test_it_survives_what_an_axis_does(clerk: Signer, trust: TrustStore, travel: object) -> None:
-    content = travel(signed(clerk))  # type: ignore[operator]
+    content = travel(signed(clerk))
     report = judged(content, trust)
     assert (report.conclusion, report.errors) == (Conclusion.TOTAL_PASSED, ())
 
@@ -396,7 +396,7 @@ def test_a_file_that_changes_while_the_package_is_written(
 
     def change_and_build(*arguments: object) -> str:
         source.write_bytes(edxml.PDF + b"TEST")
-        return build(*arguments)  # type: ignore[arg-type]
+        return build(*arguments)
 
     monkeypatch.setattr(writer, "build_signature", change_and_build)
     with pytest.raises(PackageError) as caught:

@@ -42,7 +42,7 @@ def online() -> Iterator[RevocationSource]:
 
 
 def only(content: bytes, trust: TrustStore, **options: object) -> FileReport:
-    (report,) = verify_pdf(content, trust=trust, **options).files  # type: ignore[arg-type]
+    (report,) = verify_pdf(content, trust=trust, **options).files
     return report
 
 
@@ -257,7 +257,7 @@ def test_key_usage(
     key_usage: tuple[str, ...],
     conclusion: Conclusion,
 ) -> None:
-    identity = pki.issue_agency(common_name="SỞ TEST", organization="UBND TEST", key_usage=key_usage)  # type: ignore[typeddict-item]
+    identity = pki.issue_agency(common_name="SỞ TEST", organization="UBND TEST", key_usage=key_usage)
     (signature,) = only(signed_pdfs.sign(signed_pdfs.blank(), identity), trust, revocation=online).signatures
     assert signature.conclusion is conclusion
     expected = None if conclusion is Conclusion.TOTAL_PASSED else "CHAIN_CONSTRAINTS_FAILURE"

@@ -33,7 +33,7 @@ def trust() -> TrustStore:
 
 
 def isolated(path: Path, trust: TrustStore, **options: float | int) -> FileReport:
-    (report,) = verify_in_process(path, trust=trust, policy=POLICY, at=AT, **options).files  # type: ignore[arg-type]
+    (report,) = verify_in_process(path, trust=trust, policy=POLICY, at=AT, **options).files
     return report
 
 

@@ -46,11 +46,11 @@ def online() -> Iterator[RevocationSource]:
 
 
 def person(pki: TestPKI, **options: object) -> Identity:
-    return pki.issue_person(common_name="TRẦN VĂN TEST", organization="SỞ TEST", **options)  # type: ignore[arg-type]
+    return pki.issue_person(common_name="TRẦN VĂN TEST", organization="SỞ TEST", **options)
 
 
 def only(content: bytes, trust: TrustStore, **options: object) -> tuple[FileReport, SignatureReport]:
-    (report,) = verify_pdf(content, trust=trust, **options).files  # type: ignore[arg-type]
+    (report,) = verify_pdf(content, trust=trust, **options).files
     (signature,) = report.signatures
     return report, signature
 
@@ -155,7 +155,7 @@ def test_a_failing_responder_is_made_up_for_by_the_list(
     pki: TestPKI, trust: TrustStore, online: RevocationSource, fault: str
 ) -> None:
     content = signed_pdfs.sign(signed_pdfs.blank(), pki.agency)
-    with pki.services.failing(ocsp=fault):  # type: ignore[arg-type]
+    with pki.services.failing(ocsp=fault):
         report, signature = only(content, trust, revocation=online)
     assert report.conclusion is Conclusion.TOTAL_PASSED
     assert signature.revocation.source == "crl"
@@ -166,7 +166,7 @@ def test_when_nothing_answers_it_is_said_what_was_tried(
     pki: TestPKI, trust: TrustStore, online: RevocationSource, fault: str
 ) -> None:
     content = signed_pdfs.sign(signed_pdfs.blank(), pki.agency)
-    with pki.services.failing(ocsp=fault, crl=fault):  # type: ignore[arg-type]
+    with pki.services.failing(ocsp=fault, crl=fault):
         report, signature = only(content, trust, revocation=online)
     assert report.conclusion is Conclusion.INDETERMINATE
     assert signature.sub_indication == "TRY_LATER"
@@ -270,7 +270,7 @@ def _long_term(pki: TestPKI, **options: object) -> bytes:
         subfilter=SigSeedSubFilter.PADES,
         embed_validation_info=True,
         validation_context=context,
-        **options,  # type: ignore[arg-type]
+        **options,
     )
 
 

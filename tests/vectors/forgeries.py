@@ -61,7 +61,7 @@ def _usf(name: str, what: str, key: bytes, value: bytes, error: str) -> Attack:
 def _isa(
     name: str, what: str, make: object, conclusion: str, errors: tuple[str, ...], **more: object
 ) -> Attack:
-    return Attack(  # type: ignore[arg-type]
+    return Attack(
         id=f"attacks/isa-{name}",
         description=f"Incremental saving: {what}.",
         source=ISA,

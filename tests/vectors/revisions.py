@@ -279,7 +279,7 @@ def _page_added() -> bytes:
 
 
 def _shadow(name: str, what: str, make: object, errors: tuple[str, ...] = (), **more: object) -> Attack:
-    return Attack(  # type: ignore[arg-type]
+    return Attack(
         id=f"attacks/shadow-{name}",
         description=f"Shadow attack: {what}.",
         source=SHADOW,
@@ -289,7 +289,7 @@ def _shadow(name: str, what: str, make: object, errors: tuple[str, ...] = (), **
 
 
 def _certified(name: str, what: str, make: object, errors: tuple[str, ...] = (), **more: object) -> Attack:
-    return Attack(  # type: ignore[arg-type]
+    return Attack(
         id=f"attacks/{name}",
         description=f"{what}.",
         source=CERTIFIED,

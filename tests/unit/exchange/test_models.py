@@ -29,7 +29,7 @@ def test_identifier_of_a_document() -> None:
 
 def test_values_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        edxml.document().subject = "khác"  # type: ignore[misc]
+        edxml.document().subject = "khác"
 
 
 def test_code_and_date_as_the_sender_wrote_them() -> None:
@@ -89,7 +89,7 @@ def test_business_of_each_kind() -> None:
 )
 def test_business_that_lacks_something_is_refused(build: object, code: str) -> None:
     with pytest.raises(UsageError) as caught:
-        build()  # type: ignore[operator]
+        build()
     assert caught.value.code == code
 
 
@@ -117,7 +117,7 @@ def test_business_that_lacks_something_is_refused(build: object, code: str) -> N
     ],
 )
 def test_the_documents_that_an_order_is_about(header: object, targets: tuple[str, ...]) -> None:
-    assert header.targets == targets  # type: ignore[attr-defined]
+    assert header.targets == targets
 
 
 def test_an_attachment_from_a_file_has_its_name(tmp_path: Path) -> None:

@@ -149,4 +149,4 @@ def test_every_status(dialect: str, code: StatusCode) -> None:
 )
 def test_orders_that_make_no_sense(make: object) -> None:
     with pytest.raises(UsageError):
-        make()  # type: ignore[operator]
+        make()

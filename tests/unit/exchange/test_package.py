@@ -95,7 +95,7 @@ def test_answers_that_make_no_sense(
     original: DocumentHeader | StatusHeader, given: dict[str, object], code: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        reply_header(original, sender=edxml.RECIPIENT, at=edxml.AT, **given)  # type: ignore[arg-type]
+        reply_header(original, sender=edxml.RECIPIENT, at=edxml.AT, **given)
     assert caught.value.code == code
 
 
@@ -217,4 +217,4 @@ def test_files_that_are_no_headers(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(error) as caught:
         load_header(tmp_path / name)
-    assert caught.value.code == code  # type: ignore[attr-defined]
+    assert caught.value.code == code

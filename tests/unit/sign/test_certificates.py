@@ -72,7 +72,7 @@ def test_what_may_not_sign_at_that_time(pki: TestPKI, days: int, code: str) -> N
 
 @pytest.mark.parametrize("usage", [None, ("digital_signature", "key_encipherment")])
 def test_a_key_that_is_not_for_documents(pki: TestPKI, usage: tuple[str, ...] | None) -> None:
-    identity = pki.issue_person(common_name="LÊ TEST", organization="TEST", key_usage=usage)  # type: ignore[arg-type]
+    identity = pki.issue_person(common_name="LÊ TEST", organization="TEST", key_usage=usage)
     with pytest.raises(CredentialError) as caught:
         check_can_sign(identity.certificate, pki.now())
     assert caught.value.code == "certificate.may-not-sign"

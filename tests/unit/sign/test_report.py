@@ -137,7 +137,7 @@ def test_text_shows_what_the_circular_wants() -> None:
     ],
 )
 def test_text_of_other_cases(changes: dict[str, object], expected: str) -> None:
-    signature = dataclasses.replace(SIGNATURE, **changes)  # type: ignore[arg-type]
+    signature = dataclasses.replace(SIGNATURE, **changes)
     whole = VerificationReport((report(Conclusion.INDETERMINATE, signatures=(signature,)),))
     assert expected in render_text(whole, language="en")
 

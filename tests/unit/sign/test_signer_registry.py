@@ -56,7 +56,7 @@ def test_each_kind_of_ours_is_there_and_opens_in_the_same_way(scheme: str) -> No
 def test_a_package_adds_a_kind() -> None:
     assert "smoke+test" in signer_schemes()
     opened = open_signer("SMOKE+test:hill?fire=1", secret=lambda _: "bí mật TEST")
-    assert opened == ("smoke", "SMOKE+test:hill?fire=1", "bí mật TEST", None)  # type: ignore[comparison-overlap]
+    assert opened == ("smoke", "SMOKE+test:hill?fire=1", "bí mật TEST", None)
 
 
 @pytest.mark.usefixtures("plugin")

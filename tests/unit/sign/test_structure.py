@@ -31,7 +31,7 @@ def field(
         kind=SignatureKind.SIGNATURE,
         byte_range=byte_range,
         contents=contents,
-        **values,  # type: ignore[arg-type]
+        **values,
     )
 
 
@@ -61,7 +61,7 @@ def test_a_sound_field() -> None:
 )
 def test_ranges_that_do_not_fit(change: object, finding: str) -> None:
     file, byte_range = made()
-    _, encoded, findings = check_field(file, field(change(byte_range)))  # type: ignore[operator]
+    _, encoded, findings = check_field(file, field(change(byte_range)))
     assert encoded is None
     assert [found.id for found in findings] == [finding]
 

@@ -32,7 +32,7 @@ class DatedAlgorithms(DisallowWeakAlgorithmsPolicy):
     """
 
     def __init__(self, policy: Policy, anchor: str | None = None) -> None:
-        super().__init__(  # type: ignore[no-untyped-call]
+        super().__init__(  # type: ignore[no-untyped-call] # pyHanko leaves it untyped
             weak_hash_algos=policy.weak_digests, rsa_key_size_threshold=policy.min_rsa_bits
         )
         self._policy = policy
