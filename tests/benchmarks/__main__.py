@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vnedoc.testing.pki import TestPKI
 
-MODULES = ("startup", "signing", "batch", "verification", "packages")
+MODULES = ("startup", "signing", "batch", "verification", "packages", "directory")
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -15,7 +14,6 @@ import click
 from vnedoc._cli import _exchange_view as view
 from vnedoc.errors import (
     ConfigurationError,
-    CredentialError,
     ExitCode,
     RefusedError,
     RemoteError,
@@ -27,11 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vnedoc._cli.main import CLIState
-    from vnedoc.config import Config, ConnectionConfig
+    from vnedoc.config import Config
     from vnedoc.exchange.judgement import Judge
     from vnedoc.exchange.service import Exchange, Received
     from vnedoc.exchange.stores.store import AgencyStore
-    from vnedoc.sign.signers.base import SecretCallback
 
 __all__ = ["receive", "reply", "send", "status"]
 
@@ -292,13 +289,11 @@ def _packed(state: CLIState, header_path: Path, files: tuple[Path, ...], stack: 
 @contextlib.contextmanager
 def _opened(state: CLIState, via: str | None) -> Iterator[Exchange]:
     """Open the exchange that the settings describe."""
-    from vnedoc.exchange.connectors import open_connector
+    from vnedoc._cli._connections import open_connection
     from vnedoc.exchange.models import Organization
     from vnedoc.exchange.service import Exchange
 
     config = state.config()
-    connection = config.connection(via)
-    name = via if via is not None else next(iter(config.connections))
     agency = config.agency
     if agency is None:
         raise ConfigurationError("exchange.no-agency")
@@ -310,14 +305,7 @@ def _opened(state: CLIState, via: str | None) -> Iterator[Exchange]:
         agency.email,
         agency.telephone,
     )
-    connector = open_connector(
-        connection.kind,
-        connection.url,
-        connection.system_id,
-        secret=_secret(connection),
-        name=name,
-        timeout_s=connection.timeout_s,
-    )
+    connector = open_connection(state, via)
     with connector, _store(config) as store:
         yield Exchange(connector, store, organization=organization)
 
@@ -347,25 +335,6 @@ def _judge(config: Config) -> Iterator[Judge]:
     trust, directory = load_trust(*config.trust), load_directory(config.directory)
     with RevocationSource(allowed_hosts=config.verification.allowed_hosts) as revocation:
         yield lambda package: judge_package(package, trust=trust, directory=directory, revocation=revocation)
-
-
-def _secret(connection: ConnectionConfig) -> SecretCallback:
-    """Return what reads the secret from where the settings say, when it is needed."""
-
-    def read(_prompt: str) -> str | None:
-        if connection.secret_env is not None:
-            return os.environ.get(connection.secret_env)
-        if connection.secret_file is None:
-            return None
-        try:
-            with connection.secret_file.open("rb") as stream:
-                return stream.read(MAX_SECRET_BYTES).decode("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as exc:
-            raise CredentialError(
-                "exchange.no-secret-file", path=connection.secret_file, reason=str(exc)
-            ) from exc
-
-    return read
 
 
 def _complain(state: CLIState, error: VnedocError, path: Path | None = None) -> None:

@@ -27,6 +27,7 @@ __all__ = ["CLIState", "cli", "run"]
 COMMANDS = {
     "complete": "vnedoc._cli.prepare:complete",
     "demo": "vnedoc._cli.demo:demo",
+    "directory": "vnedoc._cli.directory:directory",
     "extend": "vnedoc._cli.extend:extend",
     "hub": "vnedoc._cli.hub:hub",
     "inspect": "vnedoc._cli.verify:inspect",

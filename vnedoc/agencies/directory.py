@@ -1,14 +1,13 @@
-"""Agencies: their codes in both schemes, their place among the levels, and a directory that knows dates.
+"""The agency directory: who had which code and name on which day, and who came after.
 
-Codes follow Decision 20/2020/QĐ-TTg (amended by Decision 09/2025/QĐ-TTg) and, for older documents, QCVN
-102:2016/BTTTT. A code is opaque where it is only carried along; :class:`OrganId` shows what can be read from it.
+Immutable in memory; on the disk a JSON file with the schema ``vnedoc.directory/1``. The country has about 125,000
+agencies, and the axis hands them out in one answer: reading is kept quick, looking up takes one step.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
-import enum
 import functools
 import json
 import re
@@ -16,6 +15,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from vnedoc._internal import files
+from vnedoc.agencies.codes import Level
 from vnedoc.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ __all__ = [
     "Agency",
     "AgencyDirectory",
     "CertificatePin",
-    "CodeScheme",
-    "Level",
-    "OrganId",
+    "dump_directory",
     "load_directory",
     "normalize_name",
     "parse_directory",
@@ -36,65 +34,7 @@ __all__ = [
 
 SCHEMA = "vnedoc.directory/1"
 MAX_DIRECTORY_BYTES = 256 * 1024 * 1024
-
-# Four groups, the most specific first: 000.21.31.H53 (QCVN 102:2016; Decision 28/2018/QĐ-TTg, art. 10.2a).
-_OLD = re.compile(r"\d{3}\.\d{2}\.\d{2}\.[A-Z]\d{2}")
-# Level 1 first, letters A to Y, then groups of the owner's choice (Decision 20/2020/QĐ-TTg, art. 4).
-_NEW = re.compile(r"[A-Y]\d{2}(\.[0-9A-Z]+)*")
-_MAX_NEW = 35
-
-
-class CodeScheme(enum.StrEnum):
-    """Which rule a code follows."""
-
-    QD20 = "qd20"
-    """Decision 20/2020/QĐ-TTg: ``H41.17``."""
-    QCVN102 = "qcvn102"
-    """QCVN 102:2016/BTTTT: ``000.00.17.H41``."""
-    OTHER = "other"
-    """Neither: a test code, a virtual system, a business registration number."""
-
-
-class Level(enum.StrEnum):
-    """A level of government."""
-
-    CENTRAL = "central"
-    PROVINCE = "province"
-    DISTRICT = "district"
-    """Abolished on 1 July 2025; old documents still name districts."""
-    COMMUNE = "commune"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class OrganId:
-    """An agency code, kept as it was received, with what can be read from it."""
-
-    value: str
-    """The code."""
-
-    @property
-    def scheme(self) -> CodeScheme:
-        """Which rule the code follows."""
-        if _OLD.fullmatch(self.value):
-            return CodeScheme.QCVN102
-        if len(self.value) <= _MAX_NEW and _NEW.fullmatch(self.value):
-            return CodeScheme.QD20
-        return CodeScheme.OTHER
-
-    @property
-    def level_one(self) -> str | None:
-        """The code of the level-1 agency it belongs to, such as ``H41``; ``None`` if it cannot be read."""
-        groups = self.value.split(".")
-        match self.scheme:
-            case CodeScheme.QCVN102:
-                return groups[-1]
-            case CodeScheme.QD20:
-                return groups[0]
-            case _:
-                return None
-
-    def __str__(self) -> str:
-        return self.value
+_MAX_SUCCESSORS = 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -167,12 +107,17 @@ class AgencyDirectory:
         return self._agencies
 
     @functools.cached_property
-    def _by_code(self) -> Mapping[str, tuple[Agency, ...]]:
-        index: dict[str, tuple[Agency, ...]] = {}
+    def _by_code(self) -> Mapping[str, list[Agency]]:
+        index: dict[str, list[Agency]] = {}
         for agency in self._agencies:
-            for code in {agency.organ_id, agency.old_code} - {None}:
-                index[str(code)] = (*index.get(str(code), ()), agency)
+            index.setdefault(agency.organ_id, []).append(agency)
+            if agency.old_code and agency.old_code != agency.organ_id:
+                index.setdefault(agency.old_code, []).append(agency)
         return index
+
+    def entries(self, code: str) -> tuple[Agency, ...]:
+        """Return all entries with a code of either scheme, whatever their days; none is no error."""
+        return tuple(self._by_code.get(code, ()))
 
     def resolve(self, code: str, *, at: datetime.date | None = None) -> Agency:
         """Return the agency with a code of either scheme.
@@ -193,6 +138,36 @@ class AgencyDirectory:
             if agency.exists_on(at):
                 return agency
         raise ConfigurationError("directory.not-on-that-day", code=code, day=at.isoformat())
+
+    def heirs(self, agency: Agency, *, at: datetime.date) -> tuple[Agency, ...]:
+        """Return who took over an agency's work, one after the other, as far as a day.
+
+        Empty if it still exists on that day, or nobody is known. A circle of successors ends where it closes.
+        """
+        found: list[Agency] = []
+        seen = {agency.organ_id}
+        while not agency.exists_on(at) and agency.successor and len(found) < _MAX_SUCCESSORS:
+            # The heir as it was when it took over, or later: it may have been merged itself since.
+            later = [entry for entry in self.entries(agency.successor) if entry.organ_id not in seen]
+            if not later:
+                break
+            agency = next((entry for entry in later if entry.exists_on(at)), later[-1])
+            seen.add(agency.organ_id)
+            found.append(agency)
+        return tuple(found)
+
+    def ancestors(self, agency: Agency, *, at: datetime.date | None = None) -> tuple[Agency, ...]:
+        """Return the agencies above an agency, the nearest first; a circle ends where it closes."""
+        found: list[Agency] = []
+        seen = {agency.organ_id}
+        while agency.parent is not None:
+            above = [entry for entry in self.entries(agency.parent) if entry.organ_id not in seen]
+            if not above:
+                break
+            agency = next((entry for entry in above if at is None or entry.exists_on(at)), above[-1])
+            seen.add(agency.organ_id)
+            found.append(agency)
+        return tuple(found)
 
 
 def normalize_name(name: str) -> str:
@@ -225,30 +200,77 @@ def parse_directory(content: bytes, *, name: str) -> AgencyDirectory:
         raise ConfigurationError("directory.unreadable", name=name, reason=str(exc)) from exc
 
 
+_TEXTS = ("parent", "old_code", "successor", "tax_code", "budget_code", "mail_domain")
+
+
+def dump_directory(directory: AgencyDirectory) -> bytes:
+    """Return a directory as the bytes of its JSON file: one line an entry, so that versions can be compared."""
+    lines = (json.dumps(_plain(agency), ensure_ascii=False) for agency in directory.agencies)
+    body = ",\n".join(lines)
+    return f'{{"schema": "{SCHEMA}", "agencies": [\n{body}\n]}}\n'.encode()
+
+
+def _plain(agency: Agency) -> dict[str, Any]:  # JSON
+    values = {field: getattr(agency, field) for field in _FIELDS}
+    if agency.pins:
+        values["pins"] = [dict(_filled(dataclasses.asdict(pin))) for pin in agency.pins]
+    return dict(_filled(values))
+
+
+def _filled(values: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:  # JSON
+    for key, value in values.items():
+        if isinstance(value, datetime.date):
+            yield key, value.isoformat()
+        elif value is not None and value != ():
+            yield key, value
+
+
 def _agency(entry: dict[str, Any]) -> Agency:  # JSON
-    known = {field.name for field in dataclasses.fields(Agency)}
-    unknown = sorted(set(entry) - known)
-    if unknown:
-        raise ValueError(f"unknown key {unknown[0]!r}")
-    values: dict[str, Any] = dict(entry)  # JSON
-    for key in ("organ_id", "name"):
-        if not isinstance(values[key], str) or not values[key]:
-            raise ValueError(f"{key} must be a text")
-    for key in ("valid_from", "valid_to"):
-        values[key] = _date(values.get(key))
-    for key in ("names", "organizations"):
-        values[key] = tuple(str(item) for item in values.get(key, ()))
-    if values.get("level") is not None:
-        values["level"] = Level(values["level"])
-    values["pins"] = tuple(
-        CertificatePin(
-            sha256=_fingerprint(pin["sha256"]),
-            valid_from=_date(pin.get("valid_from")),
-            valid_to=_date(pin.get("valid_to")),
-        )
-        for pin in values.get("pins", ())
+    # Without loops over the fields: a directory has a hundred thousand entries.
+    if not entry.keys() <= _KEYS:
+        raise ValueError(f"unknown key {min(entry.keys() - _KEYS)!r}")
+    get = entry.get
+    organ_id, name, level = entry["organ_id"], entry["name"], get("level")
+    if type(organ_id) is not str or not organ_id:
+        raise ValueError("organ_id must be a text")
+    if type(name) is not str or not name:
+        raise ValueError(f"{organ_id}: name must be a text")
+    parent, old_code, successor, tax_code, budget_code, mail_domain = texts = tuple(map(get, _TEXTS))
+    for text in texts:
+        if text is not None and type(text) is not str:
+            raise ValueError(f"{organ_id}: {text!r} is not a text")
+    first, last, names, organizations, pins = map(get, ("valid_from", "valid_to", *_LISTS))
+    return Agency(
+        organ_id,
+        name,
+        parent,
+        None if level is None else _LEVELS[level],
+        old_code,
+        None if first is None else _date(first),
+        None if last is None else _date(last),
+        successor,
+        tax_code,
+        budget_code,
+        mail_domain,
+        tuple(map(str, _list(names))) if names else (),
+        tuple(map(str, _list(organizations))) if organizations else (),
+        tuple(map(_pin, _list(pins))) if pins else (),
     )
-    return Agency(**values)
+
+
+def _list(value: object) -> list[Any]:  # JSON
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is not a list")
+    return value
+
+
+def _pin(pin: dict[str, Any]) -> CertificatePin:  # JSON
+    first, last = pin.get("valid_from"), pin.get("valid_to")
+    return CertificatePin(
+        sha256=_fingerprint(pin["sha256"]),
+        valid_from=None if first is None else _date(first),
+        valid_to=None if last is None else _date(last),
+    )
 
 
 def _fingerprint(value: str) -> str:
@@ -258,9 +280,17 @@ def _fingerprint(value: str) -> str:
     return plain
 
 
-def _date(value: str | None) -> datetime.date | None:
-    return None if value is None else datetime.date.fromisoformat(value)
+# Most agencies of a directory share a few days: those of the reforms.
+@functools.lru_cache(maxsize=1024)
+def _date(value: str) -> datetime.date:
+    return datetime.date.fromisoformat(value)
 
 
 def _within(day: datetime.date, first: datetime.date | None, last: datetime.date | None) -> bool:
     return (first is None or first <= day) and (last is None or day <= last)
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Agency))
+_KEYS = frozenset(_FIELDS)
+_LISTS = ("names", "organizations", "pins")
+_LEVELS = {level.value: level for level in Level}

@@ -1,0 +1,108 @@
+"""``vnedoc directory`` as a clerk and a nightly job use it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli import vnedoc
+
+ROWS = "organ_id,name,parent,old_code\nH99,TỈNH TEST,,\nH99.15,Ủy ban nhân dân xã TEST,H99,000.00.15.H99\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    source, target = tmp_path / "list.csv", tmp_path / "directory.json"
+    source.write_text(ROWS, encoding="utf-8")
+    outcome = vnedoc("directory", "import", source, "-o", target)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "2 added" in outcome.out
+    return target
+
+
+def test_a_list_becomes_a_directory_that_answers(file: Path) -> None:
+    outcome = vnedoc("directory", "resolve", "000.00.15.H99", "--directory", file, "--format", "json")
+    assert outcome.code == 0
+    document = outcome.json()
+    assert document["agency"]["organ_id"] == "H99.15"
+    assert [item["organ_id"] for item in document["above"]] == ["H99"]
+    text = vnedoc("directory", "resolve", "H99.15", "--directory", file)
+    assert "Ủy ban nhân dân xã TEST" in text.out
+    assert "^ H99 " in text.out
+
+
+def test_a_code_that_nobody_has_is_a_no(file: Path) -> None:
+    outcome = vnedoc("directory", "resolve", "H00", "--directory", file)
+    assert outcome.code == 1
+    assert "H00" in outcome.err
+    assert outcome.out == ""
+
+
+def test_a_change_of_name_is_seen_at_each_date(file: Path, tmp_path: Path) -> None:
+    source = tmp_path / "new.csv"
+    source.write_text(ROWS.replace("TỈNH TEST", "TỈNH TEST MỚI"), encoding="utf-8")
+    before = file.read_bytes()
+    dry = vnedoc("directory", "import", source, "-o", file, "--on", "2025-07-01", "--dry-run")
+    assert dry.code == 0
+    assert "would have" in dry.out
+    assert file.read_bytes() == before
+    outcome = vnedoc("directory", "import", source, "-o", file, "--on", "2025-07-01", "--format", "json")
+    assert outcome.json()["changed"] == ["H99"]
+    for day, name in (("2025-06-30", "TỈNH TEST"), ("2025-07-01", "TỈNH TEST MỚI")):
+        found = vnedoc(
+            "directory", "resolve", "H99", "--at", day, "--directory", file, "--format", "json"
+        ).json()
+        assert found["agency"]["name"] == name
+
+
+def test_an_empty_list_does_not_end_every_agency(file: Path, tmp_path: Path) -> None:
+    source = tmp_path / "empty.json"
+    source.write_text('{"data": []}')
+    before = file.read_bytes()
+    outcome = vnedoc("directory", "import", source, "-o", file, "--close-missing")
+    assert outcome.code == 5
+    assert "no agency" in outcome.err
+    assert file.read_bytes() == before
+
+
+def test_show_counts_and_lists(file: Path) -> None:
+    counts = vnedoc("directory", "show", "--directory", file, "--format", "json").json()
+    assert counts["levels"] == {"province": 1, "commune": 1}
+    listed = vnedoc("directory", "show", "--directory", file, "--text", "XÃ test")
+    assert listed.out.startswith("H99.15 ")
+    assert len(listed.out.splitlines()) == 1
+    under = vnedoc("directory", "show", "--directory", file, "--under", "H99", "--format", "json").json()
+    assert [item["organ_id"] for item in under["agencies"]] == ["H99.15"]
+    cut = vnedoc("directory", "show", "--directory", file, "--text", "test", "--limit", "1")
+    assert (len(cut.out.splitlines()), cut.err.strip()) == (1, "… 1")
+
+
+def test_check_tells_errors_from_warnings(file: Path) -> None:
+    assert vnedoc("directory", "check", file).code == 0
+    document = json.loads(file.read_text(encoding="utf-8"))
+    document["agencies"].append({"organ_id": "H99", "name": "TỈNH KHÁC TEST"})
+    file.write_text(json.dumps(document), encoding="utf-8")
+    outcome = vnedoc("directory", "check", file, "--format", "json")
+    assert outcome.code == 1
+    assert outcome.json()["errors"] == 1
+    assert outcome.json()["findings"][0]["id"] == "directory.doubled"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["import"], 2),
+        (["import", "nothing.csv", "-o", "{tmp}/d.json"], 4),
+        (["show"], 5),
+        (["show", "--directory", "{tmp}/nothing.json"], 4),
+        (["show", "--at", "yesterday", "--directory", "{file}"], 2),
+    ],
+)
+def test_mistakes_have_their_exit_codes(
+    arguments: list[str], code: int, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = vnedoc("directory", *(item.format(tmp=tmp_path, file=file) for item in arguments))
+    assert outcome.code == code
+    assert len(outcome.err.strip()) > 0
+    assert "Traceback" not in outcome.err
