@@ -95,6 +95,7 @@ def _read(content: bytes, place: Path) -> None:
     for level in Level:
         for finding in validate_package(package, level=level).errors:
             assert finding.element
+            assert finding.line
             for language in messages.Language:
                 assert finding.text(language)
     header_to_dict(package.header)

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import jsonschema
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -15,6 +16,7 @@ from tests import edxml
 from tests.cli import Outcome, vnedoc
 from vnedoc.exchange.models import DocumentHeader
 from vnedoc.exchange.package import read_package, write_package
+from vnedoc.exchange.schema import load_schema
 from vnedoc.testing.pki import running_pki
 
 if TYPE_CHECKING:
@@ -166,6 +168,31 @@ def test_validate_does_all_files_and_the_gravest_code_wins(desk: Path) -> None:
     assert vnedoc("validate", "xau.edxml", "--level", "axis").code == 0
 
 
+def test_a_refusal_says_on_which_line(desk: Path) -> None:
+    packed()
+    content = Path("goi.edxml").read_bytes().replace(b"</edXML:Subject>", b"</edXML:Subj>")
+    line = content[: content.index(b"</edXML:Subj>")].count(b"\n") + 3
+    Path("hong.edxml").write_bytes(b"12\n\n" + content)
+    for command in (("validate", "hong.edxml"), ("unpack", "hong.edxml", "-d", "den")):
+        outcome = vnedoc(*command)
+        assert outcome.code == 4
+        assert outcome.out == "hong.edxml: cannot be read.\n"
+        assert outcome.err.startswith(f"hong.edxml:{line}: error: ")
+        assert outcome.err.endswith("[edxml.not-xml]\n")
+        facts = vnedoc(*command, "--format", "json").json()
+        row = facts["files"][0] if "files" in facts else facts
+        assert (row["path"], row["error"]["id"], row["error"]["line"]) == (
+            "hong.edxml",
+            "edxml.not-xml",
+            line,
+        )
+    Path("rong.edxml").write_bytes(b"")
+    outcome = vnedoc("validate", "rong.edxml", lang="vi")
+    assert outcome.err == "rong.edxml: lỗi: Gói tin rỗng. [edxml.empty]\n"
+    assert vnedoc("validate", "rong.edxml", "--format", "json").json()["files"][0]["error"]["line"] is None
+    assert not (desk / "den").exists()
+
+
 def test_validate_speaks_vietnamese(desk: Path) -> None:
     packed()
     content = Path("goi.edxml").read_bytes()
@@ -235,6 +262,25 @@ def test_without_trust_nothing_signed_is_packed(office: Path) -> None:
     assert "--accept-unverified" in outcome.err
     assert not (office / "goi.edxml").exists()
     assert pack("van-ban.pdf").code == 0
+
+
+def test_an_issued_document_that_nobody_signed_is_packed_with_a_word(office: Path) -> None:
+    outcome = vnedoc("pack", "--header", "header.toml", "van-ban.pdf", "-o", "goi.edxml", lang="vi")
+    assert outcome.code == 0
+    assert outcome.err.startswith("header.toml: cảnh báo: Văn bản có số và ngày ban hành")
+    assert outcome.err.endswith("[package.nothing-signed]\n")
+    outcome = pack("van-ban.pdf", DECISION, "so-lieu.xlsx", *TRUST)
+    assert outcome.code == 0
+    assert "“van-ban.pdf” is a PDF that is not signed" in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert pack(DECISION, "so-lieu.xlsx", *TRUST).err == ""
+    assert pack("van-ban.pdf", "--accept-unverified").err == ""
+    outcome = pack("van-ban.pdf", "--format", "json")
+    assert [item["id"] for item in outcome.json()["warnings"]] == ["package.nothing-signed"]
+    draft = HEADER.replace('code_number = "15"', 'code_number = ""')
+    (office / "header.toml").write_text(draft, encoding="utf-8")
+    outcome = pack("van-ban.pdf")
+    assert (outcome.code, outcome.err) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -327,3 +373,115 @@ def test_packages_in_a_ring_are_not_valid(desk: Path) -> None:
     assert outcome.err.count("edxml.cyclic-response") == 2
     assert re.search(r"^A\.edxml:\d+: error: ", outcome.err, re.MULTILINE)
     assert vnedoc("validate", "A.edxml").code == 0
+
+
+# --- Who sent it ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def directory(office: Path) -> tuple[str, ...]:
+    """The receiver's directory; the packages of the desk are those of H99."""
+    text = HEADER.replace('organ_id = "H99"', 'organ_id = "H98"').replace("H99.02", "H99")
+    (office / "header.toml").write_text(text, encoding="utf-8")
+    agencies = [
+        {"organ_id": "H99", "name": "ỦY BAN NHÂN DÂN TỈNH TEST"},
+        {"organ_id": "H98", "name": "SỞ TEST KHÁC"},
+    ]
+    content = json.dumps({"schema": "vnedoc.directory/1", "agencies": agencies})
+    (office / "directory.json").write_text(content, encoding="utf-8")
+    return ("--directory", "directory.json")
+
+
+def both(*arguments: str, folder: str = "den") -> list[Outcome]:
+    return [
+        vnedoc("unpack", "goi.edxml", "-d", folder, *TRUST, *arguments),
+        vnedoc("validate", "goi.edxml", *TRUST, *arguments),
+    ]
+
+
+def test_the_sender_is_compared_with_who_signed(office: Path, directory: tuple[str, ...]) -> None:
+    assert pack(DECISION, *TRUST, *SIGNER).code == 0
+    for outcome in both(*directory) + both(*directory, "--sender", "H99"):
+        assert outcome.code == 0, outcome
+        assert "TOTAL-PASSED" in outcome.out
+        assert "Sender: H99 (match: named)" in outcome.out
+    told, checked = both(*directory, "--sender", "H99", "--format", "json")
+    for facts in (told.json(), checked.json()["files"][0]):
+        assert facts["signature"]["sender"]["organ_id"] == "H99"
+        assert facts["signature"]["sender"]["match"] == "named"
+    jsonschema.Draft202012Validator(load_schema("package")).validate(told.json())
+
+
+def test_another_sender_than_was_said(office: Path, directory: tuple[str, ...]) -> None:
+    assert pack(DECISION, *TRUST, *SIGNER).code == 0
+    for outcome in both(*directory, "--sender", "H98"):
+        assert outcome.code == 1
+        assert (
+            "error: The package says it is from H99, not from H98. [verify.package-other-sender]"
+            in outcome.err
+        )
+        assert "TOTAL-FAILED" in outcome.out
+    # The files are there; what is not proven is who sent them.
+    assert len(list((office / "den").iterdir())) == 1
+
+
+def test_another_signer_than_the_sender(office: Path, directory: tuple[str, ...]) -> None:
+    signer = ("--signer", "pkcs12:other.p12", "--passphrase-env", "PASS")
+    assert pack(DECISION, *TRUST, *signer).code == 0
+    for outcome in both(*directory):
+        assert outcome.code == 1
+        assert "verify.sender-mismatch" in outcome.err
+    for outcome in both():
+        assert outcome.code == 0
+
+
+def test_a_sender_that_the_directory_does_not_know(office: Path, directory: tuple[str, ...]) -> None:
+    text = (office / "header.toml").read_text(encoding="utf-8").replace('"H99"', '"H97"')
+    (office / "header.toml").write_text(text, encoding="utf-8")
+    assert pack(DECISION, *TRUST).code == 0
+    # Nobody claims to have signed, and nobody asked.
+    assert [outcome.code for outcome in both(*directory)] == [0, 0]
+    assert pack(DECISION, *TRUST, *SIGNER).code == 0
+    for outcome in both(*directory):
+        assert outcome.code == 1
+        assert "directory.unknown-agency" in outcome.err
+    assert [outcome.code for outcome in both(*directory, "--sender", "H97")] == [5, 5]
+
+
+def test_who_asks_for_a_sender_wants_a_proof(office: Path, directory: tuple[str, ...]) -> None:
+    assert pack(DECISION, *TRUST).code == 0
+    for outcome in both(*directory, "--sender", "H99"):
+        assert outcome.code == 3
+    for outcome in both(*directory, "--sender", "H98"):
+        assert outcome.code == 1
+        assert "verify.package-other-sender" in outcome.err
+    assert pack(DECISION, *TRUST, *SIGNER).code == 0
+    untrusted = ("--trust", "stranger.pem", *directory, "--sender", "H99")
+    with running_pki() as stranger:
+        (office / "stranger.pem").write_bytes(stranger.root.certificate.public_bytes(Encoding.PEM))
+    assert vnedoc("validate", "goi.edxml", *untrusted).code == 3
+    assert vnedoc("validate", "goi.edxml", "--trust", "stranger.pem", *directory).code == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        (("--sender", "H99"), 2),
+        (("--sender", "H99", "--directory", "none.json"), 4),
+        (("--directory", "header.toml"), 5),
+    ],
+)
+def test_a_directory_that_cannot_be_used(desk: Path, more: tuple[str, ...], code: int) -> None:
+    packed()
+    for command in (("validate", "goi.edxml"), ("unpack", "goi.edxml", "-d", "den")):
+        outcome = vnedoc(*command, *more)
+        assert outcome.code == code
+        assert outcome.err
+        assert not (desk / "den").exists()
+
+
+def test_the_directory_of_the_settings_is_used(office: Path, directory: tuple[str, ...]) -> None:
+    assert pack(DECISION, *TRUST, *SIGNER).code == 0
+    (office / "vnedoc.toml").write_text('directory = "directory.json"\n', encoding="utf-8")
+    outcome = vnedoc("--config", "vnedoc.toml", "validate", "goi.edxml", *TRUST)
+    assert "Sender: H99 (match: named)" in outcome.out

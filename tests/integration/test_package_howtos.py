@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -31,6 +32,9 @@ def test_the_pages_work(tmp_path: Path, pki: TestPKI, issued: bytes) -> None:
     (tmp_path / "agency.p12").write_bytes(pki.agency.pkcs12("x"))
     (tmp_path / "issued.pdf").write_bytes(issued)
     (tmp_path / "Số liệu kèm theo.xlsx").write_bytes(edxml.many_entries())
+    agencies = [{"organ_id": "H99", "name": "ỦY BAN NHÂN DÂN TỈNH TEST"}]
+    directory = json.dumps({"schema": "vnedoc.directory/1", "agencies": agencies})
+    (tmp_path / "directory.json").write_text(directory, encoding="utf-8")
     programs = Path(sys.executable).parent
     environment = {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
@@ -58,6 +62,7 @@ def test_the_pages_work(tmp_path: Path, pki: TestPKI, issued: bytes) -> None:
         said += outcome.stdout
     assert "valid at level strict" in said
     assert "Package signature: over the header and the files (TOTAL-PASSED)" in said
+    assert "Sender: H99 (match: named)" in said
     assert (tmp_path / "inbox" / "So-lieu-kem-theo.xlsx").read_bytes() == edxml.many_entries()
     assert {path.name for path in tmp_path.glob("*.edxml")} == {
         *("15.edxml", "recall-15.edxml", "update-15.edxml", "17.edxml")

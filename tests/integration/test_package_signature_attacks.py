@@ -20,7 +20,7 @@ from tests.signed_packages import DS, E, Tree, changed, signed
 from vnedoc.errors import InputError
 from vnedoc.exchange.models import Attachment
 from vnedoc.exchange.package import NET, read_package
-from vnedoc.exchange.xmlsig import SignatureForm, verify_package_signature
+from vnedoc.exchange.xmlsig import verify_package_signature
 from vnedoc.sign.policy import Policy, RevocationRule
 from vnedoc.sign.report import Conclusion
 from vnedoc.sign.trust import TrustStore
@@ -541,9 +541,33 @@ def test_many_prefixes_cost_nothing(honest: bytes, trust: TrustStore, count: int
     assert refused(content, trust) == "xmlsig.unreadable"
 
 
-def test_a_form_without_a_skeleton_is_no_pass(honest: bytes, trust: TrustStore) -> None:
-    content = honest.decode().replace('encoding="UTF-8"', 'encoding="UTF-16"', 1).encode("utf-16")
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+def test_another_encoding_is_the_same_package(
+    honest: bytes, trust: TrustStore, truth: SignedContent, encoding: str
+) -> None:
+    # What is digested is UTF-8 whatever the file is (Canonical XML 1.0, 1.1).
+    text = honest.decode().replace('encoding="UTF-8"', f'encoding="{encoding}"', 1)
+    report = judged(text.encode(encoding), trust)
+    assert report is not None
+    assert report.raise_for_status().header == truth.header
+    changed = text.replace("STEST-VP<", "STEST-UB<", 1)
+    assert changed != text
+    assert refused(changed.encode(encoding), trust) == "xmlsig.hash-failure"
+
+
+def test_an_encoding_that_reads_differently_is_a_change(honest: bytes, trust: TrustStore) -> None:
+    content = honest.replace(b'encoding="UTF-8"', b'encoding="iso-8859-1"', 1)
+    assert refused(content, trust) == "xmlsig.hash-failure"
+
+
+def test_what_stands_beside_a_content_is_not_signed(
+    honest: bytes, trust: TrustStore, truth: SignedContent
+) -> None:
+    content = honest.replace(b"<AttachmentName>", b"<Mark>TEST</Mark><AttachmentName>")
+    package = read_package(content, folder=None)
+    assert all(item.unknown for item in package.attachments)
     report = judged(content, trust)
     assert report is not None
-    assert report.conclusion is not Conclusion.TOTAL_PASSED
-    assert report.form is not SignatureForm.PACKAGE or report.signed is None
+    signed = report.raise_for_status()
+    assert signed == truth
+    assert not any(item.unknown for item in signed.attachments)

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from vnedoc._cli.main import CLIState
+    from vnedoc.agencies import AgencyDirectory
     from vnedoc.sign.revocation import RevocationSource
     from vnedoc.sign.trust import TrustStore
 
-__all__ = ["VerificationMeans", "means", "verification_options"]
+__all__ = ["VerificationMeans", "means", "sender_directory", "sender_options", "verification_options"]
 
 _Command = TypeVar("_Command", bound="Callable[..., object]")
 
@@ -54,6 +55,39 @@ def verification_options(command: _Command) -> _Command:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def sender_options(command: _Command) -> _Command:
+    """Add ``--sender`` and ``--directory`` to a command."""
+    for option in (
+        click.option(
+            "--directory", "directory_path", metavar="FILE", type=click.Path(path_type=Path),
+            help="The agency directory.",
+        ),
+        click.option("--sender", metavar="ORGANID", help="The agency that is said to have sent the package."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def sender_directory(state: CLIState, given: Mapping[str, Any]) -> AgencyDirectory | None:  # click's values
+    """Read the agency directory that the options or the settings name; ``None`` where none is.
+
+    Raises:
+        UsageError: A sender is named, and no directory.
+        ConfigurationError: The directory cannot be used, or does not know the sender that is named.
+    """
+    from vnedoc.agencies import load_directory
+    from vnedoc.errors import UsageError
+    from vnedoc.sign.senders import ExpectedSender
+
+    path = given["directory_path"] or state.config().directory
+    directory = None if path is None else load_directory(path)
+    if given["sender"] is not None:
+        if directory is None:
+            raise UsageError("verify.needs-directory")
+        ExpectedSender(given["sender"], directory).check_known()
+    return directory
 
 
 @contextlib.contextmanager

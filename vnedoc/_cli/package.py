@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vnedoc._cli._verification import means, verification_options
+from vnedoc._cli._verification import means, sender_directory, sender_options, verification_options
 from vnedoc._cli.secrets import open_asked_signer, secret_options
 from vnedoc.errors import ExitCode, InputError, UsageError
 
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 
     from vnedoc._cli._verification import VerificationMeans
     from vnedoc._cli.main import CLIState
+    from vnedoc.agencies import AgencyDirectory
     from vnedoc.exchange.headers import DocumentHeader
     from vnedoc.exchange.models import Package, PackageFinding, WrittenPackage
     from vnedoc.exchange.xmlsig import PackageSignatureReport
     from vnedoc.sign.signers.base import Signer
 
-__all__ = ["PLAIN", "pack", "pack_files", "unpack", "validate"]
+__all__ = ["PLAIN", "check_issued_files", "pack", "pack_files", "unpack", "validate"]
 
 PACKING_SCHEMA = "vnedoc.packing/1"
 PACKAGE_SCHEMA = "vnedoc.package/1"
 VALIDATION_SCHEMA = "vnedoc.validation/1"
+GRAVEST_FIRST = (ExitCode.NO, ExitCode.CANNOT_TELL, ExitCode.UNREADABLE, ExitCode.DONE)
 DIALECT_NAMES = ("vnpt", "net", "bkav")
 LEVELS = ("strict", "axis", "lenient")
 # The reader can only say that it did not look at the signature.
@@ -66,7 +68,7 @@ _format = click.option(
 @click.option(
     "--accept-unverified",
     is_flag=True,
-    help="Pack documents whose signatures do not verify, or were not verified.",
+    help="Pack documents whose signatures do not verify, were not verified, or are missing, without a word.",
 )
 @click.option("--keep-names", is_flag=True, help="Keep file names as they are: not cleaned for receivers.")
 @verification_options
@@ -88,8 +90,8 @@ def pack(
 
     The header file uses the snake_case of the element names; unknown keys are refused. A document that has no
     station on its way yet gets its sender as the first one. Signed PDFs come first; their signatures are verified
-    with --trust before they are packed. File names become ASCII of at most 50 characters; the original
-    name stays in the description.
+    with --trust before they are packed. Where a document has a number and a date of issue, an unsigned PDF is packed
+    with a warning. File names become ASCII of at most 50 characters; the original name stays in the description.
 
     \b
       vnedoc pack --header header.toml signed.pdf appendix.xlsx -o document.edxml \
@@ -100,7 +102,7 @@ def pack(
     3 it cannot be told whether one is · 4 the header or a file cannot be used ·
     5 no trust given for signed documents; key, passphrase or certificate.
     """
-    header, written = pack_files(state, header_path, files, output, dialect=dialect, given=given)
+    header, written, unsigned = pack_files(state, header_path, files, output, dialect=dialect, given=given)
     if form == "json":
         rows = [
             {"name": item.name, "content_id": item.content_id, "size": item.size, "sha256": item.sha256}
@@ -112,7 +114,16 @@ def pack(
             "sha256": written.sha256,
             "signed": given["signer_uri"] is not None,
         }
-        _print_json({"schema": PACKING_SCHEMA, "path": str(output), **facts, "attachments": rows})
+        warnings = [_finding(state, finding) for finding in unsigned]
+        _print_json(
+            {
+                "schema": PACKING_SCHEMA,
+                "path": str(output),
+                **facts,
+                "attachments": rows,
+                "warnings": warnings,
+            }
+        )
     else:
         values = {"path": output, "count": len(written.attachments), "size": written.size}
         click.echo(state.text("package.packed", **values))
@@ -121,8 +132,9 @@ def pack(
 
 @click.command(short_help="Take the files out of an edXML package.")
 @click.argument("source", type=_path, metavar="FILE.edxml")
-@click.option("-d", "--directory", type=_path, required=True, metavar="DIR", help="Made if missing.")
+@click.option("-d", "--folder", type=_path, required=True, metavar="DIR", help="Made if missing.")
 @verification_options
+@sender_options
 @_format
 @click.pass_obj
 def unpack(
@@ -130,7 +142,7 @@ def unpack(
     /,
     *,
     source: Path,
-    directory: Path,
+    folder: Path,
     form: str,
     **given: Any,  # click's values
 ) -> int:
@@ -138,18 +150,27 @@ def unpack(
 
     Files get safe names and never replace one that is there. What was odd about the package is said on stderr.
     The signature over the package is verified with --trust; the signatures in the documents are not checked here:
-    use verify.
+    use verify. With --directory, who signed the package is compared with the sender that it names; with --sender,
+    that must be this agency.
 
     \b
-    Exit codes: 0 done · 1 done, but the signature over the package is not valid · 2 wrong usage ·
-    4 not a package, or the folder cannot be written · 5 a source of trust cannot be used.
+    Exit codes: 0 done · 1 done, but the signature over the package is not valid or not the sender's ·
+    2 wrong usage · 3 done, but nothing proves that it is from --sender ·
+    4 not a package, or the folder cannot be written · 5 a source of trust or the directory cannot be used.
     """
     from vnedoc.exchange.package import read_package
 
+    directory = sender_directory(state, given)
     with means(state, given) as verifying:
-        package = read_package(source, folder=directory)
-        report = _signature(package, verifying)
-    code = _signature_code(report)
+        try:
+            package = read_package(source, folder=folder)
+        except InputError as exc:
+            row = _refused(state, source, exc, form=form)
+            if form == "json":
+                _print_json({"schema": PACKAGE_SCHEMA, **row})
+            return exc.exit_code
+        report = _signature(package, verifying, directory, given["sender"])
+    code = _signature_code(report, given["sender"])
     if form == "json":
         facts = _package_facts(state, package)
         signature = report.to_dict(state.language)
@@ -158,12 +179,13 @@ def unpack(
     for line in _lines(state, package):
         click.echo(line)
     click.echo(_signature_line(state, report))
-    click.echo(state.text("package.unpacked", count=len(package.attachments), folder=directory))
+    click.echo(state.text("package.unpacked", count=len(package.attachments), folder=folder))
     for finding in package.warnings:
         if finding.id not in _SAID_BY_SIGNATURE:
             _say(state, source, "package.word-warning", finding)
-    for reason in (*report.errors, *report.warnings) if report.form != "none" else ():
-        label = state.text("package.word-error" if code else "package.word-warning")
+    signed = report.form != "none" or code
+    for reason in (*report.errors, *report.warnings) if signed else ():
+        label = state.text("package.word-error" if code is ExitCode.NO else "package.word-warning")
         click.echo(f"{source}: {label}: {reason.text(state.language)} [{reason.id}]", err=True)
     return code
 
@@ -178,6 +200,7 @@ def unpack(
     help="What the standard, the axis, or a reader needs.",
 )
 @verification_options
+@sender_options
 @_format
 @click.pass_obj
 def validate(
@@ -192,18 +215,22 @@ def validate(
     """Check the structure of edXML packages against the standard, and the signature over each.
 
     A package whose signature is broken is not valid at any level. Whether the signer is trusted is told with
-    --trust and does not count here. Packages that answer each other in a ring are reported.
+    --trust and does not count here. With --directory, who signed is compared with the sender that the package names;
+    with --sender, that must be this agency, and a valid signature must prove it. Packages that answer each other in
+    a ring are reported.
 
     \b
-    Exit codes: 0 all are valid · 1 one is not valid · 2 wrong usage · 4 one cannot be read ·
-    5 a source of trust cannot be used.
-    Many files: all are checked; the gravest code in the order 1, 4, 0 wins.
+    Exit codes: 0 all are valid · 1 one is not valid, or not from the sender · 2 wrong usage ·
+    3 nothing proves that one is from --sender · 4 one cannot be read ·
+    5 a source of trust or the directory cannot be used.
+    Many files: all are checked; the gravest code in the order 1, 3, 4, 0 wins.
     """
     from vnedoc.exchange.package import read_package
     from vnedoc.exchange.validation import Level, find_thread_faults, validate_package
 
     rows: list[dict[str, Any]] = []  # JSON
     codes = set()
+    directory = sender_directory(state, given)
     packages: dict[Path, Package] = {}
     failures: dict[Path, InputError] = {}
     for path in files:
@@ -216,14 +243,15 @@ def validate(
         for path in dict.fromkeys(files):
             if path in failures:
                 codes.add(ExitCode.UNREADABLE)
-                rows.append(_unreadable(state, path, failures[path], form=form))
+                rows.append(_refused(state, path, failures[path], form=form))
                 continue
             package = packages[path]
             report = validate_package(package, level=Level(level))
-            signature = _signature(package, verifying)
+            signature = _signature(package, verifying, directory, given["sender"])
             errors = [*report.errors, *rings.get(path, ())]
-            valid = not errors and not _signature_code(signature)
-            codes.add(ExitCode.DONE if valid else ExitCode.NO)
+            code = _signature_code(signature, given["sender"])
+            valid = not errors and code is not ExitCode.NO
+            codes.add(code if valid else ExitCode.NO)
             rows.append(
                 {
                     "path": str(path),
@@ -242,7 +270,7 @@ def validate(
                 _say_all(state, path, errors, report.warnings, signature)
     if form == "json":
         _print_json({"schema": VALIDATION_SCHEMA, "files": rows})
-    return next(code for code in (ExitCode.NO, ExitCode.UNREADABLE, ExitCode.DONE) if code in codes)
+    return next(code for code in GRAVEST_FIRST if code in codes)
 
 
 def _package_facts(state: CLIState, package: Package) -> dict[str, Any]:  # JSON
@@ -321,28 +349,41 @@ def _say_all(
     warnings: tuple[PackageFinding, ...],
     signature: PackageSignatureReport,
 ) -> None:
-    if signature.form != "none":
+    shown = signature.form != "none" or signature.conclusion != "NO-SIGNATURE"
+    if shown:
         click.echo(f"  {_signature_line(state, signature)}")
     for finding in errors:
         _say(state, path, "package.word-error", finding)
     for finding in warnings:
         if finding.id not in _SAID_BY_SIGNATURE:
             _say(state, path, "package.word-warning", finding)
-    label = "package.word-error" if _signature_code(signature) else "package.word-warning"
-    for reason in signature.errors if signature.form != "none" else ():
+    label = "package.word-error" if signature.conclusion == "TOTAL-FAILED" else "package.word-warning"
+    for reason in signature.errors if shown else ():
         click.echo(f"{path}: {state.text(label)}: {reason.text(state.language)} [{reason.id}]", err=True)
 
 
-def _unreadable(state: CLIState, path: Path, error: InputError, *, form: str) -> dict[str, Any]:  # JSON
+def _refused(state: CLIState, path: Path, error: InputError, *, form: str) -> dict[str, Any]:  # JSON
+    found = error.values.get("line")
+    line = found if isinstance(found, int) else None
     if form == "text":
         click.echo(state.text("package.unreadable", path=path))
-        click.echo(f"  {error.text(state.language)}", err=True)
-    return {"path": str(path), "error": {"id": error.code, "text": error.text(state.language)}}
+        place = path if line is None else f"{path}:{line}"
+        label = state.text("package.word-error")
+        click.echo(f"{place}: {label}: {error.text(state.language)} [{error.code}]", err=True)
+    return {
+        "path": str(path),
+        "error": {"id": error.code, "line": line, "text": error.text(state.language)},
+    }
 
 
-def _check_issued(
+def check_issued_files(
     state: CLIState, files: tuple[Path, ...], given: Mapping[str, Any]
 ) -> None:  # click's values
+    """Verify the signatures of documents before they leave; unsigned files pass.
+
+    Raises:
+        VnedocError: A signature is not valid, or it cannot be told.
+    """
     from vnedoc.exchange.packing import check_issued, is_signed_pdf
 
     if not any(is_signed_pdf(path) for path in files):
@@ -359,8 +400,11 @@ def pack_files(
     *,
     dialect: str = "vnpt",
     given: Mapping[str, Any] = PLAIN,  # click's values
-) -> tuple[DocumentHeader, WrittenPackage]:
+) -> tuple[DocumentHeader, WrittenPackage, tuple[PackageFinding, ...]]:
     """Pack files under the header of a file; ``send --header`` does it, too.
+
+    Returns:
+        The header, what was written, and which signatures were missed; that is said on stderr, too.
 
     Raises:
         VnedocError: The header or a file cannot be used, or a signature in a document is not valid.
@@ -369,7 +413,7 @@ def pack_files(
     from vnedoc.exchange.header_files import load_header
     from vnedoc.exchange.models import StatusHeader
     from vnedoc.exchange.package import DIALECTS, write_package
-    from vnedoc.exchange.packing import arrange
+    from vnedoc.exchange.packing import arrange, find_unsigned
 
     header = load_header(header_path)
     if isinstance(header, StatusHeader):
@@ -379,10 +423,15 @@ def pack_files(
     if not header.trace:
         header = header.with_trace(header.sender.organ_id, at=utc_now())
     attachments = arrange(files, keep_names=given["keep_names"])
+    unsigned: tuple[PackageFinding, ...] = ()
     if not given["accept_unverified"]:
-        _check_issued(state, files, given)
+        check_issued_files(state, files, given)
+        unsigned = find_unsigned(header, files)
     with _signer(state, given) as signer:
-        return header, write_package(header, attachments, output, dialect=DIALECTS[dialect], signer=signer)
+        written = write_package(header, attachments, output, dialect=DIALECTS[dialect], signer=signer)
+    for finding in unsigned:
+        _say(state, header_path, "package.word-warning", finding)
+    return header, written, unsigned
 
 
 @contextlib.contextmanager
@@ -394,18 +443,27 @@ def _signer(state: CLIState, given: Mapping[str, Any]) -> Iterator[Signer | None
         yield signer
 
 
-def _signature(package: Package, verifying: VerificationMeans) -> PackageSignatureReport:
-    from vnedoc.exchange.xmlsig import verify_package_signature
+def _signature(
+    package: Package, verifying: VerificationMeans, directory: AgencyDirectory | None, sender: str | None
+) -> PackageSignatureReport:
+    from vnedoc.exchange.verification import verify_origin
     from vnedoc.sign.trust import TrustStore
 
-    return verify_package_signature(
-        package, trust=verifying.trust or TrustStore(()), revocation=verifying.revocation
+    return verify_origin(
+        package,
+        trust=verifying.trust or TrustStore(()),
+        directory=directory,
+        sender=sender,
+        revocation=verifying.revocation,
     )
 
 
-def _signature_code(report: PackageSignatureReport) -> ExitCode:
-    # No signature, and one by a signer who is not known here, is nothing that a package can be blamed for.
-    return ExitCode.NO if report.conclusion == "TOTAL-FAILED" else ExitCode.DONE
+def _signature_code(report: PackageSignatureReport, sender: str | None) -> ExitCode:
+    if report.conclusion == "TOTAL-FAILED":
+        return ExitCode.NO
+    # No signature, and one by a signer who is not known here, is nothing that a package can be blamed for; but it
+    # proves nothing to somebody who asked.
+    return report.exit_code if sender is not None else ExitCode.DONE
 
 
 def _signature_line(state: CLIState, report: PackageSignatureReport) -> str:
@@ -415,7 +473,13 @@ def _signature_line(state: CLIState, report: PackageSignatureReport) -> str:
     sub = f", {report.sub_indication}" if report.sub_indication else ""
     name = f", {printable(report.signer.common_name)}" if report.signer else ""
     word = state.text(f"package.signature-{report.form.value}")
-    return f"{label}: {word} ({report.conclusion.value}{sub}){name}"
+    line = f"{label}: {word} ({report.conclusion.value}{sub}){name}"
+    if report.sender is None:
+        return line
+    sender = state.text(
+        "verify.line-sender", organ_id=report.sender.organ_id, match=report.sender.match.value
+    )
+    return f"{line}; {sender}"
 
 
 def _print_json(content: dict[str, Any]) -> None:  # JSON

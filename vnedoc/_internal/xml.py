@@ -24,7 +24,16 @@ __all__ = [
 
 
 class XMLRefusedError(ValueError):
-    """The XML is not well formed, or asks for what is never given (a DTD, an entity)."""
+    """The XML is not well formed, or asks for what is never given (a DTD, an entity).
+
+    Args:
+        reason: Why, as the parser says.
+        line: The line on which it stands, counted from what the parser was given first.
+    """
+
+    def __init__(self, reason: str, *, line: int | None = None) -> None:
+        super().__init__(reason)
+        self.line = line
 
 
 class DoctypeRefusedError(XMLRefusedError):
@@ -107,5 +116,7 @@ def parse_into(target: StreamTarget, chunks: Iterable[bytes]) -> None:
         for chunk in chunks:
             feeder.feed(chunk)
         feeder.close()
+    except etree.XMLSyntaxError as exc:
+        raise XMLRefusedError(str(exc), line=exc.lineno) from exc
     except etree.LxmlError as exc:
         raise XMLRefusedError(str(exc)) from exc

@@ -98,6 +98,8 @@ class Attachment:
     """Its media type; ``None`` takes the one the dialect has for the extension."""
     content_id: str | None = None
     """Its id in the package; ``None`` makes one that is the same for the same header and place."""
+    unknown: tuple[UnknownElement, ...] = ()
+    """What stands beside its content that the standard does not know; see :attr:`ReceivedAttachment.unknown`."""
 
     @classmethod
     def from_file(cls, path: Path, *, description: str | None = None) -> Attachment:
@@ -157,16 +159,23 @@ class ReceivedAttachment:
     """Where it was written; ``None`` if the package was only looked at."""
     payload_sha256: str = ""
     """SHA-256 of what was sent, in hexadecimal: of the wrapping archive where there was one."""
+    unknown: tuple[UnknownElement, ...] = ()
+    """What stood beside its content that the standard does not know, by the path from ``Attachment`` on; no
+    signature covers it."""
 
     def as_attachment(self) -> Attachment:
-        """Return the file for another package.
+        """Return the file for another package, under the same id and with what stood beside it.
+
+        The media type is left to the dialect of that package.
 
         Raises:
             UsageError: It was not written to a folder.
         """
         if self.path is None:
             raise UsageError("package.not-extracted", name=self.name)
-        return Attachment(self.name, self.path, self.description)
+        return Attachment(
+            self.name, self.path, self.description, content_id=self.content_id, unknown=self.unknown
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from vnedoc.exchange.models import (
     Receiver,
     ReplacementInfo,
     ResponseFor,
+    UnknownElement,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from vnedoc.exchange.models import StaffInfo
 
 __all__ = ["answering", "name_document", "recall_header", "replacing", "update_header"]
+
+# Where a package lists and holds its files.
+_FILES = ("edXMLBody", "AttachmentEncoded")
 
 
 def name_document(original: Package | DocumentHeader) -> ResponseFor:
@@ -84,6 +88,7 @@ def recall_header(
         response_for=() if ordered_by is None else (name_document(header),),
         trace=(),
         errors=(),
+        unknown=_about_header(base),
     )
 
 
@@ -139,6 +144,7 @@ def update_header(
         business=dataclasses.replace(business, staff_info=staff_info),
         trace=(),
         errors=(),
+        unknown=_about_header(base),
     )
 
 
@@ -164,6 +170,11 @@ def replacing(
     return dataclasses.replace(
         header, business=dataclasses.replace(business, staff_info=header.business.staff_info)
     )
+
+
+def _about_header(header: DocumentHeader) -> tuple[UnknownElement, ...]:
+    """Return what is unknown and does not belong to the list of files of another package."""
+    return tuple(item for item in header.unknown if not item.parent.startswith(_FILES))
 
 
 def _document(original: Package | DocumentHeader) -> DocumentHeader:

@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vnedoc.errors import ConfigurationError, ExitCode, IndeterminateError, InputError, VerificationError
-from vnedoc.exchange.models import Attachment
+from vnedoc.exchange.models import Attachment, PackageFinding
 
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Iterable, Sequence
 
+    from vnedoc.exchange.models import DocumentHeader
     from vnedoc.sign.policy import Policy
     from vnedoc.sign.report import FileReport
     from vnedoc.sign.revocation import RevocationSource
     from vnedoc.sign.trust import TrustStore
 
-__all__ = ["MAX_NAME_CHARS", "arrange", "check_issued", "clean_name", "is_signed_pdf"]
+__all__ = ["MAX_NAME_CHARS", "arrange", "check_issued", "clean_name", "find_unsigned", "is_signed_pdf"]
 
 MAX_NAME_CHARS = 50
 """How long a file name may be in the regulations of provinces that say so."""
@@ -67,19 +68,53 @@ def is_signed_pdf(path: Path) -> bool:
     Raises:
         InputError: The file cannot be read.
     """
+    return _look(path)[1]
+
+
+def find_unsigned(header: DocumentHeader, paths: Iterable[Path]) -> tuple[PackageFinding, ...]:
+    """Find what lacks a signature although the header says that the document was issued.
+
+    A number and a date are given when a document is issued (Decree 30/2020/NĐ-CP, article 15); a draft has no number,
+    and nothing is expected of it. Of an issued document the PDF is signed, and so is each appendix in a file of its
+    own (annex I, part I).
+
+    Args:
+        header: What the package says.
+        paths: The files.
+
+    Returns:
+        One finding if nothing is signed at all; otherwise one for each unsigned PDF.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    if not (header.code_number and header.date_text):
+        return ()
+    looks = {path: _look(path) for path in paths}
+    if not any(is_signed for _, is_signed in looks.values()):
+        return (PackageFinding("package.nothing-signed", "AttachmentEncoded"),)
+    return tuple(
+        PackageFinding("package.not-signed", "AttachmentEncoded", {"name": path.name})
+        for path, (is_pdf, is_signed) in looks.items()
+        if is_pdf and not is_signed
+    )
+
+
+def _look(path: Path) -> tuple[bool, bool]:
+    """Tell whether a file is a PDF, and whether it is signed."""
     try:
         with path.open("rb") as stream:
             head = stream.read(_CHUNK_BYTES)
             if b"%PDF-" not in head[:1024]:
-                return False
+                return False, False
             tail = b""
             while head:
                 if _SIGNED in tail + head:
-                    return True
+                    return True, True
                 tail, head = head[-len(_SIGNED) :], stream.read(_CHUNK_BYTES)
     except OSError as exc:
         raise InputError("file.cannot-read", path=path, reason=exc.strerror) from exc
-    return False
+    return True, False
 
 
 def arrange(paths: Sequence[Path], *, keep_names: bool = False) -> tuple[Attachment, ...]:
@@ -112,8 +147,8 @@ def check_issued(
 ) -> tuple[FileReport, ...]:
     """Refuse documents whose signatures do not verify; return the verdicts on the signed ones.
 
-    A PDF without any signature is let through: what is unsigned is for information only, and whoever receives it
-    sees that.
+    A PDF without any signature is let through, because drafts and what is for information only travel unsigned;
+    :func:`find_unsigned` says where one was to be expected.
 
     Args:
         paths: The files; only signed PDFs are looked at.

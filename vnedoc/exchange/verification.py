@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import time
 from typing import TYPE_CHECKING
 
 from vnedoc.errors import ConfigurationError, InputError
 from vnedoc.exchange.package import read_package
-from vnedoc.exchange.xmlsig import verify_package_signature
+from vnedoc.exchange.xmlsig import SignatureForm, verify_package_signature
 from vnedoc.sign.bulk_verification import Judged, verify_many
 from vnedoc.sign.evidence import Inquiries, RecordingSource
 from vnedoc.sign.report import (
@@ -22,20 +23,26 @@ from vnedoc.sign.report import (
     Coverage,
     FileReport,
     Finding,
+    SenderMatch,
     SignatureKind,
     SignatureReport,
 )
 from vnedoc.sign.senders import ExpectedSender
 
 if TYPE_CHECKING:
+    import datetime
     from pathlib import Path
 
     from vnedoc.agencies import AgencyDirectory
     from vnedoc.exchange.models import Package, ReceivedAttachment
     from vnedoc.exchange.xmlsig import PackageSignatureReport
+    from vnedoc.sign._crew import VerificationCrew
     from vnedoc.sign.bulk_verification import Task
+    from vnedoc.sign.policy import Policy
+    from vnedoc.sign.revocation import RevocationSource
+    from vnedoc.sign.trust import TrustStore
 
-__all__ = ["VerifiedPackage", "verify_package"]
+__all__ = ["VerifiedPackage", "verify_origin", "verify_package"]
 
 PDF_TYPE = "application/pdf"
 _GRAVEST_FIRST = (
@@ -65,6 +72,7 @@ def verify_package(
     task: Task,
     directory: AgencyDirectory | None = None,
     jobs: int = 1,
+    crew: VerificationCrew | None = None,
     keep_evidence: bool = False,
 ) -> VerifiedPackage:
     """Verify an edXML package and everything in it.
@@ -77,9 +85,11 @@ def verify_package(
         folder: An empty folder for its attachments.
         task: What is asked; its sender, if there is one, must be the one that the header names.
         directory: The agency directory; ``None``: the header's sender cannot be compared with anybody.
-        jobs: How many processes.
+        jobs: How many processes, without a crew.
+        crew: The processes that verify the PDFs.
         keep_evidence: Whether the signers' certificates are wanted, too.
     """
+    began = time.perf_counter()
     try:
         package = read_package(path, folder=folder)
     except InputError as exc:
@@ -93,13 +103,19 @@ def verify_package(
             policy=task.policy.name,
         )
         return VerifiedPackage((Judged(report),), {})
-    sender, errors, warnings = _sender(package, task, directory)
-    inside = _verify_attachments(
-        path, package, dataclasses.replace(task, sender=sender), jobs=jobs, keep_evidence=keep_evidence
-    )
-    for attachment in package.attachments:
-        if not _is_pdf(attachment):
-            warnings.append(Finding("exchange.not-verifiable", {"name": attachment.name}))
+    expected = None if task.sender is None else task.sender.organ_id
+    sender, errors = _sender(package, expected, directory, task.policy.sender_match)
+    warnings = []
+    if directory is None:
+        claimed = package.header.sender.organ_id
+        warnings.append(Finding("verify.package-sender-unchecked", {"claimed": claimed}))
+    asked = dataclasses.replace(task, sender=sender)
+    inside = _verify_attachments(path, package, asked, jobs=jobs, crew=crew, keep_evidence=keep_evidence)
+    warnings += [
+        Finding("exchange.not-verifiable", {"name": attachment.name})
+        for attachment in package.attachments
+        if not _is_pdf(attachment)
+    ]
     if package.attachments and not inside.judged:
         errors.append(Finding("exchange.no-pdf"))
     own, inquiries = _verify_signature(package, task, sender)
@@ -114,32 +130,90 @@ def verify_package(
         warnings=(*warnings, *(own.errors if own.conclusion is Conclusion.NO_SIGNATURE else ())),
         sha256=package.sha256,
         policy=task.policy.name,
+        # What its PDFs took stands with them.
+        seconds=max(
+            time.perf_counter() - began - sum(item.report.seconds or 0.0 for item in inside.judged), 0.0
+        ),
     )
     return VerifiedPackage((Judged(report, inquiries), *inside.judged), inside.paths)
 
 
+def verify_origin(
+    package: Package,
+    *,
+    trust: TrustStore,
+    directory: AgencyDirectory | None = None,
+    sender: str | None = None,
+    policy: Policy | None = None,
+    at: datetime.datetime | None = None,
+    revocation: RevocationSource | None = None,
+) -> PackageSignatureReport:
+    """Verify the signature over a package, and that who signed is the sender that the header names.
+
+    The documents in it are not looked at: :func:`verify_package` does that.
+
+    Args:
+        package: The package that was read.
+        trust: The trust anchors.
+        directory: The receiver's directory, which ties codes to certificates; ``None`` compares with nobody.
+        sender: The code of the agency from which the package is said to be; the header must name it, too.
+        policy: What is demanded of the certificate; ``None`` is the strict default.
+        at: The time for which the question is asked; ``None`` is now.
+        revocation: Where revocation data may be asked for; ``None`` asks nobody.
+
+    Returns:
+        The verdict; TOTAL-FAILED also where the header names another sender, or one that the directory does not know
+        although the package is signed.
+
+    Raises:
+        UsageError: ``at`` has no time zone.
+    """
+    required = SenderMatch.NAMED if policy is None else policy.sender_match
+    expected, errors = _sender(package, sender, directory, required)
+    report = verify_package_signature(
+        package, trust=trust, policy=policy, at=at, sender=expected, revocation=revocation
+    )
+    if sender is None and report.form is not SignatureForm.PACKAGE:
+        # Nobody asked, and nobody claims to have signed.
+        return report
+    if not errors:
+        return report
+    return dataclasses.replace(
+        report,
+        conclusion=Conclusion.TOTAL_FAILED,
+        sub_indication=report.sub_indication or "GENERIC",
+        errors=(*errors, *report.errors),
+    )
+
+
 def _sender(
-    package: Package, task: Task, directory: AgencyDirectory | None
-) -> tuple[ExpectedSender | None, list[Finding], list[Finding]]:
-    """Return the sender that the header names, as far as the directory knows it, with errors and warnings."""
+    package: Package, expected: str | None, directory: AgencyDirectory | None, required: SenderMatch
+) -> tuple[ExpectedSender | None, list[Finding]]:
+    """Return the sender that the header names, as far as the directory knows it, with errors."""
     claimed = package.header.sender.organ_id
     errors: list[Finding] = []
-    if task.sender is not None and task.sender.organ_id != claimed:
-        values: dict[str, object] = {"claimed": claimed, "expected": task.sender.organ_id}
+    if expected is not None and expected != claimed:
+        values: dict[str, object] = {"claimed": claimed, "expected": expected}
         errors.append(Finding("verify.package-other-sender", values))
     if directory is None:
-        return None, errors, [Finding("verify.package-sender-unchecked", {"claimed": claimed})]
-    sender = ExpectedSender(claimed, directory, required=task.policy.sender_match)
+        return None, errors
+    sender = ExpectedSender(claimed, directory, required=required)
     try:
         sender.check_known()
     except ConfigurationError as exc:
         # Whom the directory does not know cannot be told from a stranger.
-        return None, [*errors, Finding(exc.code, dict(exc.values))], []
-    return sender, errors, []
+        return None, [*errors, Finding(exc.code, dict(exc.values))]
+    return sender, errors
 
 
 def _verify_attachments(
-    path: Path, package: Package, task: Task, *, jobs: int, keep_evidence: bool
+    path: Path,
+    package: Package,
+    task: Task,
+    *,
+    jobs: int,
+    crew: VerificationCrew | None,
+    keep_evidence: bool,
 ) -> VerifiedPackage:
     found = [item for item in package.attachments if _is_pdf(item) and item.path is not None]
     judged: list[Judged] = []
@@ -148,7 +222,7 @@ def _verify_attachments(
     appendix = dataclasses.replace(task, policy=dataclasses.replace(task.policy, checks=lesser))
     for part, asked in ((found[:1], task), (found[1:], appendix)):
         places = [item.path for item in part if item.path is not None]
-        answers = verify_many(places, asked, jobs=jobs, keep_evidence=keep_evidence)
+        answers = verify_many(places, asked, jobs=jobs, crew=crew, keep_evidence=keep_evidence)
         for place, item, answer in zip(places, part, answers, strict=True):
             shown = f"{path}!/{item.name}"
             # Two attachments may have the same name.

@@ -313,7 +313,8 @@ def _attachments(package: Package, covered: Covered) -> tuple[ReceivedAttachment
         item = listed[uri]
         if (item.name or "") != attachment.name or item.description != attachment.description:
             raise Broken("xmlsig.attachment-renamed", "HASH_FAILURE", name=attachment.file_name)
-        found.append(attachment)
+        # What stands beside the content is not covered.
+        found.append(dataclasses.replace(attachment, unknown=()))
     if left or len(listed) != len(found):
         missing = next((listed[uri].name for uri in (*left, *listed) if uri in listed), None) or "?"
         raise Broken("xmlsig.attachment-missing", "HASH_FAILURE", name=missing[:200])

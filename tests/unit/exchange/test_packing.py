@@ -8,7 +8,7 @@ import pytest
 
 from tests import edxml
 from vnedoc.errors import ConfigurationError, IndeterminateError, InputError, VerificationError
-from vnedoc.exchange.packing import arrange, check_issued, clean_name, is_signed_pdf
+from vnedoc.exchange.packing import arrange, check_issued, clean_name, find_unsigned, is_signed_pdf
 from vnedoc.sign.policy import Policy, RevocationRule
 from vnedoc.sign.report import Conclusion
 from vnedoc.sign.trust import TrustStore
@@ -125,3 +125,34 @@ def test_what_is_not_signed_is_let_through(tmp_path: Path) -> None:
     path = tmp_path / "a.pdf"
     path.write_bytes(edxml.PDF)
     assert check_issued([path], trust=None) == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["signed.pdf"], []),
+        (["signed.pdf", "a.xlsx"], []),
+        (["plain.pdf"], [("package.nothing-signed", None)]),
+        (["a.xlsx", "plain.pdf"], [("package.nothing-signed", None)]),
+        (["a.xlsx"], [("package.nothing-signed", None)]),
+        (["plain.pdf", "signed.pdf", "a.xlsx"], [("package.not-signed", "plain.pdf")]),
+    ],
+)
+def test_what_lacks_a_signature_is_found(
+    names: list[str], expected: list[tuple[str, str | None]], tmp_path: Path, issued: bytes
+) -> None:
+    contents = {"signed.pdf": issued, "plain.pdf": edxml.PDF, "a.xlsx": edxml.many_entries()}
+    for name in names:
+        (tmp_path / name).write_bytes(contents[name])
+    paths = [tmp_path / name for name in names]
+    found = find_unsigned(edxml.document(), paths)
+    assert [(finding.id, finding.values.get("name")) for finding in found] == expected
+    assert all(finding.text("vi") != finding.text("en") for finding in found)
+    # What has no number yet, or no date, was not issued.
+    assert find_unsigned(edxml.document(code_number=""), paths) == ()
+    assert find_unsigned(edxml.document(promulgation_date=None), paths) == ()
+
+
+def test_what_cannot_be_read_is_not_called_unsigned(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        find_unsigned(edxml.document(), [tmp_path / "none.pdf"])

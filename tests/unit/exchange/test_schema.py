@@ -93,7 +93,7 @@ def test_what_unpack_prints_is_valid(dialect: str, tmp_path: Path) -> None:
     assert outcome.code == 0
     validator("package").validate(outcome.json())
     # Every key is described, so a key that is new here is new in the schema.
-    assert set(outcome.json()) == set(load_schema("package")["properties"])
+    assert set(outcome.json()) == set(load_schema("package")["properties"]) - {"error"}
     shown = load_schema("package")["$defs"]["ReceivedAttachment"]["properties"]
     assert all(set(row) == set(shown) for row in outcome.json()["attachments"])
 
@@ -110,3 +110,14 @@ def test_a_dirty_package_and_a_status_are_valid_json_too(tmp_path: Path) -> None
     assert run("unpack", tmp_path / "dirty.edxml", "-d", tmp_path / "x", "--format", "json").json()[
         "warnings"
     ]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n<edXML>"], ids=["empty", "cut"])
+def test_what_is_refused_is_valid_json_too(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "bad.edxml").write_bytes(content)
+    outcome = run("unpack", tmp_path / "bad.edxml", "-d", tmp_path / "x", "--format", "json")
+    assert outcome.code == 4
+    validator("package").validate(outcome.json())
+    assert outcome.json()["error"]["line"] == (3 if content else None)
+    broken = {key: value for key, value in outcome.json().items() if key != "error"}
+    assert not validator("package").is_valid(broken)

@@ -19,7 +19,7 @@ from vnedoc.exchange.models import (
     SignerInfo,
     StatusHeader,
 )
-from vnedoc.exchange.package import BKAV, read_package, write_package
+from vnedoc.exchange.package import DIALECTS, VNPT, Dialect, read_package, write_package
 from vnedoc.exchange.validation import Level, ValidationReport, validate_header, validate_package
 
 
@@ -54,6 +54,7 @@ LONG = [
     ({"signer_info": SignerInfo(position="T" * 101)}, "MessageHeader/SignerInfo/Position"),
     ({"signer_info": SignerInfo(full_name="T" * 51)}, "MessageHeader/SignerInfo/FullName"),
     ({"other_info": OtherInfo(page_amount=10_000)}, "MessageHeader/OtherInfo/PageAmount"),
+    ({"other_info": OtherInfo(promulgation_amount=1_000)}, "MessageHeader/OtherInfo/PromulgationAmount"),
     ({"to_places": ("T" * 120,) * 10}, "MessageHeader/ToPlaces"),
     ({"to_places": ("T", "T" * 151)}, "MessageHeader/ToPlaces/Place[2]"),
     ({"sender": Organization("H99", "T" * 201)}, "MessageHeader/From/OrganName"),
@@ -69,7 +70,12 @@ def test_lengths_are_those_of_the_standard(change: dict[str, object], element: s
 
 
 def test_the_longest_values_pass() -> None:
-    header = edxml.document(code_number="1" * 11, code_notation="N" * 30, subject="T" * 500)
+    header = edxml.document(
+        code_number="1" * 11,
+        code_notation="N" * 30,
+        subject="T" * 500,
+        other_info=OtherInfo(promulgation_amount=999, page_amount=9_999),
+    )
     assert found(header) == []
     code = "H99." + "A" * 31
     assert len(code) == 35
@@ -196,13 +202,49 @@ def test_a_status_without_document_code_or_time() -> None:
 
 
 def test_oddities_count_only_where_the_standard_is_asked() -> None:
-    stream = io.BytesIO()
-    write_package(edxml.status(), [], stream, dialect=BKAV)
-    package = read_package(stream.getvalue(), folder=None)
+    package = read_package(b"1212" + packed(edxml.status()), folder=None)
     strict, axis = (validate_package(package, level=level) for level in (Level.STRICT, Level.AXIS))
-    assert [item.id for item in strict.errors] == ["edxml.unpadded-status"]
+    assert [item.id for item in strict.errors] == ["edxml.leading-junk"]
     assert axis.is_valid
-    assert [item.id for item in axis.warnings] == ["edxml.unpadded-status"]
+    assert [item.id for item in axis.warnings] == ["edxml.leading-junk"]
+
+
+def packed(header: DocumentHeader | StatusHeader, dialect: Dialect = VNPT) -> bytes:
+    stream = io.BytesIO()
+    files = edxml.attachments() if isinstance(header, DocumentHeader) else []
+    write_package(header, files, stream, dialect=dialect)
+    return stream.getvalue()
+
+
+WRITTEN = [
+    *(
+        edxml.document(business=business)
+        for business in (Business.new(), edxml.updating(), edxml.replacing())
+    ),
+    edxml.document(business=Business.recall(edxml.DOCUMENT_ID, reason="TEST")),
+    edxml.full_document(),
+    *(edxml.status(code) for code in StatusCode),
+]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("header", WRITTEN)
+def test_what_is_written_in_any_dialect_is_valid_by_the_standard(
+    header: DocumentHeader | StatusHeader, dialect: str
+) -> None:
+    report = validate_package(read_package(packed(header, DIALECTS[dialect]), folder=None))
+    assert report.errors == ()
+    short = dialect == "bkav" and isinstance(header, StatusHeader) and str(header.status_code).startswith("0")
+    informed = ["edxml.unpadded-status"] if short else []
+    assert [item.id for item in report.warnings] == informed
+
+
+def test_an_integer_status_is_the_habit_of_one_holder_only() -> None:
+    content = packed(edxml.status()).replace(b"<edXML:StatusCode>03<", b"<edXML:StatusCode>3<")
+    report = validate_package(read_package(content, folder=None))
+    assert [(item.id, item.element) for item in report.errors] == [
+        ("edxml.unpadded-status", "MessageHeader/StatusCode")
+    ]
 
 
 def test_a_decorative_signature_is_no_fault() -> None:

@@ -1,9 +1,10 @@
+import dataclasses
 import hashlib
 import io
 import re
 import xml.etree.ElementTree as ET
 import zipfile
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from pathlib import Path
 
 import pytest
@@ -254,6 +255,96 @@ def test_unknown_elements_are_written_again_where_they_were() -> None:
     assert isinstance(package.header, DocumentHeader)
     assert sorted(package.header.unknown, key=str) == sorted(unknown, key=str)
     assert {finding.id for finding in package.warnings} == {"edxml.unknown-element"}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("content_id", [None, "id-1@h99.example"])
+def test_a_clean_package_is_written_again_with_the_same_bytes(
+    name: str, content_id: str | None, tmp_path: Path
+) -> None:
+    files = edxml.attachments()
+    files[0] = dataclasses.replace(files[0], content_id=content_id)
+    for number, business in enumerate((Business.new(), edxml.updating(), edxml.replacing())):
+        content = written(edxml.full_document(business=business), files, DIALECTS[name])
+        package = read_package(content, folder=tmp_path / str(number))
+        again = [item.as_attachment() for item in package.attachments]
+        assert written(package.header, again, DIALECTS[name]) == content
+
+
+def marked(parent: str, number: int = 1) -> UnknownElement:
+    xml = f'<edXML:Mark{number} xmlns:edXML="{edxml.NAMESPACE}" a="1">x &amp; y</edXML:Mark{number}>'
+    return UnknownElement(parent, xml.encode())
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_unknown_elements_of_an_attachment_stay_with_it(name: str, tmp_path: Path) -> None:
+    files = edxml.attachments()
+    own = (marked("Attachment/Description", 3), marked("Attachment"), marked("Attachment", 2))
+    files[1] = dataclasses.replace(files[1], unknown=own)
+    listed = marked("edXMLBody/edXMLManifest/Reference[2]")
+    group = marked("AttachmentEncoded")
+    content = written(edxml.document(unknown=(listed, group)), files, DIALECTS[name])
+    package = read_package(content, folder=tmp_path)
+    assert package.header.unknown == (listed, group)
+    assert [item.unknown for item in package.attachments] == [(), own, (), (), (), ()]
+    assert {(item.id, item.element) for item in package.warnings} == {
+        ("edxml.unknown-element", element)
+        for element in (
+            "edXMLBody/edXMLManifest/Reference[2]",
+            "AttachmentEncoded",
+            "AttachmentEncoded/Attachment[2]",
+            "AttachmentEncoded/Attachment[2]/Description",
+        )
+    }
+    kept = [item.as_attachment() for item in package.attachments]
+    assert written(package.header, kept, DIALECTS[name]) == content
+    # It goes where its attachment goes.
+    turned = read_package(written(edxml.document(), kept[::-1], DIALECTS[name]), folder=None)
+    assert [item.unknown for item in turned.attachments] == [(), (), (), (), own, ()]
+
+
+def test_what_another_system_writes_beside_a_content_is_kept(tmp_path: Path) -> None:
+    beside = "<FieldName>f</FieldName><MimeType>m</MimeType><X xmlns='urn:x'><Y/></X>"
+    file = edxml.attached("a.pdf", edxml.PDF).replace("<ContentType>", beside + "<ContentType>")
+    package = read_package(edxml.package(file, references=""), folder=tmp_path)
+    (item,) = package.attachments
+    assert [element.parent for element in item.unknown] == ["Attachment"] * 3
+    # Two of them are known, and of no use.
+    unknown = [finding for finding in package.warnings if finding.id == "edxml.unknown-element"]
+    assert [finding.values["name"] for finding in unknown] == ["X"]
+    content = written(edxml.document(), [item.as_attachment()], NET)
+    assert children(content, "Attachment")[-3:] == ["FieldName", "MimeType", "X"]
+    assert b'<X xmlns="urn:x"><Y xmlns="urn:x" /></X>' in content
+
+
+def test_an_attachment_at_another_place_is_read_once(tmp_path: Path) -> None:
+    file = edxml.attached("a.pdf", edxml.PDF)
+    content = edxml.package(references="").replace(b"</edXML>", f"<Odd>{file}</Odd>{file}</edXML>".encode())
+    package = read_package(content, folder=tmp_path)
+    assert [item.name for item in package.attachments] == ["a.pdf", "a.pdf"]
+    # What is unknown around it is kept, and the content does not come twice.
+    assert [item.xml for item in package.header.unknown] == [
+        f'<edXML:Odd xmlns:edXML="{edxml.NAMESPACE}" />'.encode()
+    ]
+
+
+@pytest.mark.parametrize("holder", ["AttachmentEncoded", "edXML:edXMLManifest"])
+def test_attachments_in_the_words_of_some_provinces(holder: str, tmp_path: Path) -> None:
+    file = "<Attachment><FileName>a.pdf</FileName><FileType>application/pdf</FileType><Odd/>"
+    file += f"<Content>{b64encode(edxml.PDF).decode()}</Content></Attachment>"
+    content = edxml.package(references=file if holder != "AttachmentEncoded" else "")
+    if holder == "AttachmentEncoded":
+        content = content.replace(b"<AttachmentEncoded>", b"<AttachmentEncoded>" + file.encode())
+    (item,) = read_package(content, folder=tmp_path).attachments
+    assert (item.name, item.content_type, item.size) == ("a.pdf", "application/pdf", len(edxml.PDF))
+    assert [element.parent for element in item.unknown] == ["Attachment"]
+
+
+def test_the_list_of_attachments_is_written_for_what_is_unknown_in_it() -> None:
+    mark = marked("AttachmentEncoded")
+    content = written(edxml.document(business=Business.recall("id", reason="TEST"), unknown=(mark,)))
+    package = read_package(content, folder=None)
+    assert (package.header.unknown, package.attachments) == ((mark,), ())
 
 
 @pytest.mark.parametrize(

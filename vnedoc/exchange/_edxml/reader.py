@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from vnedoc._internal.xml import DoctypeRefusedError, XMLRefusedError, parse_into
 from vnedoc.errors import InputError, PackageError
 from vnedoc.exchange._edxml import names
+from vnedoc.exchange._edxml.decoding import open_text
 from vnedoc.exchange._edxml.payload import Budget, ContentSink, detect_type, safe_name, unique_name, unwrap
 from vnedoc.exchange._edxml.scanner import Scanner
-from vnedoc.exchange._edxml.tree import Node, TreeTarget, Warnings
+from vnedoc.exchange._edxml.tree import Node, TreeTarget, View, Warnings
 from vnedoc.exchange._edxml.understanding import understand
-from vnedoc.exchange.models import DocumentHeader, Package, ReceivedAttachment
+from vnedoc.exchange.models import DocumentHeader, Package, ReceivedAttachment, UnknownElement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["read"]
 
 CHUNK_BYTES = 256 * 1024
-_ENCODING = re.compile(rb"""^<\?xml[^>]{0,100}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
+# The parser counts its lines from where the XML begins; what is said is the line of the file.
+_PLACE = re.compile(r",\s+line \d+, column \d+.*$|\s+line \d+\b", re.DOTALL)
+_CONTENT_NAMES = ("ContentTransferEncoded", "Content")
 # Bytes that were decoded and encoded as text hold many replacement characters; no PDF does by chance.
 _REPLACED = b"\xef\xbf\xbd"
 
@@ -198,8 +201,19 @@ class _Attachments:
         if sink is None:
             self._warnings.add("edxml.missing-element", path, name="ContentTransferEncoded")
             return
-        texts = {child.name.lower(): child.text for child in attachment.children if child.text}
-        name = texts.get("attachmentname") or texts.get("filename") or ""
+        unknown: list[UnknownElement] = []
+        view = View(attachment, path, self._warnings, unknown)
+        name = view.text("AttachmentName") or view.text("FileName") or ""
+        texts = {
+            "content_id": view.text("ContentId"),
+            "description": view.text("Description"),
+            "content_type": view.text("ContentType") or view.text("FileType"),
+        }
+        for known in ("FieldName", "MimeType"):
+            view.keep(known)
+        for content in _CONTENT_NAMES:
+            view.all(content)
+        view.close()
         file_name = safe_name(name, index=number)
         if not name:
             self._warnings.add("edxml.missing-element", path, name="AttachmentName")
@@ -209,12 +223,18 @@ class _Attachments:
             self._warnings.add("edxml.base64-padding", path, name=file_name)
         if sink.size == 0:
             self._warnings.add("edxml.empty-attachment", path, name=file_name)
-        self.found.append(self._decoded(sink, path, name, file_name, texts))
+        found = self._decoded(sink, path, name, file_name, texts)
+        # Where it stands in this package says nothing about where it will stand in another one.
+        own = tuple(
+            dataclasses.replace(item, parent="Attachment" + item.parent.removeprefix(path))
+            for item in unknown
+        )
+        self.found.append(dataclasses.replace(found, unknown=own))
 
     def _decoded(
-        self, sink: ContentSink, path: str, name: str, file_name: str, texts: dict[str, str]
+        self, sink: ContentSink, path: str, name: str, file_name: str, texts: dict[str, str | None]
     ) -> ReceivedAttachment:
-        declared = texts.get("contenttype")
+        declared, content_id = texts["content_type"], texts["content_id"]
         if sink.file is None and self._place.keep:
             sink.file = self._place.open_file()
         outer_type = detect_type(sink.head)
@@ -232,14 +252,13 @@ class _Attachments:
             sink.close()
             file, size, sha256, head = inner.file, inner.size, inner.sha256, inner.head
         self._check_type(path, file_name, declared, outer_type, head, zipped=inner is not None)
-        content_id = texts.get("contentid")
         return ReceivedAttachment(
             name=name,
             file_name=file_name,
             size=size,
             sha256=sha256,
             content_id=content_id.removeprefix("cid:") if content_id else None,
-            description=texts.get("description"),
+            description=texts["description"],
             content_type=declared,
             detected_type=detect_type(head),
             was_zipped=inner is not None,
@@ -280,6 +299,7 @@ class _Source:
         self._warnings = warnings
         self._digest = hashlib.sha256()
         self.size = 0
+        self.first_line = 1
         self.scanner = Scanner(max_bytes=4 * limits.max_text_chars)
 
     @property
@@ -290,9 +310,19 @@ class _Source:
         first = self._next()
         while len(first) < self._limits.max_leading_bytes and (more := self._next()):
             first += more
-        yield self._scanned(self._without_junk(first))
+        opening = open_text(first, self._warnings, max_leading_bytes=self._limits.max_leading_bytes)
+        self.first_line = opening.first_line
+        self.scanner = Scanner(first_line=opening.first_line, max_bytes=4 * self._limits.max_text_chars)
+        yield self._scanned(opening.content)
+        transcoder = opening.transcoder
         while chunk := self._next():
-            yield self._scanned(chunk)
+            yield self._scanned(chunk if transcoder is None else transcoder.feed(chunk))
+            if transcoder is not None and transcoder.fault is not None:
+                raise transcoder.fault
+        if transcoder is not None:
+            yield self._scanned(transcoder.feed(b"", final=True))
+            if transcoder.fault is not None:
+                raise transcoder.fault
 
     def _scanned(self, chunk: bytes) -> bytes:
         self.scanner.feed(chunk)
@@ -315,33 +345,6 @@ class _Source:
         self._digest.update(chunk)
         return chunk
 
-    def _without_junk(self, content: bytes) -> bytes:
-        if not content:
-            raise PackageError("edxml.empty")
-        if content[:2] in {b"\xff\xfe", b"\xfe\xff"}:
-            self._warnings.add("edxml.encoding", names.ROOT, encoding="UTF-16")
-            self.scanner.give_up()
-            return content
-        if content.startswith(b"\xef\xbb\xbf"):
-            self._warnings.add("edxml.byte-order-mark", names.ROOT, line=1)
-            content = content[3:]
-        start = content.find(b"<", 0, self._limits.max_leading_bytes)
-        if start < 0:
-            raise PackageError("edxml.not-xml", reason="no element")
-        if content[:start].strip():
-            self._warnings.add("edxml.leading-junk", names.ROOT, line=1, count=start)
-        self.scanner = Scanner(
-            first_line=1 + content.count(b"\n", 0, start), max_bytes=4 * self._limits.max_text_chars
-        )
-        content = content[start:]
-        declared = _ENCODING.match(content)
-        if declared and declared[1].lower() not in {b"utf-8", b"utf8", b"us-ascii"}:
-            self._warnings.add("edxml.encoding", names.ROOT, line=1, encoding=declared[1].decode())
-            if not declared[1].lower().startswith((b"iso-8859", b"windows-", b"us-")):
-                # Its bytes below 128 may be anything.
-                self.scanner.give_up()
-        return content
-
 
 def _read(stream: BinaryIO, place: _Looking | _Writing, limits: Limits) -> Package:
     warnings = Warnings()
@@ -355,19 +358,15 @@ def _read(stream: BinaryIO, place: _Looking | _Writing, limits: Limits) -> Packa
         on_attachment_end=attachments.end,
     )
     try:
-        parse_into(target, source.chunks())
-    except DoctypeRefusedError as exc:
-        raise PackageError("edxml.doctype") from exc
-    except XMLRefusedError as exc:
-        if not target.ended:
-            raise PackageError("edxml.not-xml", reason=str(exc).splitlines()[0][:200]) from exc
-        # The package itself was whole; something stands behind it.
-        warnings.add("edxml.trailing-bytes", names.ROOT, line=source.scanner.line)
-        source.drain()
+        _parse(source, target, warnings)
+    except PackageError as exc:
+        if target.line is not None:
+            exc.values.setdefault("line", target.line)
+        raise
     except OSError as exc:
         raise InputError("file.cannot-read", path=getattr(stream, "name", "-"), reason=exc.strerror) from exc
     if target.root is None:
-        raise PackageError("edxml.not-xml", reason="no element")
+        raise PackageError("edxml.not-xml", reason="no element", line=source.first_line)
     understood = understand(target.root, warnings)
     found = _unique(attachments.found)
     if isinstance(understood.header, DocumentHeader) or found:
@@ -382,6 +381,23 @@ def _read(stream: BinaryIO, place: _Looking | _Writing, limits: Limits) -> Packa
         skeleton=source.scanner.skeleton if understood.has_signature else None,
         lines=warnings.lines,
     )
+
+
+def _parse(source: _Source, target: TreeTarget, warnings: Warnings) -> None:
+    try:
+        parse_into(target, source.chunks())
+    except DoctypeRefusedError as exc:
+        # The scanner does not get past a declaration of this kind.
+        raise PackageError("edxml.doctype", line=source.scanner.line) from exc
+    except XMLRefusedError as exc:
+        if target.ended:
+            # The package itself was whole; something stands behind it.
+            warnings.add("edxml.trailing-bytes", names.ROOT, line=source.scanner.line)
+            source.drain()
+            return
+        reason = _PLACE.sub("", str(exc)).splitlines()[0][:200]
+        line = source.first_line + exc.line - 1 if exc.line else source.scanner.line
+        raise PackageError("edxml.not-xml", reason=reason, line=line) from exc
 
 
 def _unique(found: Sequence[ReceivedAttachment]) -> tuple[ReceivedAttachment, ...]:

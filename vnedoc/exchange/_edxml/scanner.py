@@ -11,10 +11,12 @@ import re
 
 __all__ = ["Scanner"]
 
-# One piece of markup. A quoted value may hold the sign that ends a tag.
-_MARKUP = re.compile(
-    rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>|<[^!?](?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*+>", re.DOTALL
-)
+# A tag. A quoted value may hold the sign that ends it.
+_TAG = re.compile(rb"<[^!?](?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*+>")
+# How other markup begins, and how it ends.
+_ENDS = ((b"<!--", b"-->"), (b"<![CDATA[", b"]]>"), (b"<?", b"?>"))
+# A tag that goes on is looked at again from its beginning; nobody honest has a long one.
+_MAX_TAG_BYTES = 1024 * 1024
 _NAME = re.compile(rb"</?\s*([^\s/>]+)")
 # Elements whose text is an attachment; it never belongs to what is kept.
 _CONTENT = frozenset({b"contenttransferencoded"})
@@ -34,7 +36,8 @@ class Scanner:
         self._line = first_line
         self._max_bytes = max_bytes
         self._rest = b""
-        self._lines: collections.deque[tuple[int, str]] = collections.deque()
+        self._searched = 0
+        self._lines: collections.deque[tuple[int, str | None]] = collections.deque()
         self._kept: bytearray | None = bytearray()
         self._sound = True
         self._in_content = False
@@ -74,14 +77,33 @@ class Scanner:
                 self._text(content, position, len(content))
                 return
             self._text(content, position, start)
-            found = _MARKUP.match(content, start)
-            if found is None:
-                self._rest = content[start:]
-                if len(self._rest) > self._max_bytes:
-                    self.give_up()
+            end = self._end_of(content, start)
+            if end < 0:
+                self._wait(content[start:])
                 return
-            self._markup(found[0])
-            position = found.end()
+            self._markup(content[start:end])
+            self._searched = 0
+            position = end
+
+    def _end_of(self, content: bytes, start: int) -> int:
+        """Return where markup ends; less than 0 if that is not there yet."""
+        for opening, closing in _ENDS:
+            if content.startswith(opening, start):
+                # What was searched before is not searched again: a comment may be as long as the parser lets it.
+                first = max(start + len(opening), start + self._searched)
+                end = content.find(closing, first)
+                self._searched = max(0, len(content) - start - len(closing))
+                return end + len(closing) if end >= 0 else -1
+        found = _TAG.match(content, start)
+        return -1 if found is None else found.end()
+
+    def _wait(self, rest: bytes) -> None:
+        """Keep the beginning of markup that is not there as a whole."""
+        is_tag = rest[1:2] not in {b"!", b"?"}
+        if len(rest) > (min(_MAX_TAG_BYTES, self._max_bytes) if is_tag else self._max_bytes):
+            self.give_up()
+            return
+        self._rest = rest
 
     def next_line(self, name: str) -> int | None:
         """Return the line of the next element that begins.
@@ -92,7 +114,7 @@ class Scanner:
         if not self._sound or not self._lines:
             return None
         line, seen = self._lines.popleft()
-        if seen != name:
+        if seen is not None and seen != name:
             self.give_up()
             return None
         return line
@@ -116,7 +138,7 @@ class Scanner:
                 self._in_content = False
                 self._depth -= 1
             else:
-                self._lines.append((self._line, local.decode("utf-8", "replace")))
+                self._lines.append((self._line, _read_name(local)))
                 closed = markup.endswith(b"/>")
                 self._in_content = local.lower() in _CONTENT and not closed
                 self._depth += not closed
@@ -136,3 +158,11 @@ class Scanner:
             self._kept = None
             return
         self._kept += content
+
+
+def _read_name(name: bytes) -> str | None:
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        # In an encoding that only the parser knows.
+        return None

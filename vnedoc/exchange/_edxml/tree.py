@@ -34,6 +34,8 @@ class Node:
     """The line of the file on which it begins, if that is known."""
     pieces: list[str | Node] = dataclasses.field(default_factory=list)
     """Its text and children in their order."""
+    was_read: bool = False
+    """Whether it is an attachment whose content was read: wherever it stands, it is not unknown."""
 
     @property
     def children(self) -> Iterator[Node]:
@@ -90,6 +92,8 @@ class TreeTarget(StreamTarget):
     ) -> None:
         self.root: Node | None = None
         self.ended = False
+        self.line: int | None = None
+        """The line of the element that was begun, or finished, last."""
         self._limits = limits
         self._line_of = line_of
         self._on_content = on_content
@@ -103,6 +107,9 @@ class TreeTarget(StreamTarget):
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         """An element begins."""
         self._elements += 1
+        namespace, name = _split(tag)
+        line = self._line_of(name)
+        self.line = line or self.line
         if self._feed is not None:
             raise PackageError("edxml.element-in-content", element=tag[:80])
         if len(self._open) >= self._limits.max_depth:
@@ -112,10 +119,9 @@ class TreeTarget(StreamTarget):
         if len(attributes) > self._limits.max_attributes:
             raise PackageError("edxml.too-many-attributes", limit=self._limits.max_attributes)
         self._count(len(tag) + sum(len(name) + len(value) for name, value in attributes.items()))
-        namespace, name = _split(tag)
         # libxml2 leaves this one reference in attributes to whoever builds a tree.
         values = {key: value.replace("&#38;", "&") for key, value in attributes.items()}
-        node = Node(name, namespace, values, self._line_of(name))
+        node = Node(name, namespace, values, line)
         if self._open:
             self._open[-1].pieces.append(node)
         else:
@@ -129,8 +135,10 @@ class TreeTarget(StreamTarget):
         node = self._open.pop()
         if self._feed is not None:
             self._feed = None
+            self._open[-1].was_read = True
             self._on_content_end(self._open[-1])
         elif self._is_attachment(node) and self._open:
+            self.line = node.line or self.line
             self._on_attachment_end(node)
         if not self._open:
             self.ended = True
@@ -175,7 +183,8 @@ class View:
         self._left: dict[str, list[Node]] = {}
         warnings.place(path, node.line)
         for child in node.children:
-            self._left.setdefault(_key(child.name), []).append(child)
+            if not child.was_read:
+                self._left.setdefault(_key(child.name), []).append(child)
 
     def has(self, name: str) -> bool:
         """Tell whether there is such an element that nobody took yet."""
@@ -211,6 +220,11 @@ class View:
         """Return the text of this element; elements in it are unknown."""
         self.close()
         return self.node.text or None
+
+    def keep(self, name: str) -> None:
+        """Keep elements of a name that the field knows and nobody needs."""
+        for node in self._left.pop(_key(name), []):
+            self.unknown.append(UnknownElement(self.path, serialized(node)))
 
     def close(self) -> None:
         """Keep what nobody took."""
@@ -248,6 +262,7 @@ def _serialized(node: Node, outer: str | None) -> str:
     inner = "".join(
         _escaped(piece) if isinstance(piece, str) else _serialized(piece, "standard" if standard else None)
         for piece in node.pieces
+        if isinstance(piece, str) or not piece.was_read
     )
     return f"<{opening}>{inner}</{tag}>" if inner else f"<{opening} />"
 

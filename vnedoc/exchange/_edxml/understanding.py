@@ -83,7 +83,7 @@ def understand(root: Node, warnings: Warnings) -> Understood:
         _unwrap_soap(root)
         warnings.add("edxml.soap-envelope", names.ENVELOPE, line=root.line)
     elif root.name.lower() not in names.ROOTS:
-        raise PackageError("edxml.wrong-root", found=root.name[:80])
+        raise PackageError("edxml.wrong-root", found=root.name[:80], **_at(root))
     unknown: list[UnknownElement] = []
     top = View(root, names.ROOT, warnings, unknown)
     if root.namespace != names.NAMESPACE:
@@ -98,12 +98,18 @@ def understand(root: Node, warnings: Warnings) -> Understood:
     for view in (header_view, envelope, top):
         # The parts of a mail message that some systems leave here, and the attachments, are read elsewhere.
         for found in view.all("AttachmentEncoded"):
-            warnings.place("AttachmentEncoded", found.node.line)
+            group = View(found.node, "AttachmentEncoded", warnings, unknown)
+            group.all("Attachment")
+            group.close()
         for name in ("Boundary", "ContentId", "ContentType"):
             view.all(name)
         view.close()
     header = dataclasses.replace(header, unknown=tuple(unknown))
     return Understood(header, references, signature, _holds_signature(root))
+
+
+def _at(node: Node) -> dict[str, object]:
+    return {} if node.line is None else {"line": node.line}
 
 
 def _unwrap_soap(root: Node) -> None:
@@ -130,7 +136,7 @@ def _inside(view: View, name: str) -> View:
     every = [found for found in view.all(name) if any(found.node.children)]
     if len(every) > 1:
         # Each reader would take another one for the true header.
-        raise PackageError("edxml.two-headers", element=every[0].path)
+        raise PackageError("edxml.two-headers", element=every[0].path, **_at(every[1].node))
     if not every:
         view.warnings.add("edxml.missing-container", view.path, name=name)
         return view
@@ -144,9 +150,9 @@ def _header(
     holders = {name: view.all(name) for name in ("Status", "MessageHeader")}
     every = [found for group in holders.values() for found in group if any(found.node.children)]
     if len(every) > 1:
-        raise PackageError("edxml.two-headers", element=every[0].path)
+        raise PackageError("edxml.two-headers", element=every[0].path, **_at(every[1].node))
     if not every:
-        raise PackageError("edxml.no-header")
+        raise PackageError("edxml.no-header", **_at(view.node))
     holder, status = every[0], every[0] if every[0] in holders["Status"] else None
     holder = View(holder.node, holder.node.name if status is None else "Status", warnings, unknown)
     header: DocumentHeader | StatusHeader

@@ -93,7 +93,7 @@ def write(
         signature = build_signature(head.render, payloads, key)
     out = _Output(stream)
     head.write(out, signature, signed=key is not None)
-    digests = _write_attachments(out, items, dialect, expected)
+    digests = _write_attachments(out, items, dialect, expected, head.unknown)
     _write_unknown(out, 1, names.ROOT, head.unknown)
     out.line(0, f"</{names.ROOT}>")
     return WrittenPackage(out.size, out.digest.hexdigest(), digests)
@@ -296,34 +296,52 @@ def _reference(item: _Item, dialect: Dialect) -> Node:
 
 
 def _write_attachments(
-    out: _Output, items: Sequence[_Item], dialect: Dialect, expected: Sequence[ContentDigest] | None
+    out: _Output,
+    items: Sequence[_Item],
+    dialect: Dialect,
+    expected: Sequence[ContentDigest] | None,
+    unknown: Mapping[str, list[bytes]],
 ) -> tuple[AttachmentDigest, ...]:
-    if not items:
+    if not items and "AttachmentEncoded" not in unknown:
         return ()
     digests = []
     out.line(1, "<AttachmentEncoded>")
     for number, item in enumerate(items, start=1):
         out.line(2, "<Attachment>")
-        texts = {
-            "ContentId": f"cid:{item.content_id}" if dialect.cid_in_attachment else item.content_id,
-            "AttachmentName": item.attachment.name,
-            "Description": item.description,
-            "ContentType": item.content_type,
-        }
-        for name in dialect.order["Attachment"]:
-            if name == "ContentTransferEncoded":
-                found = _write_content(out, item, dialect)
-                if expected is not None and found != expected[number - 1]:
-                    raise PackageError("edxml.attachment-changed", name=item.attachment.name)
-                digests.append(
-                    AttachmentDigest(item.attachment.name, item.content_id, found.size, found.sha256)
-                )
-            else:
-                path = names.path_of("AttachmentEncoded/Attachment", name, number)
-                out.line(3, f"<{name}>{_escaped(texts[name].strip(), path)}</{name}>")
+        found = _write_attachment(out, number, item, dialect)
+        if expected is not None and found != expected[number - 1]:
+            raise PackageError("edxml.attachment-changed", name=item.attachment.name)
+        digests.append(AttachmentDigest(item.attachment.name, item.content_id, found.size, found.sha256))
         out.line(2, "</Attachment>")
+    _write_unknown(out, 2, "AttachmentEncoded", unknown)
     out.line(1, "</AttachmentEncoded>")
     return tuple(digests)
+
+
+def _write_attachment(out: _Output, number: int, item: _Item, dialect: Dialect) -> ContentDigest:
+    unknown = _by_parent(item.attachment.unknown)
+    here = names.path_of("AttachmentEncoded", "Attachment", number)
+    texts = {
+        "ContentId": f"cid:{item.content_id}" if dialect.cid_in_attachment else item.content_id,
+        "AttachmentName": item.attachment.name,
+        "Description": item.description,
+        "ContentType": item.content_type,
+    }
+    lines = {}
+    for name, text in texts.items():
+        inside = b"".join(unknown.pop(f"Attachment/{name}", ())).decode()
+        lines[name] = f"<{name}>{_escaped(text.strip(), f'{here}/{name}')}{inside}</{name}>"
+    order = dialect.order["Attachment"]
+    place = order.index("ContentTransferEncoded")
+    for name in order[:place]:
+        out.line(3, lines[name])
+    found = _write_content(out, item, dialect)
+    for name in order[place + 1 :]:
+        out.line(3, lines[name])
+    # What stood in an element that this dialect does not have is not lost.
+    for parent in unknown:
+        _write_unknown(out, 3, parent, unknown)
+    return found
 
 
 def _write_content(out: _Output, item: _Item, dialect: Dialect) -> ContentDigest:

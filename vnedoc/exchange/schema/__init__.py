@@ -33,6 +33,8 @@ NAMES = ("header", "package")
 """The schemas that are shipped."""
 
 _Schema = dict[str, Any]  # JSON
+# What programs in Python are given, and JSON is not.
+_NOT_SHOWN = frozenset({(PackageSignatureReport, "signed"), (ReceivedAttachment, "unknown")})
 
 
 def load_schema(name: str) -> _Schema:
@@ -107,18 +109,42 @@ class _Maker:
         }
         document, status = self._reference(DocumentHeader), self._reference(StatusHeader)
         properties["header"] = {"type": "object"}
+        required = list(properties)
+        properties["error"] = {
+            "type": "object",
+            "description": "Why it is refused; then nothing but its path is there.",
+            "properties": {
+                "id": {"type": "string", "description": "Stable; never changes its meaning."},
+                "line": {
+                    "type": ["integer", "null"],
+                    "minimum": 1,
+                    "description": "The line of the file, where there is one.",
+                },
+                "text": {
+                    "type": "string",
+                    "description": "The sentence, in the language that was asked for.",
+                },
+            },
+            "required": ["id", "line", "text"],
+            "additionalProperties": False,
+        }
         return {
             "$schema": DIALECT,
             "$id": "urn:vnedoc:schema:package:1",
             "title": "An edXML package that was read (QCVN 102:2016/BTTTT with SĐ1:2022)",
             "type": "object",
             "properties": properties,
-            "required": list(properties),
+            "required": ["schema", "path"],
             # Fields may be added, never renamed.
             "additionalProperties": True,
-            "if": {"properties": {"kind": {"const": "status"}}},
-            "then": {"properties": {"header": status}},
-            "else": {"properties": {"header": document}},
+            "if": {"required": ["error"]},
+            "then": {},
+            "else": {
+                "required": required,
+                "if": {"properties": {"kind": {"const": "status"}}},
+                "then": {"properties": {"header": status}},
+                "else": {"properties": {"header": document}},
+            },
             "$defs": self._defs,
         }
 
@@ -136,7 +162,7 @@ class _Maker:
         for field in dataclasses.fields(kind):
             if known is not None and field.name not in known:
                 continue
-            if kind is PackageSignatureReport and field.name == "signed":
+            if (kind, field.name) in _NOT_SHOWN:
                 continue
             made = self._value(hints[field.name], kind, field.name)
             properties[field.name] = (
