@@ -2,12 +2,17 @@
 
 A secret never stands in the settings; they name the variable or the file that holds it::
 
-    trust = ["root.pem"]
+    trust = ["shipped:vn-government"]
+    trust_folder = "trust"
     directory = "directory.json"
 
     [agency]
     organ_id = "H99"
     organ_name = "ỦY BAN NHÂN DÂN TỈNH TEST"
+    also = ["000.00.00.H99"]
+
+    [exchange]
+    apply_recalls = true
 
     [store]
     url = "sqlite:///vnedoc.sqlite3"
@@ -33,6 +38,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tomllib
+import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +51,8 @@ __all__ = [
     "AgencyConfig",
     "Config",
     "ConnectionConfig",
+    "ExchangeConfig",
+    "OptionValue",
     "SigningConfig",
     "StoreConfig",
     "VerificationConfig",
@@ -52,7 +60,21 @@ __all__ = [
 ]
 
 FILE_NAME = "vnedoc.toml"
-_PATHS = {"directory", "payload_folder", "secret_file"}
+_PATHS = {
+    "trust_folder",
+    "directory",
+    "calendar",
+    "payload_folder",
+    "secret_file",
+    "password_file",
+    "unit_secret_file",
+    "tls_passphrase_file",
+    "ca_file",
+    "client_certificate",
+    "client_key",
+}
+OptionValue = str | int | float | bool | list[str]
+"""What an option of a connector can be in the settings."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,6 +93,26 @@ class AgencyConfig:
     """Its official mail address."""
     telephone: str | None = None
     """Its telephone number."""
+    also: tuple[str, ...] = ()
+    """Its other codes: those it had before a reorganisation, and those it works for."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExchangeConfig:
+    """How the exchange behaves."""
+
+    answer_quarantined: bool = False
+    """Whether the sender of a package that is kept apart is told so with status 02."""
+    apply_recalls: bool = True
+    """Whether a recall that comes in is carried out and answered without a person."""
+    apply_take_backs: bool = False
+    """The same for a status 13, which asks."""
+    apply_updates: bool = True
+    """The same for an update."""
+    expires_after_hours: float = 24.0
+    """How long a message is tried before it is given up."""
+    urgent_grace_minutes: float = 15.0
+    """How long an urgent document may wait before there is a warning."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,7 +122,19 @@ class StoreConfig:
     url: str
     """A database URL of SQLAlchemy."""
     payload_folder: Path
-    """Folder for the packages."""
+    """Folder for the packages; if they are in an object store, for copies of them."""
+    payloads: str | None = None
+    """Address of an object store for the packages, such as ``s3://BUCKET/PREFIX?endpoint=https://…``."""
+
+    @property
+    def place(self) -> Path | str:
+        """Where the packages are: the folder, or the address of the object store."""
+        if self.payloads is None:
+            return self.payload_folder
+        if "cache=" in self.payloads:
+            return self.payloads
+        joint = "&" if "?" in self.payloads else "?"
+        return self.payloads + joint + urllib.parse.urlencode({"cache": str(self.payload_folder)})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,15 +144,37 @@ class ConnectionConfig:
     kind: str
     """The connector, such as ``vxp``."""
     url: str
-    """Base address of the axis."""
+    """Base address of the axis; for the kind ``folder`` the shared folder."""
     system_id: str
     """The id that the axis gave to this system."""
     secret_env: str | None = None
     """Name of the environment variable with the secret."""
     secret_file: Path | None = None
-    """File with the secret."""
+    """File with the secret; read again when the secret does not work any more."""
+    password_env: str | None = None
+    """Name of the environment variable with the password of an account, where an axis wants one."""
+    password_file: Path | None = None
+    """File with that password."""
+    unit_secret_env: str | None = None
+    """Name of the environment variable with the secret of a unit, where an axis wants one."""
+    unit_secret_file: Path | None = None
+    """File with that secret."""
     timeout_s: float = 60.0
-    """Time limit for one call."""
+    """Time limit for each step of a call: connecting, one read, one write."""
+    max_package_mb: float | None = None
+    """The largest package that is sent or fetched, in MiB; ``None``: 512."""
+    ca_file: Path | None = None
+    """PEM file with the only authorities to accept for the axis; ``None`` accepts those of this computer."""
+    client_certificate: Path | None = None
+    """PEM file with our TLS certificate for the axis."""
+    client_key: Path | None = None
+    """PEM file with its key; ``None``: it is in the same file."""
+    tls_passphrase_env: str | None = None
+    """Name of the environment variable with the passphrase of that key."""
+    tls_passphrase_file: Path | None = None
+    """File with that passphrase."""
+    options: Mapping[str, OptionValue] = dataclasses.field(default_factory=dict)
+    """What this kind of connector knows beside; each kind refuses what it does not know."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -126,13 +202,19 @@ class Config:
     language: str | None = None
     """``vi`` or ``en``."""
     trust: tuple[str, ...] = ()
-    """Default of ``--trust``."""
+    """Default of ``--trust``; the folder below is part of it once there is something in it."""
+    trust_folder: Path | None = None
+    """Folder of the authorities that ``vnedoc trust add`` and ``remove`` keep."""
     directory: Path | None = None
     """The agency directory."""
+    calendar: Path | None = None
+    """The agency's working days, where they differ from the public calendar."""
     agency: AgencyConfig | None = None
     """The agency that this installation works for."""
     store: StoreConfig | None = None
     """Where messages are kept."""
+    exchange: ExchangeConfig = ExchangeConfig()
+    """How the exchange behaves."""
     signing: SigningConfig = SigningConfig()
     """Defaults for signing."""
     verification: VerificationConfig = VerificationConfig()
@@ -191,6 +273,7 @@ def _with_environment(config: Config, environ: Mapping[str, str]) -> Config:
 def _config(settings: dict[str, Any], path: Path) -> Config:  # TOML
     sections = {
         "agency": AgencyConfig,
+        "exchange": ExchangeConfig,
         "store": StoreConfig,
         "signing": SigningConfig,
         "verification": VerificationConfig,
@@ -212,6 +295,9 @@ def _config(settings: dict[str, Any], path: Path) -> Config:  # TOML
         values["trust"] = tuple(
             source if source.startswith("shipped:") else str(folder / source) for source in values["trust"]
         )
+    own = values.get("trust_folder")
+    if own is not None and own.is_dir() and any(own.iterdir()):
+        values["trust"] = tuple(dict.fromkeys((*values.get("trust", ()), str(own))))
     return Config(**values)
 
 
@@ -222,6 +308,8 @@ def _section(table: object, kind: type[Any], *, path: Path, folder: Path, where:
     if kind is StoreConfig and str(values.get("url", "")).startswith("sqlite:///"):
         # A relative SQLite file lies beside the settings, wherever the command is run.
         values["url"] = "sqlite:///" + str(folder / values["url"].removeprefix("sqlite:///"))
+    if kind is ConnectionConfig and values.get("kind") == "folder" and "url" in values:
+        values["url"] = str(folder / values["url"])
     required = {
         field.name
         for field in dataclasses.fields(kind)
@@ -230,6 +318,14 @@ def _section(table: object, kind: type[Any], *, path: Path, folder: Path, where:
     for name in sorted(required - set(values)):
         raise ConfigurationError("config.missing-key", path=path, key=f"{where}.{name}")
     return kind(**values)
+
+
+def _are_options(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(item, str | int | float)
+        or (isinstance(item, list) and all(isinstance(part, str) for part in item))
+        for item in value.values()
+    )
 
 
 def _known(table: dict[str, Any], kind: type[Any], *, path: Path, folder: Path, where: str) -> dict[str, Any]:
@@ -248,7 +344,13 @@ def _known(table: dict[str, Any], kind: type[Any], *, path: Path, folder: Path, 
             value = tuple(value)
         if wanted.startswith("float") and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise ConfigurationError("config.not-a-number", path=path, key=f"{where}{name}")
+        if wanted.startswith("Mapping[str, OptionValue]") and not _are_options(value):
+            raise ConfigurationError("config.not-a-table", path=path, key=f"{where}{name}")
+        if wanted.startswith("bool") and not isinstance(value, bool):
+            raise ConfigurationError("config.not-a-flag", path=path, key=f"{where}{name}")
         if name in _PATHS:
+            if not isinstance(value, str):
+                raise ConfigurationError("config.not-a-text", path=path, key=f"{where}{name}")
             value = folder / str(value)
         values[name] = value
     return values

@@ -2,10 +2,15 @@
 
 import concurrent.futures
 import dataclasses
+import io
 import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pikepdf
 import pytest
 
 from tests.token_fixtures import PIN, make_desk
@@ -32,6 +37,7 @@ from vnedoc.sign.verification import verify_pdf
 from vnedoc.testing import documents
 from vnedoc.testing.pki import TestPKI
 
+ROOT = Path(__file__).parents[2]
 INVISIBLE = SigningOptions(role=Role.INVISIBLE)
 LETTER = documents.document_bytes(documents.LETTER)
 PASSPHRASE = "mật khẩu TEST"
@@ -206,6 +212,121 @@ def test_a_file_of_the_right_name_is_no_signature(
     assert job.output.read_bytes() != damaged
 
 
+ENCRYPTIONS = {
+    "RC4": pikepdf.Encryption(owner="TEST-owner", user="TEST-user", R=3, aes=False, metadata=False),
+    "AES-256": pikepdf.Encryption(owner="chủ TEST", user="dùng TEST", R=6),
+    "no password to read": pikepdf.Encryption(owner="TEST-owner", user="", R=6),
+}
+PASSWORDS = {"RC4": "TEST-owner", "AES-256": "chủ TEST", "no password to read": ""}
+
+
+def _encrypted(name: str, **saving: object) -> bytes:
+    target = io.BytesIO()
+    with pikepdf.open(io.BytesIO(LETTER)) as pdf:
+        pdf.save(target, encryption=ENCRYPTIONS[name], **saving)  # type: ignore[arg-type] # its options
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("name", ENCRYPTIONS)
+def test_encrypted_documents_are_skipped_when_they_are_finished(
+    leader: PKCS12Signer, jobs: list[SigningJob], name: str, streams: bool
+) -> None:
+    mode = pikepdf.ObjectStreamMode.generate if streams else pikepdf.ObjectStreamMode.disable
+    for job in jobs:
+        job.source.write_bytes(_encrypted(name, object_stream_mode=mode))
+    options = dataclasses.replace(INVISIBLE, password=lambda _: PASSWORDS[name])
+    assert _states(sign_many(jobs[:2], signer=leader, options=options)) == [JobState.SIGNED] * 2
+    before = [job.output.read_bytes() for job in jobs[:2]]
+    signer = _Counting(leader)
+    outcomes = sign_many(jobs, signer=signer, options=options)
+    assert _states(outcomes) == [JobState.PRESENT] * 2 + [JobState.SIGNED] * 2
+    assert signer.asked == 2
+    assert [job.output.read_bytes() for job in jobs[:2]] == before
+    # In its place, too.
+    inside = [SigningJob(job.output, job.output) for job in jobs]
+    assert _states(sign_many(inside, signer=signer, options=options)) == [JobState.PRESENT] * 4
+
+
+@pytest.mark.parametrize("level", [SignatureLevel.B_LT, SignatureLevel.B_LTA])
+def test_encrypted_documents_of_long_term_levels_are_skipped(
+    leader: PKCS12Signer, jobs: list[SigningJob], pki: TestPKI, level: SignatureLevel
+) -> None:
+    (job, *_) = jobs
+    job.source.write_bytes(_encrypted("AES-256"))
+    with TimestampClient([pki.tsa_url]) as client, RevocationSource(allowed_hosts=["127.0.0.1"]) as source:
+        options = dataclasses.replace(
+            INVISIBLE,
+            level=level,
+            timestamps=client,
+            trust=TrustStore.from_certificates(pki.ca_certificates),
+            revocation=source,
+            password=lambda _: PASSWORDS["AES-256"],
+        )
+        assert _states(sign_many([job], signer=leader, options=options)) == [JobState.SIGNED]
+        assert _states(sign_many([job], signer=leader, options=options)) == [JobState.PRESENT]
+        lower = dataclasses.replace(options, level=SignatureLevel.B_B)
+        expected = JobState.PRESENT if level is SignatureLevel.B_LT else JobState.SIGNED
+        assert _states(sign_many([job], signer=leader, options=lower)) == [expected]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_an_encrypted_file_of_the_right_name_is_no_signature(
+    leader: PKCS12Signer, jobs: list[SigningJob], damage: str
+) -> None:
+    (job, *_) = jobs
+    content = _encrypted("AES-256")
+    job.source.write_bytes(content)
+    options = dataclasses.replace(INVISIBLE, password=lambda _: PASSWORDS["AES-256"])
+    sign_many([job], signer=leader, options=options)
+    damaged = content if damage == "the source itself" else DAMAGES[damage](job.output.read_bytes())
+    assert damaged != job.output.read_bytes()
+    job.output.write_bytes(damaged)
+    assert _states(sign_many([job], signer=leader, options=options)) == [JobState.SIGNED]
+    assert job.output.read_bytes() != damaged
+
+
+@pytest.mark.parametrize("password", [None, lambda _: None, lambda _: "wrong"])
+def test_an_encrypted_file_that_cannot_be_opened_is_no_signature(
+    leader: PKCS12Signer, jobs: list[SigningJob], password: Callable[[str], str | None] | None
+) -> None:
+    (job, *_) = jobs
+    job.source.write_bytes(_encrypted("AES-256"))
+    good = dataclasses.replace(INVISIBLE, password=lambda _: PASSWORDS["AES-256"])
+    sign_many([job], signer=leader, options=good)
+    signed = job.output.read_bytes()
+    bad = dataclasses.replace(INVISIBLE, password=password)
+    assert _states(sign_many([job], signer=leader, options=bad)) == [JobState.FAILED]
+    assert job.output.read_bytes() == signed
+
+
+def test_a_large_finished_file_is_not_loaded(
+    leader: PKCS12Signer, jobs: list[SigningJob], access: SignerAccess
+) -> None:
+    (job, *_) = jobs
+    with pikepdf.open(io.BytesIO(LETTER)) as pdf:
+        pdf.Root.TestData = pdf.make_stream(bytes(100 * 1024 * 1024))
+        pdf.save(job.source, compress_streams=False)
+    assert _states(sign_many([job], signer=leader, options=INVISIBLE)) == [JobState.SIGNED]
+    program = f"""
+import pickle
+from pathlib import Path
+from vnedoc.sign.batch import SigningJob, sign_many
+from vnedoc.sign.models import Role
+from vnedoc.sign.roles import SigningOptions
+from tests.benchmarks.harness import peak_mib
+signer = pickle.loads({pickle.dumps(access)!r})()
+job = SigningJob(Path({str(job.source)!r}), Path({str(job.output)!r}))
+(outcome,) = sign_many([job], signer=signer, options=SigningOptions(role=Role.INVISIBLE))
+print(outcome.state.value, peak_mib())
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
+    ).stdout.split()
+    assert said[0] == "already-signed"
+    assert float(said[1]) <= 100
+
+
 def test_only_the_same_signature_counts_as_done(
     leader: PKCS12Signer, clerk: PKCS12Signer, pki: TestPKI, jobs: list[SigningJob]
 ) -> None:
@@ -318,6 +439,44 @@ def test_a_process_that_dies_is_reported(jobs: list[SigningJob]) -> None:
         outcomes = sign_many(jobs, options=INVISIBLE, signer_factory=_Dies(), executor=pool)
     assert {outcome.error.code for outcome in outcomes if outcome.error} == {"batch.worker-died"}
     assert not any(job.output.exists() for job in jobs)
+
+
+@dataclasses.dataclass
+class _Buggy:
+    """A key whose program has a bug."""
+
+    access: SignerAccess
+
+    def __call__(self) -> Signer:
+        signer = _Counting(self.access())
+        vars(signer)["_sign"] = lambda *_: {}["TEST"]  # type: ignore[index] # the bug
+        return signer
+
+
+def test_a_bug_in_a_worker_is_a_result(
+    access: SignerAccess, jobs: list[SigningJob], caplog: pytest.LogCaptureFixture
+) -> None:
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        outcomes = sign_many(jobs, options=INVISIBLE, signer_factory=_Buggy(access), executor=threads)
+    assert [outcome.error.code for outcome in outcomes if outcome.error] == ["batch.bug"] * 4
+    assert gravest_code(outcomes) is ExitCode.BUG
+    assert "KeyError" in caplog.text
+    assert "Traceback" not in caplog.text
+    assert not any(job.output.exists() for job in jobs)
+
+
+def test_what_goes_to_a_worker_shows_no_secret(access: SignerAccess, jobs: list[SigningJob]) -> None:
+    class Shown(concurrent.futures.ThreadPoolExecutor):
+        given = ""
+
+        def submit(self, call, /, *arguments, **named):  # type: ignore[no-untyped-def] # as the base class
+            self.given += repr((arguments, named))
+            return super().submit(call, *arguments, **named)
+
+    with Shown(1) as threads:
+        sign_many(jobs[:1], options=INVISIBLE, signer_factory=access, executor=threads)
+    assert "văn bản 0.pdf" in threads.given
+    assert not any(word in threads.given for word in (PASSPHRASE, "TEST'", "leader.p12"))
 
 
 def test_a_secret_is_not_shown(access: SignerAccess) -> None:

@@ -341,7 +341,7 @@ def test_what_is_no_state(tmp_path: Path, content: bytes) -> None:
 BAD_VALUES: list[tuple[str, object]] = [
     ("gap", [1]), ("gap", "ab"), ("gap", [1.5, 2.5]), ("certificate_chain", []), ("certificate_chain", ["AAAA"]),
     ("increment", "AAAA"), ("increment", b64encode(zlib.compress(b"TEST"))[:-8].decode()), ("role", "king"),
-    ("level", "PAdES-B-LT"), ("mechanism", "none"), ("digest_algorithm", "md5"), ("digest_algorithm", ["sha256"]),
+    ("level", "PAdES-B-Z"), ("mechanism", "none"), ("digest_algorithm", "md5"), ("digest_algorithm", ["sha256"]),
     ("signing_time", "soon"), ("created", None), ("source", None), ("attributes", 7), ("digest", "xyz"),
     ("legacy", "no"),
 ]  # fmt: skip
@@ -371,17 +371,6 @@ def test_a_certificate_that_expired_meanwhile(pki: TestPKI, prepared: PreparedSi
     with pytest.raises(CredentialError) as caught:
         complete_pdf(prepared, _signed(pki.leader, prepared), draft.with_name("signed.pdf"), at=later)
     assert caught.value.code == "certificate.expired"
-
-
-@pytest.mark.parametrize("level", [SignatureLevel.B_LT, SignatureLevel.B_LTA])
-def test_levels_that_need_the_document_twice(pki: TestPKI, draft: Path, level: SignatureLevel) -> None:
-    with pytest.raises(UsageError) as caught:
-        prepare_pdf(
-            draft,
-            certificate=pki.leader.certificate,
-            options=dataclasses.replace(INVISIBLE, level=level),
-        )
-    assert caught.value.code == "external.level"
 
 
 def test_what_cannot_be_signed_cannot_be_prepared(pki: TestPKI, tmp_path: Path) -> None:

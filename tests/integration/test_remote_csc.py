@@ -331,8 +331,6 @@ def test_a_credential_that_is_not_there(start: Start) -> None:
         ({"key_status": "disabled"}, "remote-signing.credential-disabled"),
         ({"certificate_status": "revoked"}, "remote-signing.credential-disabled"),
         ({"certificate_status": "expired", "api": "v2"}, "remote-signing.credential-disabled"),
-        ({"mode": "oauth2code"}, "remote-signing.needs-browser"),
-        ({"mode": "oauth2code", "api": "v2"}, "remote-signing.needs-browser"),
         ({"auth_types": ("basic",)}, "remote-signing.no-sign-in"),
     ],
 )
@@ -341,6 +339,14 @@ def test_a_credential_that_cannot_sign_here(start: Start, options: dict[str, str
     with pytest.raises(CredentialError) as caught:
         _open(service)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("api", ["v1", "v2"])
+def test_a_credential_that_wants_a_browser_wants_to_know_the_application(start: Start, api: str) -> None:
+    service = start(api=api, mode="oauth2code")
+    with pytest.raises(CredentialError) as caught:
+        _open(service, query="&user=vanthu-TEST")
+    assert caught.value.code == "remote-signing.needs-browser"
 
 
 def test_a_service_without_signing(start: Start) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vnedoc._cli._verification import means, verification_options
 from vnedoc._cli.signing_options import open_options, open_timestamps, role_options, timestamp_options
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ __all__ = ["complete", "prepare"]
 
 MAX_CERTIFICATE_BYTES = 1024 * 1024
 MAX_SIGNATURE_BYTES = 64 * 1024
+_LONG_TERM = ("b-lt", "b-lta")
 
 
 @click.command(short_help="Prepare a PDF to be signed elsewhere.")
@@ -32,12 +34,7 @@ MAX_SIGNATURE_BYTES = 64 * 1024
     help="The signing certificate; those above it may follow in the same file.",
 )
 @role_options
-@click.option(
-    "--mechanism",
-    type=click.Choice(["rsassa_pkcs1v15", "rsassa_pss", "ecdsa"]),
-    default=None,
-    help="How the digest will be signed. Default: what government tools use for this kind of key.",
-)
+@timestamp_options
 @click.option(
     "--state",
     "state_path",
@@ -62,11 +59,11 @@ def prepare(state: CLIState, /, file: Path, **given: Any) -> int:  # the options
              --image signature.png --anchor "NGUYỄN VĂN A" --state draft.state
 
     The state file holds no secret. Give it to `vnedoc complete` with the signature, together with the very
-    file that was prepared.
+    file that was prepared. For b-lt and b-lta the long-term data is gathered now (--trust, --tsa): complete soon.
 
     \b
     Exit codes: 0 prepared · 1 the document or the Decree does not allow it · 2 wrong usage ·
-    4 not a PDF, broken or encrypted · 5 the certificate may not sign.
+    4 not a PDF, broken or encrypted · 5 the certificate may not sign · 6 long-term data is missing, try again.
     """
     from vnedoc._internal import files
     from vnedoc.errors import UsageError
@@ -77,7 +74,8 @@ def prepare(state: CLIState, /, file: Path, **given: Any) -> int:  # the options
     state_path, content_path = given["state_path"], given["content_path"]
     if file.resolve() in {path.resolve() for path in (state_path, content_path) if path is not None}:
         raise UsageError("signing.would-overwrite", path=file)
-    with open_options(state, {**given, "tsa_urls": ()}, stamping=False) as options:
+    # Below B-LT the authorities are asked when the signature is there.
+    with open_options(state, given, stamping=given["level"] in _LONG_TERM) as options:
         prepared = prepare_pdf(
             file,
             certificate=certificate,
@@ -127,6 +125,7 @@ def prepare(state: CLIState, /, file: Path, **given: Any) -> int:  # the options
     help="The file that was prepared, if it is not where it was.",
 )
 @timestamp_options
+@verification_options
 @click.option(
     "--document-password-env",
     metavar="NAME",
@@ -144,16 +143,19 @@ def complete(state: CLIState, /, **given: Any) -> int:  # the options, as click 
       vnedoc complete --state draft.state --signature value.bin -o signed.pdf
 
     Nothing is written unless the document is the one that was prepared, the state is unchanged, and the
-    signature verifies with the public key of the certificate.
+    signature verifies with the public key of the certificate; at b-lt and b-lta also that the completed document
+    verifies from itself alone (--trust, --tsa).
 
     \b
     Exit codes: 0 signed · 1 the document, the state or the signature is not the right one · 2 wrong usage ·
-    4 a file cannot be read · 5 the certificate is not valid any more · 6 no time-stamp, try again.
+    3 the level is not reached: the long-term data is too old · 4 a file cannot be read ·
+    5 the certificate is not valid any more · 6 no time-stamp or no revocation data, try again.
     """
     from vnedoc._cli.secrets import read_secret
     from vnedoc._internal import files
-    from vnedoc.sign.external import complete_pdf, load_prepared
+    from vnedoc.sign.external import LongTermMeans, complete_pdf, load_prepared
     from vnedoc.sign.models import SignatureLevel
+    from vnedoc.sign.presign import LONG_TERM_LEVELS
 
     prepared = load_prepared(given["state_path"])
     signature = files.read_bytes(given["signature"], max_bytes=MAX_SIGNATURE_BYTES)
@@ -166,8 +168,19 @@ def complete(state: CLIState, /, **given: Any) -> int:  # the options, as click 
         timestamps = None
         if prepared.level is not SignatureLevel.B_B:
             timestamps = stack.enter_context(open_timestamps(state, given))
+        long_term = None
+        if prepared.level in LONG_TERM_LEVELS:
+            verifying = stack.enter_context(means(state, given))
+            if verifying.trust is not None:
+                long_term = LongTermMeans(verifying.trust, verifying.revocation)
         result = complete_pdf(
-            prepared, signature, given["output"], source=source, timestamps=timestamps, password=password
+            prepared,
+            signature,
+            given["output"],
+            source=source,
+            timestamps=timestamps,
+            long_term=long_term,
+            password=password,
         )
     if given["form"] == "json":
         from vnedoc._cli.sign import SCHEMA, plain_result

@@ -19,9 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from vnedoc._cli.main import CLIState
+    from vnedoc.sign.models import SignatureMechanism
     from vnedoc.sign.signers.base import Signer
 
-__all__ = ["open_asked_signer", "passphrase_options", "read_secret", "secret_options"]
+__all__ = [
+    "chosen_mechanism",
+    "open_asked_signer",
+    "passphrase_options",
+    "read_secret",
+    "secret_options",
+]
 
 MAX_SECRET_BYTES = 4096
 
@@ -71,7 +78,7 @@ def open_asked_signer(
 
     Args:
         state: The settings.
-        given: The values of ``--signer`` and of :func:`secret_options`.
+        given: The values of ``--signer`` and of :func:`secret_options`; ``--mechanism``, where a command has it.
         answers: Filled with each question and its answer, for other processes that open the same signer.
 
     Raises:
@@ -99,8 +106,25 @@ def open_asked_signer(
             answers[question] = answer
         return answer
 
-    with open_signer(given["signer_uri"], secret=ask) as signer:
+    def show(address: str) -> None:
+        from vnedoc.sign.signers._browser import open_in_browser
+
+        opened = open_in_browser(address)
+        code = "remote-signing.browser-opened" if opened else "remote-signing.open-address"
+        click.echo(state.text(code, address=address), err=True)
+
+    with open_signer(
+        given["signer_uri"], secret=ask, mechanism=chosen_mechanism(given), browser=show
+    ) as signer:
         yield signer
+
+
+def chosen_mechanism(given: Mapping[str, Any]) -> SignatureMechanism | None:  # click's values
+    """Return the way of signing that ``--mechanism`` names; ``None`` where the key's usual one is meant."""
+    from vnedoc.sign.models import SignatureMechanism
+
+    name = given.get("mechanism")
+    return None if name is None else SignatureMechanism(name)
 
 
 def _variables(pairs: tuple[str, ...]) -> dict[str, str]:

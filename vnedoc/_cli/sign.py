@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vnedoc._cli._outputs import pair_outputs
-from vnedoc._cli.secrets import open_asked_signer, secret_options
+from vnedoc._cli.secrets import chosen_mechanism, open_asked_signer, secret_options
 from vnedoc._cli.signing_options import open_options, role_options, timestamp_options
 from vnedoc.errors import ConfigurationError, VnedocError
 
@@ -30,7 +30,13 @@ SCHEMA = "vnedoc.signing/1"
 
 @click.command(short_help="Sign PDFs in a role.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
-@click.option("--signer", "signer_uri", required=True, metavar="URI", help="The key: pkcs12:PATH.")
+@click.option(
+    "--signer",
+    "signer_uri",
+    required=True,
+    metavar="URI",
+    help="The key: pkcs12:PATH, pkcs11:…, csc+https:…, smartca+https:…, mysign+https:…, mss+https:…",
+)
 @role_options
 @timestamp_options
 @click.option(
@@ -106,7 +112,7 @@ def _sign_all(
             outcomes = sign_many(jobs, options=options, signer=signer, again=again, on_outcome=tell)
         else:
             key.close()
-            access = SignerAccess(given["signer_uri"], answers)
+            access = SignerAccess(given["signer_uri"], answers, mechanism=chosen_mechanism(given))
             pool = stack.enter_context(process_pool(processes))
             outcomes = sign_many(
                 jobs, options=options, signer_factory=access, executor=pool, again=again, on_outcome=tell

@@ -46,6 +46,20 @@ _ROLE_OPTIONS = (
         help="Default: b-t with a time-stamping authority, else b-b.",
     ),
     click.option(
+        "--mechanism",
+        type=click.Choice(["rsassa_pkcs1v15", "rsassa_pss", "ecdsa"]),
+        default=None,
+        help="How the digest is signed. Default: what government tools use for this kind of key.",
+    ),
+    click.option(
+        "--digest",
+        "digest_algorithm",
+        type=click.Choice(["sha256", "sha384", "sha512"]),
+        default="sha256",
+        show_default=True,
+        help="The digest that is signed.",
+    ),
+    click.option(
         "--image", type=click.Path(path_type=Path), metavar="PNG", help="Signature picture or seal."
     ),
     click.option("--seal-diameter-mm", type=float, metavar="N", help="True diameter of the seal."),
@@ -73,7 +87,7 @@ _ROLE_OPTIONS = (
     click.option(
         "--reserve-numbering",
         is_flag=True,
-        help="With approve: make empty fields for number and date, which issue fills in its own revision.",
+        help="With approve or initial: make empty fields for number and date, which issue fills in its own revision.",
     ),
     click.option(
         "--reserve-seal-mm",
@@ -127,7 +141,7 @@ def timestamp_options(command: _Command) -> _Command:
     return command
 
 
-class _KnownSecret:
+class KnownSecret:
     """Answers every question with one secret; unlike a lambda it reaches other processes."""
 
     def __init__(self, value: str) -> None:
@@ -148,7 +162,7 @@ def open_timestamps(state: CLIState, given: dict[str, Any]) -> Iterator[Timestam
     from vnedoc.sign.timestamps import TimestampClient, TimestampServer
 
     user, variable = given["tsa_user"], given["tsa_password_env"]
-    password = _KnownSecret(read_secret("", env=variable, fd=None)) if variable is not None else None
+    password = KnownSecret(read_secret("", env=variable, fd=None)) if variable is not None else None
     urls = given["tsa_urls"] or state.config().signing.tsa
     if password is not None and len(urls) > 1:
         # A password is for one server; it is never sent to the others.
@@ -188,7 +202,7 @@ def open_options(
         placement = Placement(page=given["page"], box=box, anchor=given["anchor"], occurrence=occurrence)
     password = None
     if given["document_password_env"] is not None:
-        password = _KnownSecret(read_secret("", env=given["document_password_env"], fd=None))
+        password = KnownSecret(read_secret("", env=given["document_password_env"], fd=None))
     issue_date: datetime.datetime | None = given["issue_date"]
     with contextlib.ExitStack() as stack:
         client = None
@@ -202,6 +216,7 @@ def open_options(
             trust=checking.trust,
             revocation=None if checking.trust is None else checking.revocation,
             legacy=given["legacy"],
+            digest_algorithm=given["digest_algorithm"],
             placement=placement,
             picture=None if given["image"] is None else load_picture(given["image"]),
             seal_diameter_mm=given["seal_diameter_mm"],

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
+import email.utils
 import ssl
 import time
 from typing import TYPE_CHECKING
 
 import httpx2
 
+from vnedoc._internal.clock import utc_now
+from vnedoc._internal import transfers
 from vnedoc._internal.version import USER_AGENT
 from vnedoc.errors import RemoteError
 
@@ -20,16 +24,41 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_ANSWER_BYTES",
     "Answer",
+    "Client",
     "StreamedAnswer",
     "make_client",
     "make_tls_context",
     "open_answer",
+    "parse_retry_after",
     "post",
     "post_bytes",
 ]
 
+Client = httpx2.Client
+"""What :func:`make_client` returns."""
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """The largest answer that is read when the caller sets no other limit."""
+
+
+def parse_retry_after(value: str | None, *, limit_s: float) -> float | None:
+    """Return the seconds of a Retry-After header (RFC 9110, 10.2.3), a number or a date; ``None`` if it says nothing.
+
+    Args:
+        value: The header.
+        limit_s: No server keeps us waiting for longer.
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), limit_s)
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return min(max((moment - utc_now()).total_seconds(), 0.0), limit_s)
 
 
 def make_client(
@@ -165,6 +194,15 @@ class StreamedAnswer:
     _response: httpx2.Response
     _deadline: float
 
+    def header(self, name: str) -> str | None:
+        """Return one header of the answer, or ``None``."""
+        value: str | None = self._response.headers.get(name)
+        return value
+
+    def headers(self) -> dict[str, str]:
+        """Return all headers of the answer."""
+        return dict(self._response.headers.items())
+
     def chunks(self, *, max_bytes: int = MAX_ANSWER_BYTES) -> Iterator[bytes]:
         """Yield the body piece by piece.
 
@@ -178,6 +216,7 @@ class StreamedAnswer:
                 raise RemoteError("remote.answer-too-large", url=self.url, limit=max_bytes)
             if time.monotonic() > self._deadline:
                 raise RemoteError("remote.timeout", url=self.url)
+            transfers.moved(len(chunk))
             yield chunk
 
     def read(self, *, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import importlib
 import os
 import pickle
 import queue
@@ -17,13 +18,13 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["Lost", "run_isolated", "serve"]
+__all__ = ["Crew", "Lost", "run_isolated", "serve"]
 
 _Settings = TypeVar("_Settings")
 _Item = TypeVar("_Item")
@@ -52,6 +53,119 @@ class Lost(enum.StrEnum):
     """It raised what it should not."""
 
 
+class Crew(Generic[_Settings, _Item, _Result]):
+    """Workers that stay at hand: used as a context manager, asked as often as there is something to do.
+
+    Args:
+        opener: A function of a module; entered in each process for each settings, it gives what works on one item.
+        jobs: How many processes at most.
+        limit_s: How long one item may take, counted from when a worker that is ready gets it.
+        max_memory_bytes: How much address space a process may use beyond what it starts with; ``None``: no limit.
+        preload: Modules that a process imports while nobody asks it anything yet.
+    """
+
+    def __init__(
+        self,
+        opener: Callable[[_Settings], AbstractContextManager[Callable[[_Item], _Result]]],
+        *,
+        jobs: int,
+        limit_s: Callable[[_Item], float],
+        max_memory_bytes: int | None = None,
+        preload: tuple[str, ...] = (),
+    ) -> None:
+        self._opener = opener
+        self._jobs = jobs
+        self._limit_s = limit_s
+        self._max_memory_bytes = max_memory_bytes
+        self._preload = preload
+        self._answers: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
+        self._idle: list[_Worker] = []
+        self._busy: list[_Worker] = []
+
+    def __enter__(self) -> Crew[_Settings, _Item, _Result]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in (*self._idle, *self._busy):
+            worker.end()
+        self._idle, self._busy = [], []
+
+    def warm_up(self) -> None:
+        """Start one process that gets ready while the caller does something else."""
+        if not self._idle:
+            self._idle.append(self._hire())
+
+    def work(self, settings: _Settings, items: Sequence[_Item]) -> Iterator[tuple[int, _Result | Lost]]:
+        """Do something with each item in one of the processes.
+
+        Args:
+            settings: What the opener is called with; like items and results it crosses the process border.
+            items: What is worked on.
+
+        Yields:
+            The position of each item with its answer, as they are done.
+        """
+        waiting = list(range(len(items)))[::-1]
+        opening = pickle.dumps((self._opener, settings, self._max_memory_bytes))
+        try:
+            while waiting and len(self._busy) < self._jobs:
+                self._give(self._take_on(), opening, waiting.pop(), items)
+            while self._busy:
+                worker, answer = self._next_answer()
+                if answer is _Word.READY:
+                    worker.give(items[worker.position], self._limit_s(items[worker.position]))
+                    continue
+                self._busy.remove(worker)
+                if answer in (Lost.DIED, Lost.SLOW):
+                    worker.end()
+                else:
+                    self._idle.append(worker)
+                yield worker.position, answer
+                if waiting:
+                    self._give(self._take_on(), opening, waiting.pop(), items)
+        finally:
+            # Who stops asking must not get an old answer the next time.
+            for worker in self._busy:
+                worker.end()
+            self._busy = []
+
+    def _hire(self) -> _Worker:
+        return _Worker(pickle.dumps(sys.path) + pickle.dumps(self._preload), self._answers)
+
+    def _take_on(self) -> _Worker:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.is_alive:
+                return worker
+            worker.end()
+        return self._hire()
+
+    def _give(self, worker: _Worker, opening: bytes, position: int, items: Sequence[_Item]) -> None:
+        self._busy.append(worker)
+        worker.position = position
+        if worker.opened == opening:
+            worker.give(items[position], self._limit_s(items[position]))
+        else:
+            worker.open(opening)
+
+    def _next_answer(self) -> tuple[_Worker, Any]:
+        while True:
+            late = min(self._busy, key=lambda worker: worker.deadline)
+            left = late.deadline - time.monotonic()
+            try:
+                worker, answer = self._answers.get(timeout=max(0.0, left))
+            except queue.Empty:
+                if late.deadline <= time.monotonic():
+                    return late, Lost.SLOW
+                continue
+            if worker in self._busy:
+                return worker, answer
+            # The last words of one that was stopped already, or that died while it had nothing to do.
+            if worker in self._idle:
+                self._idle.remove(worker)
+                worker.end()
+
+
 def run_isolated(
     opener: Callable[[_Settings], AbstractContextManager[Callable[[_Item], _Result]]],
     settings: _Settings,
@@ -61,72 +175,27 @@ def run_isolated(
     limit_s: Callable[[_Item], float],
     max_memory_bytes: int | None = None,
 ) -> Iterator[tuple[int, _Result | Lost]]:
-    """Do something with each item in one of several processes.
+    """Do something with each item in one of several processes that end with it; see :class:`Crew`."""
+    with Crew(opener, jobs=jobs, limit_s=limit_s, max_memory_bytes=max_memory_bytes) as crew:
+        yield from crew.work(settings, items)
 
-    Args:
-        opener: A function of a module; entered once in each process, it gives what works on one item.
-        settings: What the opener is called with; like items and results it crosses the process border.
-        items: What is worked on.
-        jobs: How many processes.
-        limit_s: How long one item may take.
-        max_memory_bytes: How much address space a process may use beyond what it starts with; ``None``: no limit.
 
-    Yields:
-        The position of each item with its answer, as they are done.
-    """
-    waiting = list(range(len(items)))[::-1]
-    answers: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
-    first = pickle.dumps(sys.path) + pickle.dumps((opener, settings, max_memory_bytes))
-    workers: list[_Worker] = []
-
-    def give(worker: _Worker | None) -> None:
-        if worker is None:
-            worker = _Worker(first, answers)
-            workers.append(worker)
-        position = waiting.pop()
-        worker.give(position, items[position], limit_s(items[position]))
-
-    try:
-        for _ in range(min(jobs, len(items))):
-            give(None)
-        while workers:
-            soonest = min(worker.deadline for worker in workers)
-            answer: Any  # the work's, or Lost
-            try:
-                worker, answer = answers.get(timeout=max(0.0, soonest - time.monotonic()))
-            except queue.Empty:
-                late = min(workers, key=lambda candidate: candidate.deadline)
-                if late.deadline > time.monotonic():
-                    continue
-                worker, answer = late, Lost.SLOW
-            if worker not in workers:
-                # The last words of one that was stopped already.
-                continue
-            is_alive = answer not in (Lost.DIED, Lost.SLOW)
-            worker.is_warm = True
-            if not is_alive or not waiting:
-                workers.remove(worker)
-                worker.end()
-            yield worker.position, answer
-            if waiting:
-                give(worker if is_alive else None)
-    finally:
-        for worker in workers:
-            worker.end()
+class _Word(enum.Enum):
+    READY = "ready"
 
 
 class _Worker:
     """A process, and the thread that listens to it.
 
     Args:
-        first: What it is told before the first item.
+        first: What it is told at once.
         answers: Where its answers go.
     """
 
     def __init__(self, first: bytes, answers: queue.SimpleQueue[tuple[_Worker, Any]]) -> None:
         self.position = -1
         self.deadline = 0.0
-        self.is_warm = False
+        self.opened: bytes | None = None
         self._process = subprocess.Popen(  # noqa: S603 - our own words
             [sys.executable, "-c", _PROGRAM],
             stdin=subprocess.PIPE,
@@ -139,10 +208,19 @@ class _Worker:
         listener.start()
         self._tell(first)
 
-    def give(self, position: int, item: object, limit_s: float) -> None:
-        self.position = position
-        self.deadline = time.monotonic() + limit_s + (0.0 if self.is_warm else START_LIMIT_S)
-        self._tell(pickle.dumps(item))
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def open(self, opening: bytes) -> None:
+        # The time that Python takes to start is nobody's fault; an item's own time begins when it is given.
+        self.deadline = time.monotonic() + START_LIMIT_S
+        self.opened = opening
+        self._tell(pickle.dumps(("open", opening)))
+
+    def give(self, item: object, limit_s: float) -> None:
+        self.deadline = time.monotonic() + limit_s
+        self._tell(pickle.dumps(("item", item)))
 
     def end(self) -> None:
         # A worker that computes does not notice that nobody listens.
@@ -177,16 +255,27 @@ def serve() -> None:
     # What a library prints must not come between the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    opener, settings, max_memory_bytes = pickle.load(source)  # noqa: S301 - from our own process
-    with opener(settings) as work:
-        if max_memory_bytes is not None:
-            _limit_memory(max_memory_bytes)
+    for name in pickle.load(source):  # noqa: S301 - from our own process
+        importlib.import_module(name)
+    work: Callable[[Any], Any] | None = None
+    is_limited = False
+    with contextlib.ExitStack() as stack:
         while True:
             try:
-                item = pickle.load(source)  # noqa: S301 - from our own process
+                kind, value = pickle.load(source)  # noqa: S301 - from our own process
             except EOFError:
                 return
-            answers.write(_answer(work, item))
+            if kind == "open":
+                stack.close()
+                opener, settings, max_memory_bytes = pickle.loads(value)  # noqa: S301 - from our own process
+                work = stack.enter_context(opener(settings))
+                if max_memory_bytes is not None and not is_limited:
+                    _limit_memory(max_memory_bytes)
+                    is_limited = True
+                answers.write(pickle.dumps(_Word.READY))
+            else:
+                assert work is not None
+                answers.write(_answer(work, value))
             answers.flush()
 
 

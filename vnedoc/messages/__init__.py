@@ -18,12 +18,12 @@ import enum
 import functools
 import tomllib
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Language", "areas", "hint", "load_area", "text"]
+__all__ = ["Language", "Sentence", "areas", "hint", "load_area", "text"]
 
 
 class Language(enum.StrEnum):
@@ -68,3 +68,41 @@ def hint(message_id: str, language: Language | str = Language.EN, /, **values: o
 def _entry(message_id: str) -> Mapping[str, str]:
     area, _, name = message_id.partition(".")
     return load_area(area)[name]
+
+
+class Sentence(str):
+    """A message as an English text that knows which one it is: it is told in any language, and stored as plain text.
+
+    Args:
+        code: The id of the message.
+        values: What the message names; a sentence among them is put in the same language.
+    """
+
+    __slots__ = ("code", "values")
+
+    code: str
+    """The id of the message."""
+    values: dict[str, object]
+    """What the message names."""
+
+    def __new__(cls, code: str, /, **values: object) -> Self:
+        """Write the sentence."""
+        sentence = super().__new__(cls, text(code, Language.EN, **values))
+        sentence.code = code
+        sentence.values = values
+        return sentence
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _written, (type(self), self.code, self.values)
+
+    def text(self, language: Language | str = Language.EN) -> str:
+        """Return the sentence in a language."""
+        values = {
+            name: value.text(language) if isinstance(value, Sentence) else value
+            for name, value in self.values.items()
+        }
+        return text(self.code, language, **values)
+
+
+def _written(kind: type[Sentence], code: str, values: dict[str, object]) -> Sentence:
+    return kind(code, **values)

@@ -85,8 +85,7 @@ def check_aftermath(file: bytes, drafts: Sequence[Draft], history: RevisionHisto
 
 def _is_worth_looking_at(draft: Draft) -> bool:
     # Pages are drawn only where everything else is in order: who has no trusted key cannot make us draw.
-    is_sound = draft.conclusion is Conclusion.TOTAL_PASSED or draft.sub_indication == "TRY_LATER"
-    return is_sound and draft.changes is not Changes.NONE
+    return draft.is_sound and draft.changes is not Changes.NONE
 
 
 def _check_views(
@@ -103,7 +102,12 @@ def _check_views(
     seals = frozenset(other.field.name for other in placed if other.role is SignerRole.AGENCY)
     try:
         seen = compare_views(
-            file[: _end(draft)], file, history.written_after(draft.revision), seals=seals, drawn=drawn
+            file[: _end(draft)],
+            file,
+            history.written_after(draft.revision),
+            seals=seals,
+            drawn=drawn,
+            password=history.password,
         )
     except ViewLimitError as exc:
         draft.doubt("GENERIC", exc.finding)

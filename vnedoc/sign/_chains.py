@@ -17,14 +17,17 @@ from vnedoc.sign.trust import is_issued_by
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from vnedoc.sign.revocation import RevocationSource
     from vnedoc.sign.trust import TrustStore
 
-__all__ = ["find_chains"]
+__all__ = ["fetch_chains", "find_chains"]
 
 MAX_CHAINS = 8
 """How many chains are tried for one certificate."""
 MAX_LENGTH = 8
 """How long a chain may be, anchor included."""
+MAX_FETCHED = 4
+"""How many certificates between a signer and an anchor are fetched."""
 MAX_EMBEDDED = 100
 """How many certificates of the file are looked at."""
 
@@ -63,6 +66,38 @@ def find_chains(
             elif len(chain) < MAX_LENGTH - 1 and len(waiting) < MAX_CHAINS:
                 waiting.append((*chain, issuer))
     return tuple(found[:MAX_CHAINS])
+
+
+def fetch_chains(
+    certificate: x509.Certificate,
+    trust: TrustStore,
+    embedded: Sequence[x509.Certificate],
+    *,
+    source: RevocationSource,
+) -> tuple[tuple[x509.Certificate, ...], ...]:
+    """Return chains over certificates that are fetched from where the others say that they are.
+
+    Args:
+        certificate: The certificate that signed.
+        trust: The trust anchors and intermediate certificates.
+        embedded: Further certificates, from the file.
+        source: Fetches them, if it was told to.
+    """
+    known = list(embedded[:MAX_EMBEDDED])
+    current = certificate
+    for _ in range(MAX_FETCHED):
+        encoded = source.issuers_of(current).certificates
+        fetched = [x509.load_der_x509_certificate(item) for item in encoded]
+        issuer = next((item for item in fetched if is_issued_by(current, item)), None)
+        if issuer is None:
+            return ()
+        # Whatever else came with it was not asked for.
+        known.insert(0, issuer)
+        chains = find_chains(certificate, trust, known)
+        if chains:
+            return chains
+        current = issuer
+    return ()
 
 
 def _leading_to(

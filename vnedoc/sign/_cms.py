@@ -6,6 +6,8 @@ signature to the next are the message digest, the signature value and the time-s
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -54,6 +56,48 @@ _FIXED_BYTES = 2048
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _FixedParts:
+    """What is the same in all signatures of one certificate, in DER."""
+
+    digest: bytes
+    signature: bytes
+    signer_id: bytes
+    certificates: bytes
+    attributes: tuple[bytes, ...]
+
+
+# By the chain itself: a remote service may hand the same signer another certificate between two documents.
+@functools.lru_cache(maxsize=64)
+def _fixed_parts(
+    chain: tuple[x509.Certificate, ...], mechanism: SignatureMechanism, digest_algorithm: str
+) -> _FixedParts:
+    certificate = chain[0]
+    leaf = certificate.public_bytes(Encoding.DER)
+    issuer, serial = certificate.issuer.public_bytes(), integer(certificate.serial_number)
+    digest = _digest_identifier(digest_algorithm)
+    signature = _signature_identifier(mechanism, digest_algorithm)
+    # RFC 5035: the hash algorithm is left out where it is the default, SHA-256.
+    hash_algorithm = () if digest_algorithm == "sha256" else (digest,)
+    certificate_id = sequence(
+        *hash_algorithm,
+        octet_string(hashlib.new(digest_algorithm, leaf).digest()),
+        sequence(sequence(explicit(4, issuer)), serial),
+    )
+    return _FixedParts(
+        digest=digest,
+        signature=signature,
+        signer_id=sequence(issuer, serial),
+        certificates=implicit(0, set_of(*_embedded(chain))),
+        attributes=(
+            _attribute(_CONTENT_TYPE, _DATA),
+            _attribute(_SIGNING_CERTIFICATE_V2, sequence(sequence(certificate_id))),
+            # RFC 6211: an attacker cannot swap the algorithms of a signature.
+            _attribute(_ALGORITHM_PROTECTION, sequence(digest, implicit(1, signature))),
+        ),
+    )
+
+
 class SignedDataBuilder:
     """Builds detached CMS signatures of one signer.
 
@@ -63,27 +107,8 @@ class SignedDataBuilder:
     """
 
     def __init__(self, signer: Signer, digest_algorithm: str = "sha256") -> None:
-        certificate = signer.certificate
-        leaf = certificate.public_bytes(Encoding.DER)
-        issuer, serial = certificate.issuer.public_bytes(), integer(certificate.serial_number)
-        self._digest = _digest_identifier(digest_algorithm)
-        self._signature = _signature_identifier(signer.mechanism, digest_algorithm)
-        self._signer_id = sequence(issuer, serial)
-        self._certificates = implicit(0, set_of(*_embedded(signer.certificate_chain)))
-        # RFC 5035: the hash algorithm is left out where it is the default, SHA-256.
-        hash_algorithm = () if digest_algorithm == "sha256" else (self._digest,)
-        certificate_id = sequence(
-            *hash_algorithm,
-            octet_string(hashlib.new(digest_algorithm, leaf).digest()),
-            sequence(sequence(explicit(4, issuer)), serial),
-        )
-        self._attributes = (
-            _attribute(_CONTENT_TYPE, _DATA),
-            _attribute(_SIGNING_CERTIFICATE_V2, sequence(sequence(certificate_id))),
-            # RFC 6211: an attacker cannot swap the algorithms of a signature.
-            _attribute(_ALGORITHM_PROTECTION, sequence(self._digest, implicit(1, self._signature))),
-        )
-        self._max_bytes = len(self._certificates) + signer.max_signature_bytes + _FIXED_BYTES
+        self._parts = _fixed_parts(tuple(signer.certificate_chain), signer.mechanism, digest_algorithm)
+        self._max_bytes = len(self._parts.certificates) + signer.max_signature_bytes + _FIXED_BYTES
 
     @property
     def max_bytes(self) -> int:
@@ -103,7 +128,7 @@ class SignedDataBuilder:
         own = [_attribute(_MESSAGE_DIGEST, octet_string(document_digest))]
         if signing_time is not None:
             own.append(_attribute(_SIGNING_TIME, _time(signing_time)))
-        return set_of(*self._attributes, *own)
+        return set_of(*self._parts.attributes, *own)
 
     def assemble(self, attributes: bytes, signature: bytes, *, timestamp_token: bytes | None = None) -> bytes:
         """Return the DER of the complete CMS.
@@ -113,20 +138,20 @@ class SignedDataBuilder:
             signature: The signature value over them.
             timestamp_token: DER of a time-stamp token over the signature value; makes a B-B signature B-T.
         """
-        unsigned = b""
+        parts, unsigned = self._parts, b""
         if timestamp_token is not None:
             unsigned = implicit(1, set_of(_attribute(_SIGNATURE_TIME_STAMP, timestamp_token)))
         signer_info = sequence(
             integer(1),
-            self._signer_id,
-            self._digest,
+            parts.signer_id,
+            parts.digest,
             implicit(0, attributes),
-            self._signature,
+            parts.signature,
             octet_string(signature),
             unsigned,
         )
         signed_data = sequence(
-            integer(1), set_of(self._digest), sequence(_DATA), self._certificates, set_of(signer_info)
+            integer(1), set_of(parts.digest), sequence(_DATA), parts.certificates, set_of(signer_info)
         )
         return sequence(_SIGNED_DATA, explicit(0, signed_data))
 

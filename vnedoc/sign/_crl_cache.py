@@ -141,6 +141,7 @@ class CachingRevocationSource(RevocationSource):
         allowed_hosts: Names or addresses that may be asked although they are private or loopback.
         timeout_s: Time limit for one call.
         max_crl_bytes: The largest list that is accepted.
+        fetch_issuers: Whether certificates that miss in a chain may be fetched, too.
     """
 
     def __init__(
@@ -152,6 +153,7 @@ class CachingRevocationSource(RevocationSource):
         allowed_hosts: Iterable[str] = (),
         timeout_s: float = 10.0,
         max_crl_bytes: int = MAX_CRL_BYTES,
+        fetch_issuers: bool = False,
     ) -> None:
         super().__init__(
             crls=crls,
@@ -159,6 +161,7 @@ class CachingRevocationSource(RevocationSource):
             allowed_hosts=allowed_hosts,
             timeout_s=timeout_s,
             max_crl_bytes=max_crl_bytes,
+            fetch_issuers=fetch_issuers,
         )
         self._cache = cache
         self._issuers: dict[bytes, x509.Certificate] = {}

@@ -6,21 +6,19 @@ A file name proves nothing. The signature itself is looked for: by this certific
 from __future__ import annotations
 
 import hashlib
-import io
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, BinaryIO, overload
 
-import pikepdf
-
-from vnedoc._internal import files
 from vnedoc.errors import InputError
 from vnedoc.sign._pyhanko.validation import UnusableCMSError, parse_cms
-from vnedoc.sign._qpdf import read_with_qpdf
+from vnedoc.sign._qpdf import has_security_store, read_with_qpdf
 from vnedoc.sign._structure import check_field
 from vnedoc.sign.models import SignatureLevel, SignatureMechanism
 from vnedoc.sign.report import SignatureKind
 from vnedoc.sign.signers.base import DIGESTS, verify_raw_signature
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from cryptography import x509
@@ -40,6 +38,35 @@ _MECHANISMS = {
 }
 
 
+class _File:
+    """The bytes of an open file, read where they are asked for: a large one is never in memory."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+        self._size = stream.seek(0, os.SEEK_END)
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, place: int, /) -> int: ...
+
+    @overload
+    def __getitem__(self, place: slice, /) -> bytes: ...
+
+    def __getitem__(self, place: int | slice, /) -> int | bytes:
+        if isinstance(place, int):
+            return self[place : place + 1][0]
+        start, stop, _ = place.indices(self._size)
+        self.stream.seek(start)
+        return self.stream.read(max(0, stop - start))
+
+    def pieces(self, start: int, stop: int) -> Iterator[bytes]:
+        """Yield a part, piece by piece."""
+        for position in range(start, stop, CHUNK_BYTES):
+            yield self[position : min(position + CHUNK_BYTES, stop)]
+
+
 def find_finished(
     source: Path, output: Path, *, certificate: x509.Certificate, options: SigningOptions
 ) -> str | None:
@@ -52,22 +79,51 @@ def find_finished(
         source: What is to be signed; the output itself when a file is signed in its place.
         output: What may have been made of it.
         certificate: The signer's certificate.
-        options: The role, the level and the encoding that are wanted.
+        options: The role, the level and the encoding that are wanted; and the password, asked for if the output is
+            encrypted.
     """
-    level = options.level
-    prefix = f"vnedoc-{options.role.value}-"
-    subfilter = "adbe.pkcs7.detached" if options.legacy else "ETSI.CAdES.detached"
     try:
         if not output.is_file():
             return None
-        signed = files.read_bytes(output, max_bytes=MAX_BYTES)
         in_place = source.resolve() == output.resolve()
-        original_size = 0 if in_place else _common_size(source, signed)
-        reading = read_with_qpdf(signed)
-    except InputError:
+        with output.open("rb") as stream:
+            signed = _File(stream)
+            if len(signed) > MAX_BYTES:
+                return None
+            original_size = 0 if in_place else _common_size(source, signed)
+            if original_size is None:
+                return None
+            reading, password = _read(stream, options, name=str(source))
+            return _find(signed, reading, password, original_size, certificate=certificate, options=options)
+    except (InputError, OSError):
         # Not a file that signing could have made; signing again will replace it, or say what is wrong.
         return None
-    if original_size is None or reading.complaints:
+
+
+def _read(stream: BinaryIO, options: SigningOptions, *, name: str) -> tuple[Reading, str | None]:
+    try:
+        return read_with_qpdf(stream), None
+    except InputError as exc:
+        if exc.code != "verify.encrypted" or options.password is None:
+            raise
+    password = options.password(name)
+    return read_with_qpdf(stream, password=password), password
+
+
+def _find(
+    signed: _File,
+    reading: Reading,
+    password: str | None,
+    original_size: int,
+    *,
+    certificate: x509.Certificate,
+    options: SigningOptions,
+) -> str | None:
+    level = options.level
+    prefix = f"vnedoc-{options.role.value}-"
+    subfilter = "adbe.pkcs7.detached" if options.legacy else "ETSI.CAdES.detached"
+    long_term = level in {SignatureLevel.B_LT, SignatureLevel.B_LTA}
+    if reading.complaints or (long_term and not has_security_store(signed.stream, password=password)):
         return None
     for field in reading.signatures:
         covered, encoded, problems = check_field(signed, field)
@@ -82,26 +138,21 @@ def find_finished(
     return None
 
 
-def _common_size(source: Path, signed: bytes) -> int | None:
+def _common_size(source: Path, signed: _File) -> int | None:
     # Signing only appends: an output that does not begin with its source was made from something else.
-    position, view = 0, memoryview(signed)
-    try:
-        with source.open("rb") as stream:
-            while piece := stream.read(CHUNK_BYTES):
-                if view[position : position + len(piece)] != piece:
-                    return None
-                position += len(piece)
-    except OSError:
-        return None
+    position = 0
+    with source.open("rb") as stream:
+        while piece := stream.read(CHUNK_BYTES):
+            if signed[position : position + len(piece)] != piece:
+                return None
+            position += len(piece)
     return position if position < len(signed) else None
 
 
 def _is_last(
-    signed: bytes, reading: Reading, field: SignatureField, covered: SignedRange, level: SignatureLevel
+    signed: _File, reading: Reading, field: SignatureField, covered: SignedRange, level: SignatureLevel
 ) -> bool:
     """Tell whether nothing follows the signature but the document time-stamp of its own level."""
-    if level in {SignatureLevel.B_LT, SignatureLevel.B_LTA} and not _has_long_term_data(signed):
-        return False
     if level is not SignatureLevel.B_LTA:
         return covered.end == len(signed)
     for other in reading.signatures:
@@ -111,13 +162,8 @@ def _is_last(
     return False
 
 
-def _has_long_term_data(signed: bytes) -> bool:
-    with pikepdf.open(io.BytesIO(signed), suppress_warnings=True) as pdf:
-        return "/DSS" in pdf.Root
-
-
 def _is_intact(
-    signed: bytes, encoded: bytes, covered: SignedRange, certificate: x509.Certificate, level: SignatureLevel
+    signed: _File, encoded: bytes, covered: SignedRange, certificate: x509.Certificate, level: SignatureLevel
 ) -> bool:
     try:
         found = parse_cms(encoded)
@@ -145,11 +191,11 @@ def _is_intact(
     )
 
 
-def _digest_matches(signed: bytes, covered: SignedRange, found: CMSObject) -> bool:
+def _digest_matches(signed: _File, covered: SignedRange, found: CMSObject) -> bool:
     digest = hashlib.new(found.digest_algorithm)
-    view = memoryview(signed)
-    digest.update(view[: covered.gap_start])
-    digest.update(view[covered.gap_end : covered.end])
+    for start, stop in ((0, covered.gap_start), (covered.gap_end, covered.end)):
+        for piece in signed.pieces(start, stop):
+            digest.update(piece)
     claimed = [
         bytes(value.native)
         for attribute in found.signer_info["signed_attrs"]

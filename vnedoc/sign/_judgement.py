@@ -12,6 +12,8 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from vnedoc.sign._pyhanko.validation import Judge, UnusableCMSError, digests, parse_cms
 from vnedoc.sign.certificates import display_name, guess_role, summarize
 from vnedoc.sign.models import SignatureLevel
@@ -25,6 +27,7 @@ from vnedoc.sign.report import (
     RevocationStatus,
     SignatureKind,
     SignatureReport,
+    SignatureTrace,
     SignerRole,
 )
 
@@ -92,6 +95,11 @@ class Draft:
         return self.field.kind is SignatureKind.DOCUMENT_TIMESTAMP
 
     @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong so far but that revocation may be unknown."""
+        return self.conclusion is Conclusion.TOTAL_PASSED or self.sub_indication == "TRY_LATER"
+
+    @property
     def certificate(self) -> x509.Certificate | None:
         """The signing certificate, if it was found."""
         return self.cms.certificate if self.cms is not None else None
@@ -109,6 +117,12 @@ class Draft:
             self.conclusion = conclusion
             self.sub_indication = sub_indication
         self.errors.append(finding)
+
+    def _trace(self) -> SignatureTrace | None:
+        cms = self.cms
+        if cms is None:
+            return None
+        return SignatureTrace(cms.signature_value, cms.certificate.public_bytes(Encoding.DER))
 
     def report(self) -> SignatureReport:
         """Return the verdict as it is reported."""
@@ -137,6 +151,7 @@ class Draft:
             changes_after=self.changes,
             revocation=self.revocation,
             box=self.field.box,
+            trace=self._trace(),
             warnings=tuple(self.warnings),
             errors=tuple(self.errors),
         )

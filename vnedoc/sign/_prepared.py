@@ -28,10 +28,9 @@ if TYPE_CHECKING:
 
     from vnedoc.sign.report import Finding
 
-__all__ = ["LEVELS", "MAX_INCREMENT_BYTES", "PreparedSignature", "load_prepared", "save_prepared"]
+__all__ = ["MAX_INCREMENT_BYTES", "PreparedSignature", "load_prepared", "save_prepared"]
 
 SCHEMA = "vnedoc.prepared/1"
-LEVELS = (SignatureLevel.B_B, SignatureLevel.B_T)
 MAX_STATE_BYTES = 64 * 1024 * 1024
 MAX_INCREMENT_BYTES = 64 * 1024 * 1024
 MAX_CHAIN = 10
@@ -150,8 +149,8 @@ def _parse(state: dict[str, Any]) -> PreparedSignature:  # JSON
     right_types = all(type(number) is int for number in (start, end, size)) and type(legacy) is bool
     if not (right_types and decompressor.eof and chain and isinstance(sha256, str)):
         raise ValueError("not as it was written")
-    if digest_algorithm not in DIGESTS or SignatureLevel(state["level"]) not in LEVELS:
-        raise ValueError("an algorithm or level that this schema does not have")
+    if digest_algorithm not in DIGESTS:
+        raise ValueError("an algorithm that this schema does not have")
     return PreparedSignature(
         source=Path(state["source"]["path"]),
         source_size=size,

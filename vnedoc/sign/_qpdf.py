@@ -10,18 +10,18 @@ import dataclasses
 import io
 import logging
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import pikepdf
 
 from vnedoc.errors import DocumentError
-from vnedoc.sign._structure import Reading, SignatureField
+from vnedoc.sign._structure import MAX_CONTENTS_BYTES, Reading, SignatureField
 from vnedoc.sign.report import SignatureKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["read_with_qpdf"]
+__all__ = ["has_security_store", "opens_with", "read_with_qpdf"]
 
 # qpdf's log says what the complaints say; without a handler Python would print it, too.
 logging.getLogger("pikepdf").addHandler(logging.NullHandler())
@@ -47,20 +47,25 @@ _FOREIGN_ERRORS = (
 )
 
 
-def read_with_qpdf(file: bytes) -> Reading:
+def read_with_qpdf(file: bytes | BinaryIO, *, password: str | None = None) -> Reading:
     """Read what matters for signatures from the bytes of a PDF.
+
+    Args:
+        file: The bytes, or an open file, of which only the needed parts are read.
+        password: Opens an encrypted file; without one it is refused, even if it would open without.
 
     Raises:
         DocumentError: ``verify.encrypted``, or ``verify.second-reader`` when qpdf cannot open the file.
     """
     try:
-        with pikepdf.open(io.BytesIO(file), suppress_warnings=True) as pdf:
-            if pdf.is_encrypted:
+        stream = io.BytesIO(file) if isinstance(file, bytes) else file
+        with pikepdf.open(stream, password=password or "", suppress_warnings=True) as pdf:
+            if pdf.is_encrypted and password is None:
                 raise DocumentError("verify.encrypted")
             signatures, names = _signatures(pdf)
             previous: object = pdf.trailer.get("/Prev")
             promised: object = pdf.Root.Pages.get("/Count")
-            return Reading(
+            reading = Reading(
                 pages=len(pdf.pages),
                 signatures=signatures,
                 signature_field_names=names,
@@ -68,11 +73,75 @@ def read_with_qpdf(file: bytes) -> Reading:
                 complaints=tuple(_complaints(pdf)),
                 previous_section=previous if isinstance(previous, int) else None,
                 promised_pages=promised if isinstance(promised, int) else None,
+                usage_rights=_usage_rights(pdf),
+                encryption=_claims(pdf.trailer.Encrypt) if "/Encrypt" in pdf.trailer else "",
             )
+            return _with_plain_tokens(reading, stream) if pdf.is_encrypted else reading
     except pikepdf.PasswordError as exc:
         raise DocumentError("verify.encrypted") from exc
     except _FOREIGN_ERRORS as exc:
         raise DocumentError("verify.second-reader", reason=_short(exc)) from exc
+
+
+def _with_plain_tokens(reading: Reading, stream: BinaryIO) -> Reading:
+    """Give document time-stamps in an encrypted file their Contents as they stand there.
+
+    Contents is not enciphered (ISO 32000-2, 7.6.2). qpdf knows that of signatures, and deciphers that of time-stamps.
+    """
+    return dataclasses.replace(
+        reading, signatures=tuple(_with_plain_token(field, stream) for field in reading.signatures)
+    )
+
+
+def _with_plain_token(field: SignatureField, stream: BinaryIO) -> SignatureField:
+    covered = field.byte_range
+    if field.kind is not SignatureKind.DOCUMENT_TIMESTAMP or covered is None or len(covered) != 4:
+        return field
+    start, end = covered[1], covered[2]
+    if not 0 < start < end <= start + 2 * MAX_CONTENTS_BYTES + 2:
+        return field
+    stream.seek(start)
+    written = stream.read(end - start)
+    try:
+        contents = bytes.fromhex(written[1:-1].decode("ascii"))
+    except ValueError:
+        return field
+    plain = written[:1] + written[-1:] == b"<>"
+    return dataclasses.replace(field, contents=contents) if plain else field
+
+
+def _usage_rights(pdf: pikepdf.Pdf) -> int:
+    """Count the signatures that switch on functions of Adobe's reader (ISO 32000-1, 12.8.2.3); in no field."""
+    permissions = pdf.Root.get("/Perms")
+    if not isinstance(permissions, pikepdf.Dictionary):
+        return 0
+    found = {
+        (value.objgen[0] or key)
+        for key in ("/UR3", "/UR")
+        if isinstance(value := permissions.get(key), pikepdf.Dictionary) and "/ByteRange" in value
+    }
+    return len(found)
+
+
+def has_security_store(file: bytes | BinaryIO, *, password: str | None = None) -> bool:
+    """Tell whether a file has a document security store (ISO 32000-2, 12.8.4.3); one that is broken has none."""
+    stream = io.BytesIO(file) if isinstance(file, bytes) else file
+    try:
+        with pikepdf.open(stream, password=password or "", suppress_warnings=True) as pdf:
+            return isinstance(pdf.Root.get("/DSS"), pikepdf.Dictionary)
+    except _FOREIGN_ERRORS:
+        return False
+
+
+def opens_with(file: bytes, password: str) -> bool:
+    """Tell whether a password opens a file; one that is broken is for the readers to refuse."""
+    try:
+        with pikepdf.open(io.BytesIO(file), password=password, suppress_warnings=True):
+            return True
+    except pikepdf.PasswordError:
+        return False
+    except _FOREIGN_ERRORS:
+        return True
 
 
 def _complaints(pdf: pikepdf.Pdf) -> Iterator[str]:
@@ -150,8 +219,8 @@ def _field(
     )
 
 
-def _claims(value: pikepdf.Dictionary) -> str:
-    """Return what a signature dictionary says beside its Contents, followed through references."""
+def _claims(value: pikepdf.Object) -> str:
+    """Return what a dictionary says, a signature without its Contents, followed through references."""
     budget = [MAX_CLAIM_PARTS]
 
     def plain(part: object, depth: int) -> str:

@@ -1,8 +1,10 @@
-"""Each signed revision, read by itself by the second reader, and held against the file as it is now.
+"""Each signed revision, and each after it, read by the second reader and held against the file as it is now.
 
 A signature vouches for the first so many bytes of a file. Whoever cuts the file there has the document as it was
 signed (ISO 32000-2, 7.5.6). What the second reader finds in it must be what the whole file still shows: the same
 signatures with the same dictionaries, and the same chain of cross-reference sections that the first reader follows.
+That holds for every revision in between, too: what was taken away in one and put back in the next was gone for
+whoever got the file at that time.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vnedoc.errors import DocumentError
+from vnedoc.sign._pyhanko.changes import MAX_ANALYSED
 from vnedoc.sign._qpdf import read_with_qpdf
 from vnedoc.sign.report import Finding
 
@@ -43,16 +46,9 @@ def check_revisions(
     if now.previous_section != history.section_before(history.count - 1):
         problems["verify.chains-differ"] = Finding("verify.chains-differ")
     placed = [draft for draft in drafts if draft.covered is not None and draft.revision is not None]
-    ends = {
-        (draft.covered.end, draft.revision)
-        for draft in placed
-        if draft.covered and draft.revision is not None
-    }
-    for end, revision in sorted(ends):
-        if end == len(file):
-            continue
+    for end, revision in _ends(placed, history, len(file)):
         try:
-            then = read_with_qpdf(file[:end])
+            then = read_with_qpdf(file[:end], password=history.password)
         except DocumentError as exc:
             problems[exc.code] = Finding(
                 "verify.revision-unreadable", {"reason": Finding(exc.code, dict(exc.values))}
@@ -63,30 +59,52 @@ def check_revisions(
             problems["complaint"] = Finding("verify.revision-unreadable", {"reason": reason})
         if then.previous_section != history.section_before(revision):
             problems["verify.chains-differ"] = Finding("verify.chains-differ")
-        _compare(then, [draft for draft in placed if draft.covered and draft.covered.end == end], drafts, end)
+        signed_here = [draft for draft in placed if draft.covered and draft.covered.end == end]
+        if then.encryption != now.encryption:
+            # With another key, what was signed reads as something else.
+            for draft in signed_here:
+                draft.fail("FORMAT_FAILURE", Finding("verify.encryption-changed"))
+        _compare(then, signed_here, drafts, end)
     return tuple(problems.values())
+
+
+def _ends(placed: Sequence[Draft], history: RevisionHistory, size: int) -> list[tuple[int, int]]:
+    """Return where the signed revisions end, and those after the first signature, with their numbers."""
+    signed = {
+        (draft.covered.end, draft.revision)
+        for draft in placed
+        if draft.covered and draft.revision is not None and draft.covered.end < size
+    }
+    known = {revision for _, revision in signed}
+    if not known:
+        return []
+    # More are not analysed by the first reader either, and end in doubt.
+    between = range(min(known) + 1, min(history.count - 1, min(known) + MAX_ANALYSED))
+    found = ((history.end_of(revision), revision) for revision in between if revision not in known)
+    return sorted({*signed, *((end, revision) for end, revision in found if end is not None and end < size)})
 
 
 def _compare(then: Reading, signed_here: Sequence[Draft], drafts: Sequence[Draft], end: int) -> None:
     claims = {field.identity: field.claims for field in then.signatures}
     known = {draft.field.identity for draft in drafts}
-    for draft in signed_here:
+    # Whatever was signed up to here must be here, and say what it says now.
+    for draft in drafts:
+        if draft.covered is None or draft.covered.end > end:
+            continue
         said = claims.get(draft.field.identity)
-        if said is None or said != draft.field.claims:
-            _replaced(draft)
-    # A signature that was there when this one was made must still be there, and still say the same.
+        if said == draft.field.claims:
+            continue
+        if said is None and draft not in signed_here:
+            _fail_once(draft, Finding("verify.signature-removed", {"field": draft.field.name}))
+        else:
+            _fail_once(draft, Finding("verify.value-replaced"))
+    # A signature that was there when this one was made must still be there.
     gone = [field for field in then.signatures if field.identity not in known]
     for draft in signed_here:
         for field in gone:
             draft.fail("FORMAT_FAILURE", Finding("verify.signature-removed", {"field": field.name}))
-    for draft in drafts:
-        if draft.covered is not None and draft.covered.end < end:
-            said = claims.get(draft.field.identity)
-            if said is not None and said != draft.field.claims:
-                _replaced(draft)
 
 
-def _replaced(draft: Draft) -> None:
-    finding = Finding("verify.value-replaced")
+def _fail_once(draft: Draft, finding: Finding) -> None:
     if finding not in draft.errors:
         draft.fail("FORMAT_FAILURE", finding)

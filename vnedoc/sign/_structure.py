@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, overload
 
 from vnedoc.sign.report import Finding, SignatureKind
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "ByteSource",
     "EncodedLengthError",
     "Reading",
     "SignatureField",
@@ -80,6 +81,10 @@ class Reading:
     """Where the cross-reference section before the last one is said to be; the second reader tells."""
     promised_pages: int | None = None
     """How many pages the page tree says it has (Count); the second reader tells."""
+    usage_rights: int = 0
+    """How many signatures for Adobe's usage rights the catalog names (Perms); the second reader tells."""
+    encryption: str = ""
+    """How the file is encrypted (Encrypt), in one form; the second reader tells."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -94,12 +99,24 @@ class SignedRange:
     """Offset behind the last covered byte."""
 
 
+class ByteSource(Protocol):
+    """Bytes that can be looked at in places; a large file need not be in memory for that."""
+
+    def __len__(self) -> int: ...
+
+    @overload
+    def __getitem__(self, place: int, /) -> int: ...
+
+    @overload
+    def __getitem__(self, place: slice, /) -> bytes: ...
+
+
 class EncodedLengthError(ValueError):
     """The bytes do not start with a complete BER or DER object."""
 
 
 def check_field(
-    file: bytes, field: SignatureField
+    file: ByteSource, field: SignatureField
 ) -> tuple[SignedRange | None, bytes | None, tuple[Finding, ...]]:
     """Check one signature field against the bytes of the file.
 
@@ -126,7 +143,7 @@ def check_field(
 
 
 def _check_range(
-    file: bytes, byte_range: tuple[int, ...] | None, contents: bytes
+    file: ByteSource, byte_range: tuple[int, ...] | None, contents: bytes
 ) -> tuple[SignedRange | None, Finding | None]:
     if byte_range is None:
         return None, Finding("verify.no-byte-range")

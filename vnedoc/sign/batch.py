@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import enum
 import io
+import logging
 import multiprocessing
 import pickle
 import signal
@@ -47,6 +48,8 @@ __all__ = [
     "process_pool",
     "sign_many",
 ]
+
+_LOG = logging.getLogger(__name__)
 
 # The order of the command line for many files; a key that failed stands above all, because it stopped the work.
 _GRAVEST_FIRST = (
@@ -145,7 +148,8 @@ def sign_many(
         signer: Who signs, here.
         signer_factory: Opens the key in a worker; with a process pool it must be picklable, as
             :class:`SignerAccess` is. A worker keeps the key open until it ends.
-        executor: Runs the work; see :func:`process_pool`.
+        executor: Runs the work; see :func:`process_pool`. Any other will do, such as Dask's ``Client.get_executor()``
+            on machines that share the files.
         again: Sign also what is signed already.
         on_outcome: Called with each outcome as soon as it is known, in this thread.
 
@@ -268,13 +272,20 @@ def _no_connection() -> None:
     return None
 
 
-def _pack(work: object) -> bytes:
+class _Packed(bytes):
+    """What goes to a worker; it may hold secrets, and executors log what they were given."""
+
+    def __repr__(self) -> str:
+        return "_Packed(…)"
+
+
+def _pack(work: object) -> _Packed:
     packed = io.BytesIO()
     try:
         _Packer(packed).dump(work)
     except (pickle.PicklingError, TypeError, AttributeError) as exc:
         raise UsageError("batch.cannot-send", reason=str(exc)) from exc
-    return packed.getvalue()
+    return _Packed(packed.getvalue())
 
 
 def _fatal(outcome: JobOutcome) -> VnedocError | None:
@@ -285,7 +296,7 @@ def _fatal(outcome: JobOutcome) -> VnedocError | None:
 def _sign_elsewhere(
     jobs: Sequence[SigningJob],
     executor: concurrent.futures.Executor,
-    work: bytes,
+    work: _Packed,
     tell: Callable[[JobOutcome], None],
 ) -> None:
     stop: VnedocError | None = None
@@ -307,7 +318,7 @@ def _sign_elsewhere(
 
 
 def _submit(
-    executor: concurrent.futures.Executor, work: bytes, job: SigningJob
+    executor: concurrent.futures.Executor, work: _Packed, job: SigningJob
 ) -> concurrent.futures.Future[JobOutcome]:
     try:
         return executor.submit(_work, work, job)
@@ -323,18 +334,20 @@ def _outcome_of(
     try:
         return future.result()
     except concurrent.futures.CancelledError:
-        assert stop is not None
-        return JobOutcome(job, JobState.NOT_TRIED, error=stop)
-    except concurrent.futures.BrokenExecutor:
-        # A worker died: out of memory, or killed. Its files are whole or absent; the batch can be started again.
-        return JobOutcome(job, JobState.FAILED, error=InternalError("batch.worker-died", path=job.source))
+        if stop is not None:
+            return JobOutcome(job, JobState.NOT_TRIED, error=stop)
+        # Not by us: the executor was taken down.
+    except Exception as exc:  # noqa: BLE001 - a worker catches its own; each executor says otherwise that one died
+        _LOG.info("%s: the executor lost its worker: %s", job.source, type(exc).__name__)
+    # Out of memory, killed, not reached. Its files are whole or absent; the batch can be started again.
+    return JobOutcome(job, JobState.FAILED, error=InternalError("batch.worker-died", path=job.source))
 
 
 @dataclasses.dataclass(slots=True)
 class _Bench:
     """What a worker keeps between documents."""
 
-    work: bytes
+    work: _Packed
     signer: Signer | None
     options: SigningOptions
     again: bool
@@ -347,7 +360,7 @@ _turn = threading.Lock()
 _benches: list[_Bench] = []
 
 
-def _work(work: bytes, job: SigningJob) -> JobOutcome:
+def _work(work: _Packed, job: SigningJob) -> JobOutcome:
     with _turn:
         bench = _bench(work)
         if bench.signer is None or bench.stop is not None:
@@ -356,12 +369,19 @@ def _work(work: bytes, job: SigningJob) -> JobOutcome:
             bench.used = True
             return JobOutcome(job, state, error=bench.stop)
         bench.used = True
-        outcome = _attempt(job, signer=bench.signer, options=bench.options, again=bench.again)
+        try:
+            outcome = _attempt(job, signer=bench.signer, options=bench.options, again=bench.again)
+        except Exception as exc:  # noqa: BLE001 - the edge of a worker
+            # What leaves a worker is an outcome: executors log what a failed call was given, secrets included.
+            _LOG.error("%s: a bug: %s", job.source, type(exc).__name__)
+            _LOG.debug("where it happened", exc_info=exc)
+            error = InternalError("batch.bug", path=job.source, kind=type(exc).__name__)
+            return JobOutcome(job, JobState.FAILED, error=error)
         bench.stop = _fatal(outcome)
         return outcome
 
 
-def _bench(work: bytes) -> _Bench:
+def _bench(work: _Packed) -> _Bench:
     if _benches and _benches[0].work == work:
         return _benches[0]
     # A long-lived worker of somebody else's executor: the key of an earlier batch is let go.

@@ -181,22 +181,21 @@ def check_can_sign(certificate: x509.Certificate, at: datetime.datetime) -> None
         CredentialError: ``certificate.expired``, ``certificate.not-yet-valid`` or ``certificate.may-not-sign``.
     """
     moment = clock.as_utc(at)
-    subject = display_name(certificate.subject)
     if moment > certificate.not_valid_after_utc:
         raise CredentialError(
             "certificate.expired",
-            subject=subject,
+            subject=display_name(certificate.subject),
             time=clock.vietnam(certificate.not_valid_after_utc).isoformat(),
         )
     if moment < certificate.not_valid_before_utc:
         raise CredentialError(
             "certificate.not-yet-valid",
-            subject=subject,
+            subject=display_name(certificate.subject),
             time=clock.vietnam(certificate.not_valid_before_utc).isoformat(),
         )
     # What the verification demands by default; every government certificate has it.
     if "non_repudiation" not in (key_usages(certificate) or ()):
-        raise CredentialError("certificate.may-not-sign", subject=subject)
+        raise CredentialError("certificate.may-not-sign", subject=display_name(certificate.subject))
 
 
 def _known_to(directory: AgencyDirectory, certificate: x509.Certificate, name: str) -> bool:

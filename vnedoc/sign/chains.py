@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from vnedoc._internal import clock
 from vnedoc.sign.certificates import display_name
@@ -79,12 +79,14 @@ def judge_certificate(
     policy = policy or DEFAULT_POLICY
     moment = clock.utc_now() if at is None else clock.as_utc(at)
     key = certificate.public_key()
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < policy.min_rsa_bits:
+    if (isinstance(key, rsa.RSAPublicKey) and key.key_size < policy.min_rsa_bits) or (
+        isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < policy.min_ec_bits
+    ):
         return _doubt("CRYPTO_CONSTRAINTS_FAILURE", Finding("verify.weak-algorithms"))
     if moment < certificate.not_valid_before_utc:
         finding = Finding("verify.not-yet-valid", {"time": certificate.not_valid_before_utc.isoformat()})
         return _doubt("NOT_YET_VALID", finding)
-    outcome = judge_path(certificate, others, trust=trust, policy=policy, at=moment)
+    outcome = judge_path(certificate, others, trust=trust, policy=policy, at=moment, revocation=revocation)
     if outcome.path is None:
         return _doubt(outcome.sub_indication or "GENERIC", *outcome.findings)
     passed = CertificateVerdict(

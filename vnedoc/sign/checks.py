@@ -27,10 +27,19 @@ if TYPE_CHECKING:
 
     from vnedoc.sign.policy import Policy, PolicyCheck
 
-__all__ = ["CHECKS", "OwnWords", "apply_checks"]
+__all__ = ["CHECKS", "HIDDEN", "OwnWords", "apply_checks"]
 
 _LEVELS = ("B-B", "B-T", "B-LT", "B-LTA")
 _JUDGED = frozenset({Conclusion.TOTAL_PASSED, Conclusion.TOTAL_FAILED, Conclusion.INDETERMINATE})
+
+
+HIDDEN: Mapping[str, frozenset[str]] = {
+    "nothing-covered": frozenset({"verify.covered-text"}),
+    "no-hidden-layers": frozenset({"verify.hidden-layers"}),
+    "no-spare-objects": frozenset({"verify.spare-objects", "verify.unlisted-objects"}),
+    "fields-show-values": frozenset({"verify.field-shows-other", "verify.fields-overlap"}),
+}
+"""Checks for what a shadow document is prepared with, and the findings that answer them; looked for when asked."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -206,6 +215,14 @@ def _pss_used(report: FileReport, policy: Policy) -> bool | None:
     )
 
 
+def _nothing_found(check_id: str) -> _Check:
+    def check(report: FileReport, policy: Policy) -> bool | None:
+        del policy
+        return not HIDDEN[check_id] & {finding.id for finding in report.warnings}
+
+    return check
+
+
 def _all(answers: Iterable[bool]) -> bool | None:
     known = list(answers)
     return all(known) if known else None
@@ -225,6 +242,7 @@ CHECKS: Mapping[str, _Check] = {
     "person-in-agency": _person_in_agency,
     "shown-on-page": _shown_on_page,
     "pss-used": _pss_used,
+    **{check_id: _nothing_found(check_id) for check_id in HIDDEN},
 }
 """Every check by its id: yes, no, or ``None`` where it cannot be told."""
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from vnedoc.agencies import AgencyDirectory
     from vnedoc.sign.policy import Policy
     from vnedoc.sign.report import VerificationReport
+    from vnedoc.sign.signers.base import SecretCallback
 
 __all__ = [
     "Evidence",
@@ -56,7 +57,7 @@ MAX_PART_BYTES = 256 * 1024 * 1024
 MAX_PARTS = 100_000
 
 Inquiries = dict[tuple[str, str], RevocationData]
-"""What was answered: kind of question (``ocsp`` or ``crl``) and fingerprint of the certificate, to the data."""
+"""What was answered: question (``ocsp``, ``crl``, ``issuer``) and fingerprint of the certificate, to the data."""
 
 
 class RecordingSource(RevocationSource):
@@ -79,10 +80,19 @@ class RecordingSource(RevocationSource):
         """Ask for CRLs about a certificate."""
         return self._keep("crl", certificate, self._inner.crls_for(certificate))
 
+    def issuers_of(self, certificate: x509.Certificate) -> RevocationData:
+        """Ask for the certificates of a certificate's issuer."""
+        data = self._inner.issuers_of(certificate)
+        return self._keep("issuer", certificate, data) if data.attempts else data
+
     def take(self) -> Inquiries:
         """Return what was given since the last time."""
         taken, self._inquiries = self._inquiries, {}
         return taken
+
+    def begin_document(self) -> None:
+        """Say that what is asked from now on is about another document."""
+        self._inner.begin_document()
 
     def close(self) -> None:
         """Close the connections."""
@@ -114,6 +124,10 @@ class RecordedSource(RevocationSource):
     def crls_for(self, certificate: x509.Certificate) -> RevocationData:
         """Return the kept CRLs about a certificate."""
         return self._inquiries.get(("crl", fingerprint(certificate)), RevocationData(crls=self.crls))
+
+    def issuers_of(self, certificate: x509.Certificate) -> RevocationData:
+        """Return the kept certificates of a certificate's issuer."""
+        return self._inquiries.get(("issuer", fingerprint(certificate)), RevocationData())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -181,6 +195,7 @@ def merged(all_inquiries: Iterable[Inquiries]) -> Inquiries:
                 ocsp=tuple(dict.fromkeys(before.ocsp + data.ocsp)),
                 crls=tuple(dict.fromkeys(before.crls + data.crls)),
                 attempts=tuple(dict.fromkeys(before.attempts + data.attempts)),
+                certificates=tuple(dict.fromkeys(before.certificates + data.certificates)),
             )
     return found
 
@@ -237,6 +252,7 @@ def write_evidence(folder: Path, evidence: Evidence, report: VerificationReport)
                     "certificate": certificate,
                     "ocsp": [writer.data("ocsp", item) for item in data.ocsp],
                     "crls": [writer.data("crl", item) for item in data.crls],
+                    "certificates": [writer.data("issuer", item) for item in data.certificates],
                     "attempts": [dataclasses.asdict(attempt) for attempt in data.attempts],
                 }
                 for (kind, certificate), data in sorted(evidence.inquiries.items())
@@ -297,7 +313,7 @@ def compare_with_evidence(report: FileReport, evidence: Evidence) -> FileReport:
     return dataclasses.replace(report, conclusion=conclusion, errors=(*report.errors, finding))
 
 
-def signers_of(path: Path) -> tuple[x509.Certificate, ...]:
+def signers_of(path: Path, *, password: SecretCallback | None = None) -> tuple[x509.Certificate, ...]:
     """Return the certificates that the signatures of a PDF bring, unchecked; none if it cannot be read."""
     from vnedoc.sign._pyhanko.validation import UnusableCMSError, parse_cms
     from vnedoc.sign._structure import check_field
@@ -307,7 +323,8 @@ def signers_of(path: Path) -> tuple[x509.Certificate, ...]:
     found: dict[str, x509.Certificate] = {}
     with contextlib.suppress(InputError):
         file = files.read_bytes(path, max_bytes=DEFAULT_POLICY.max_bytes)
-        for field in read_pdf(file).signatures[: DEFAULT_POLICY.max_signatures]:
+        readings = read_pdf(file, password=password, name=str(path))
+        for field in readings.signatures[: DEFAULT_POLICY.max_signatures]:
             _, encoded, _ = check_field(file, field)
             if encoded is None:
                 continue
@@ -335,7 +352,7 @@ class _Writer:
         return self.add(f"{place}/{fingerprint(certificate)}.pem", certificate.public_bytes(Encoding.PEM))
 
     def data(self, kind: str, content: bytes) -> str:
-        suffix = "crl" if kind == "crl" else "ors"
+        suffix = {"crl": "crl", "ocsp": "ors"}.get(kind, "cer")
         return self.add(f"{kind}/{hashlib.sha256(content).hexdigest()}.{suffix}", content)
 
 
@@ -363,6 +380,8 @@ class _Reader:
                     ocsp=self._parts(entry["ocsp"]),
                     crls=self._parts(entry["crls"]),
                     attempts=tuple(Attempt(**attempt) for attempt in entry["attempts"]),
+                    # Folders of earlier versions have none.
+                    certificates=self._parts(entry.get("certificates", [])),
                 )
                 for entry in index["revocation"]
             },

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from vnedoc.sign.timestamps import TimestampClient
     from vnedoc.sign.trust import TrustStore
 
-__all__ = ["ExtensionResult", "extend_pdf", "long_term_gaps"]
+__all__ = ["ExtensionResult", "extend_pdf", "has_level", "long_term_gaps"]
 
 _RANKS = {"": 0, "T": 1, "LT": 2, "LTA": 3}
 _WANTED = {SignatureLevel.B_T: 1, SignatureLevel.B_LT: 2, SignatureLevel.B_LTA: 3}
@@ -243,8 +243,12 @@ def _signed(report: FileReport) -> tuple[SignatureReport, ...]:
     return tuple(signature for signature in report.signatures if signature.kind is SignatureKind.SIGNATURE)
 
 
+def has_level(signature: SignatureReport, level: SignatureLevel) -> bool:
+    """Tell whether a verified signature is at a level, or above: ``PAdES-B-LT`` and ``PKCS7-LT`` alike."""
+    return _rank(signature) >= _WANTED.get(level, 0)
+
+
 def _rank(signature: SignatureReport) -> int:
-    """Return how high a level is: ``PAdES-B-LT`` and ``PKCS7-LT`` alike."""
     return _RANKS.get(signature.level.removeprefix("PAdES-B-").removeprefix("PKCS7").removeprefix("-"), 0)
 
 

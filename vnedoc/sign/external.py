@@ -8,6 +8,10 @@ signature in. Nobody has to trust the state in between:
   change of any of them is a signature that does not verify with the public key.
 - The level and the chain decide how much room the signature has in the file. That room is fixed by the ByteRange,
   which is signed, and must be what they ask for.
+- From B-LT on, the long-term data is gathered in the first step, because it belongs into the signature's own revision
+  and the certificate is known. In the second step the certificate's status is asked for again, and the level is
+  verified from the completed document alone: data that grew too old meanwhile, or the chain of another time-stamping
+  authority, ends in a refusal at B-LT. At B-LTA the archive time-stamp brings fresh data with it.
 - What is reported at the end (field, role, place, time) is read from the completed document.
 - Time-stamping authorities are never taken from the state.
 """
@@ -28,20 +32,27 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from vnedoc._internal import clock, files
-from vnedoc.errors import CredentialError, InputError, UsageError, VerificationError, VnedocError
-from vnedoc.sign._cms import SignedDataBuilder
-from vnedoc.sign._prepared import (
-    LEVELS,
-    MAX_INCREMENT_BYTES,
-    PreparedSignature,
-    load_prepared,
-    save_prepared,
+from vnedoc.errors import (
+    CredentialError,
+    InputError,
+    UsageError,
+    VerificationError,
+    VnedocError,
 )
-from vnedoc.sign._pyhanko.embedding import Revision, SignatureSettings
-from vnedoc.sign.certificates import check_can_sign
+from vnedoc.sign._cms import SignedDataBuilder
+from vnedoc.sign._external_levels import (
+    Completion,
+    LongTermMeans,
+    check_again,
+    finish_long_term,
+    gather_long_term_data,
+)
+from vnedoc.sign._prepared import MAX_INCREMENT_BYTES, PreparedSignature, load_prepared, save_prepared
+from vnedoc.sign._pyhanko.embedding import Revision
+from vnedoc.sign._pyhanko.signature_dictionary import SignatureSettings
 from vnedoc.sign.models import SignatureLevel, SignatureMechanism
 from vnedoc.sign.pages import Pages, open_pages
-from vnedoc.sign.presign import check_signer
+from vnedoc.sign.presign import LONG_TERM_LEVELS, check_signer
 from vnedoc.sign.roles import compose
 from vnedoc.sign.signers.base import Signer, verify_raw_signature
 from vnedoc.sign.signing import SigningResult, opened_source, reached_level
@@ -58,11 +69,24 @@ if TYPE_CHECKING:
     from vnedoc.sign.signers.base import SecretCallback
     from vnedoc.sign.timestamps import TimestampClient, TimestampToken
 
-__all__ = ["PreparedSignature", "complete_pdf", "load_prepared", "prepare_pdf", "save_prepared"]
+__all__ = [
+    "LongTermMeans",
+    "PreparedSignature",
+    "complete_pdf",
+    "load_prepared",
+    "prepare_pdf",
+    "save_prepared",
+]
 
-# Part of the schema: how much room a signature gets. With other numbers it would be another schema.
+# Part of the schema: how much room a signature gets. With other numbers it would be another schema. Each level has
+# its own, so that the level in a state is bound by what was signed.
 FIXED_BYTES = 4096
-TOKEN_BYTES = 16 * 1024
+TOKEN_BYTES = {
+    SignatureLevel.B_B: 0,
+    SignatureLevel.B_T: 16 * 1024,
+    SignatureLevel.B_LT: 17 * 1024,
+    SignatureLevel.B_LTA: 18 * 1024,
+}
 MAX_SIGNATURE_BYTES = 64 * 1024
 CHUNK_BYTES = 1024 * 1024
 # What a document that somebody meddled with makes its reader raise.
@@ -86,28 +110,34 @@ def prepare_pdf(
         source: The document.
         certificate: The certificate of the key that will sign.
         chain: The certificates above it, nearest issuer first; may be empty.
-        options: The role, and what it needs. Time-stamping authorities are given when the signature is there.
+        options: The role, and what it needs. Time-stamping authorities are given when the signature is there; from
+            B-LT on they are needed here, too, because data on their chain goes into the document.
         mechanism: How the digest will be signed; ``None`` chooses what government tools use for this kind of key.
 
     Raises:
-        UsageError: The options do not fit the role or the document, or the level needs the document twice
-            (B-LT and B-LTA: complete at B-T, then extend).
+        UsageError: The options do not fit the role or the document; or the level is B-LT or B-LTA and trust,
+            revocation or time-stamping authorities are missing.
         InputError: The document cannot be read.
         CredentialError: The certificate may not sign now.
         NotAllowedError: The document or Decree 30/2020/NĐ-CP does not allow this signature.
+        TimestampError: The level is B-LT or B-LTA, and no authority answers, or its chain is not trusted.
+        RemoteError: The level is B-LT or B-LTA, and revocation data is missing.
     """
     now = clock.vietnam(options.signing_time or clock.utc_now()).replace(microsecond=0)
-    if options.level not in LEVELS:
-        raise UsageError("external.level", level=options.level.value)
+    if options.level in LONG_TERM_LEVELS and options.timestamps is None:
+        raise UsageError("timestamp.no-authority")
     key = _KeyElsewhere(certificate, chain, mechanism=mechanism)
-    check, _ = check_signer(
+    check, evidence = check_signer(
         key, trust=options.trust, revocation=options.revocation, level=options.level, at=now
     )
+    data = gather_long_term_data(options, evidence) if options.level in LONG_TERM_LEVELS else None
     name = str(source)
     with opened_source(source) as stream, tempfile.TemporaryFile() as target:
         revision = Revision(stream, name=name, password=options.password)
         with open_pages(source, password=revision.password) as pages:
             composition = compose(revision, pages, options=options, signer=key, now=now, name=name)
+        if data is not None:
+            revision.add_long_term_data(data.evidence)
         prepared = revision.write(
             target,
             field=composition.field,
@@ -124,6 +154,7 @@ def prepare_pdf(
             page=composition.page or 1,
             rectangle=composition.rectangle,
             appearance=composition.appearance,
+            label=composition.label,
         )
         size = stream.seek(0, 2)
         target.seek(size)
@@ -161,6 +192,7 @@ def complete_pdf(
     *,
     source: Path | None = None,
     timestamps: TimestampClient | None = None,
+    long_term: LongTermMeans | None = None,
     password: SecretCallback | None = None,
     at: datetime.datetime | None = None,
 ) -> SigningResult:
@@ -173,28 +205,32 @@ def complete_pdf(
         signature: The signature value: raw, in hexadecimal or in base64.
         output: Where the signed document goes.
         source: Where the source is now; ``None``: where it was.
-        timestamps: The time-stamping authorities; needed for B-T.
+        timestamps: The time-stamping authorities; needed from B-T on.
+        long_term: Trust and revocation; needed from B-LT on.
         password: Called with the name of an encrypted document.
         at: The time at which the certificate must be valid; ``None`` is now.
 
     Raises:
         VerificationError: The source or the state was changed, or the signature is not over it by this key.
-        UsageError: The level needs a time-stamping authority.
+        UsageError: The level needs a time-stamping authority, or trust and revocation.
         InputError: The source cannot be read, or the output cannot be written.
-        CredentialError: The certificate is not valid any more.
+        CredentialError: The certificate is not valid any more, or was revoked.
         TimestampError: No authority gave a time-stamp; nothing is written.
+        RemoteError: Revocation data is missing at B-LT or B-LTA; nothing is written.
+        IndeterminateError: The document does not reach B-LT or B-LTA; nothing is written.
     """
-    if prepared.level is SignatureLevel.B_T and timestamps is None:
+    if prepared.level is not SignatureLevel.B_B and timestamps is None:
         raise UsageError("timestamp.no-authority")
     key = _key(prepared)
-    check_can_sign(key.certificate, clock.as_utc(at) if at is not None else clock.utc_now())
+    moment = clock.as_utc(at) if at is not None else clock.utc_now()
+    check, evidence = check_again(prepared, key, long_term, at=moment)
     start, end = _checked_gap(prepared, key)
     place = source or prepared.source
     with opened_source(place) as stream, files.atomic_write(output) as target:
         attributes = _write(prepared, key, stream, target)
         value = _signature_value(prepared, key, signature, attributes)
         token: TimestampToken | None = None
-        if prepared.level is SignatureLevel.B_T:
+        if prepared.level is not SignatureLevel.B_B:
             assert timestamps is not None
             imprint = hashlib.new(prepared.digest_algorithm, value).digest()
             token = timestamps.token(imprint, prepared.digest_algorithm)
@@ -205,9 +241,20 @@ def complete_pdf(
             raise UsageError("external.no-room", size=len(content))
         target.seek(start + 1)
         target.write(content.hex().upper().encode("ascii").ljust(room, b"0"))
-        field, page, box = _shown(
-            prepared, target, password=password(str(place)) if password is not None else None
-        )
+        secret = password(str(place)) if password is not None else None
+        field, page, box = _shown(prepared, target, password=secret)
+        if evidence is not None:
+            assert long_term is not None
+            assert timestamps is not None
+            assert token is not None
+            finish_long_term(
+                Completion(prepared, field, token, password=secret),
+                target,
+                evidence=evidence,
+                means=long_term,
+                timestamps=timestamps,
+                at=moment,
+            )
     return SigningResult(
         path=output,
         content=None,
@@ -218,6 +265,7 @@ def complete_pdf(
         timestamp_time=None if token is None else token.time,
         page=page,
         box=box,
+        check=check,
     )
 
 
@@ -242,8 +290,7 @@ def _key(prepared: PreparedSignature) -> _KeyElsewhere:
 
 def _room(key: Signer, level: SignatureLevel) -> int:
     certificates = sum(len(item.public_bytes(Encoding.DER)) + 8 for item in key.certificate_chain)
-    token = TOKEN_BYTES if level is SignatureLevel.B_T else 0
-    return certificates + key.max_signature_bytes + FIXED_BYTES + token
+    return certificates + key.max_signature_bytes + FIXED_BYTES + TOKEN_BYTES[level]
 
 
 def _attributes(

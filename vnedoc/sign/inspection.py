@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from vnedoc._internal import files
 from vnedoc.sign._pyhanko.validation import UnusableCMSError, parse_cms
+from vnedoc.sign._qpdf import has_security_store
 from vnedoc.sign._structure import check_field
 from vnedoc.sign.certificates import summarize
 from vnedoc.sign.policy import DEFAULT_POLICY
+from vnedoc.sign.report import Finding, SignatureKind
 from vnedoc.sign.verification import read_pdf
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vnedoc.sign._structure import SignatureField
-    from vnedoc.sign.report import CertificateSummary, Finding, SignatureKind
+    from vnedoc.sign.report import CertificateSummary
 
 __all__ = ["FoundSignature", "PDFContents", "inspect_pdf"]
 
@@ -64,6 +66,28 @@ class PDFContents:
     """Its signatures."""
     problems: tuple[Finding, ...]
     """Where the two readers do not agree."""
+    has_security_store: bool = False
+    """Whether it has a document security store (ISO 32000-2, 12.8.4.3)."""
+
+    def visible_gaps(self) -> tuple[Finding, ...]:
+        """Say why it is not long-term, as far as that shows without trust anchors; nothing is no promise."""
+        signatures = [item for item in self.signatures if item.kind is SignatureKind.SIGNATURE]
+        stamped = max(
+            (
+                item.covered_end or 0
+                for item in self.signatures
+                if item.kind is SignatureKind.DOCUMENT_TIMESTAMP
+            ),
+            default=0,
+        )
+        gaps = [
+            Finding("extension.gap-no-timestamp", {"field": item.field})
+            for item in signatures
+            if not item.timestamps and stamped <= (item.covered_end or 0)
+        ]
+        if signatures and not self.has_security_store:
+            gaps.append(Finding("extension.gap-no-store"))
+        return tuple(gaps)
 
 
 def inspect_pdf(path: Path) -> PDFContents:
@@ -84,6 +108,7 @@ def inspect_pdf(path: Path) -> PDFContents:
             _look_at(file, field) for field in readings.signatures[: DEFAULT_POLICY.max_signatures]
         ),
         problems=readings.problems,
+        has_security_store=has_security_store(file),
     )
 
 

@@ -7,21 +7,26 @@ a verdict like any other: INDETERMINATE, with the reason.
 
 from __future__ import annotations
 
-import contextlib
-import math
 from typing import TYPE_CHECKING
 
 from vnedoc._internal import clock
 from vnedoc._internal.workers import Lost, run_isolated
 from vnedoc.errors import UsageError
-from vnedoc.sign.bulk_verification import Task
+from vnedoc.sign.bulk_verification import (
+    MAX_MEMORY_BYTES,
+    SECONDS_PER_MB,
+    Asked,
+    Task,
+    lost_report,
+    open_work,
+    time_limit,
+)
 from vnedoc.sign.policy import DEFAULT_POLICY
-from vnedoc.sign.report import Conclusion, FileReport, Finding, VerificationReport
-from vnedoc.sign.verification import verify_pdf
+from vnedoc.sign.report import VerificationReport
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from vnedoc.sign.policy import Policy
@@ -30,22 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_MEMORY_BYTES", "SECONDS_PER_MB", "time_limit", "verify_in_process"]
 
-SECONDS_PER_MB = 10.0
-"""How long a file may take for each megabyte begun."""
-DEFAULT_MEMORY_BYTES = 512 * 1024 * 1024
+DEFAULT_MEMORY_BYTES = MAX_MEMORY_BYTES
 """How much memory a verification may take beyond what the program itself takes."""
-
-_MAX_UNPACKED_BYTES = 64 * 1024 * 1024
-_MAX_WARNINGS = 1000
-
-
-def time_limit(path: Path) -> float:
-    """Return how many seconds a file may take by default: ten for each megabyte begun."""
-    try:
-        size = path.stat().st_size
-    except OSError:
-        size = 0
-    return SECONDS_PER_MB * max(math.ceil(size / 1e6), 1)
 
 
 def verify_in_process(
@@ -97,48 +88,13 @@ def verify_in_process(
         crls=tuple(crls),
     )
     ((_, answer),) = run_isolated(
-        _open,
-        task,
-        [path],
+        open_work,
+        (task, False),
+        [Asked(path, limit_s)],
         jobs=1,
-        limit_s=lambda _: limit_s,
+        limit_s=lambda asked: asked.limit_s,
         max_memory_bytes=memory_limit_bytes,
     )
     if isinstance(answer, Lost):
-        return VerificationReport((_gave_up(path, answer, chosen),))
-    return answer
-
-
-@contextlib.contextmanager
-def _open(task: Task) -> Iterator[Callable[[Path], VerificationReport]]:
-    """Be ready to verify, in the process that does it."""
-    from pikepdf import settings
-
-    # These limits hold for a whole process, so they are set only in one that is ours.
-    settings.set_qpdf_limits(
-        flate_max_memory=_MAX_UNPACKED_BYTES,
-        run_length_max_memory=_MAX_UNPACKED_BYTES,
-        dct_max_memory=_MAX_UNPACKED_BYTES,
-        doc_max_warnings=_MAX_WARNINGS,
-    )
-    trust = task.trust()
-    with task.source() as source:
-
-        def work(path: Path) -> VerificationReport:
-            return verify_pdf(
-                path, trust=trust, policy=task.policy, at=task.at, sender=task.sender, revocation=source
-            )
-
-        yield work
-
-
-def _gave_up(path: Path, reason: Lost, policy: Policy) -> FileReport:
-    return FileReport(
-        path=str(path),
-        conclusion=Conclusion.INDETERMINATE,
-        readers_agree=False,
-        sender=None,
-        signatures=(),
-        errors=(Finding(f"verify.worker-{reason.value}"),),
-        policy=policy.name,
-    )
+        return VerificationReport((lost_report(path, answer, chosen),))
+    return VerificationReport((answer.report,))

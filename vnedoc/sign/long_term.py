@@ -20,6 +20,7 @@ from cryptography.x509 import ocsp
 
 from vnedoc._internal import clock
 from vnedoc.errors import RemoteError, TimestampError
+from vnedoc.messages import Sentence
 from vnedoc.sign._pyhanko.embedding import Revision
 from vnedoc.sign._pyhanko.validation import Evidence, Judge, UnusableCMSError, parse_cms
 from vnedoc.sign.certificates import MALFORMED_CERTIFICATE_ERRORS, display_name
@@ -107,7 +108,7 @@ class EvidenceCollector(RevocationSource):
         # Asked for a list means: the OCSP response was of no use.
         asked.ocsp = ()
         attempts = [
-            dataclasses.replace(attempt, problem=attempt.problem or "the response cannot be used")
+            dataclasses.replace(attempt, problem=attempt.problem or Sentence("revocation.unusable-response"))
             for attempt in asked.attempts
         ]
         found = RevocationData() if self._source is None else self._source.crls_for(certificate)
@@ -312,10 +313,13 @@ def merge(first: Evidence, second: Evidence) -> Evidence:
 def describe(unanswered: Iterable[Unanswered]) -> dict[str, object]:
     """Return the values of a message about certificates without an answer."""
     items = tuple(unanswered)
-    tried = [f"{attempt.url}: {attempt.problem}" for item in items for attempt in item.attempts]
+    tried: Sentence | None = None
+    for attempt in dict.fromkeys(attempt for item in items for attempt in item.attempts):
+        one = Sentence("revocation.asked", url=attempt.url, problem=attempt.problem)
+        tried = one if tried is None else Sentence("revocation.asked-also", first=tried, second=one)
     return {
         "certificates": ", ".join(f"“{item.subject}”" for item in items) or "?",
-        "tried": "; ".join(dict.fromkeys(tried)) or "-",
+        "tried": tried or Sentence("revocation.asked-nobody"),
     }
 
 
@@ -330,15 +334,15 @@ def _key(certificate: x509.Certificate) -> bytes:
 def _why_not(encoded: bytes, certificate: x509.Certificate, at: datetime.datetime) -> str | None:
     """Return why a list is not for the document; ``None`` if it is."""
     if len(encoded) > MAX_EMBEDDED_CRL_BYTES:
-        return f"the list has {len(encoded)} bytes; {MAX_EMBEDDED_CRL_BYTES} is the limit for a document"
+        return Sentence("revocation.large-list", size=len(encoded), limit=MAX_EMBEDDED_CRL_BYTES)
     try:
         crl = x509.load_der_x509_crl(encoded)
         if crl.issuer != certificate.issuer:
-            return "the list is of another issuer"
+            return Sentence("revocation.other-issuer")
         if crl.next_update_utc is not None and crl.next_update_utc + DEFAULT_POLICY.time_tolerance < at:
-            return "the list is too old"
+            return Sentence("revocation.old-list")
     except ValueError:
-        return "not a list"
+        return Sentence("revocation.not-a-list")
     return None
 
 

@@ -379,8 +379,11 @@ def open_pages(source: Path | bytes, *, password: str | None = None) -> Pages:
         DocumentError: The file cannot be read, or is encrypted and the password is missing or wrong.
     """
     try:
+        # To copy what pages inherit into each of them takes longer than everything else; here they are asked for it.
         document = pikepdf.open(
-            io.BytesIO(source) if isinstance(source, bytes) else source, password=password or ""
+            io.BytesIO(source) if isinstance(source, bytes) else source,
+            password=password or "",
+            inherit_page_attributes=False,
         )
     except pikepdf.PasswordError as exc:
         raise DocumentError("appearance.encrypted", path=_name(source)) from exc

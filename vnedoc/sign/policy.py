@@ -102,6 +102,11 @@ class Policy:
     min_ec_bits: int = 256
     """The smallest key on an elliptic curve (Circular 15/2025/TT-BKHCN, Annex I)."""
 
+    @property
+    def asked_checks(self) -> tuple[str, ...]:
+        """The ids of the checks that are not ignored."""
+        return tuple(check.id for check in self.checks if check.level is not CheckLevel.IGNORE)
+
     def accepts_digest(self, digest: str, moment: datetime.datetime, *, anchor: str | None = None) -> bool:
         """Tell whether a digest algorithm is accepted at a time.
 

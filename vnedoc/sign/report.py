@@ -29,6 +29,7 @@ __all__ = [
     "SenderReport",
     "SignatureKind",
     "SignatureReport",
+    "SignatureTrace",
     "SignerRole",
     "VerificationReport",
 ]
@@ -120,7 +121,7 @@ class Finding:
     def text(self, language: messages.Language | str = messages.Language.EN) -> str:
         """Return the sentence in a language; a finding among the values is put in the same language."""
         values = {
-            name: value.text(language) if isinstance(value, Finding) else value
+            name: value.text(language) if isinstance(value, Finding | messages.Sentence) else value
             for name, value in self.values.items()
         }
         return messages.text(self.id, language, **values)
@@ -151,6 +152,16 @@ class Revocation:
     status: RevocationStatus = RevocationStatus.UNKNOWN
     source: str = "none"
     """``ocsp``, ``crl`` or ``none``."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SignatureTrace:
+    """The bytes by which a signature is known to other tools; kept for ETSI TS 119 102-2."""
+
+    signature_value: bytes
+    """The signature value itself."""
+    certificate: bytes
+    """The signing certificate, DER."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -188,6 +199,10 @@ class SignatureReport:
     revocation: Revocation = Revocation()
     box: tuple[int, str] | None = None
     """Number of the page and the box ``X,Y,W,H`` where the signature is shown; ``None`` if it is not."""
+    trace: SignatureTrace | None = dataclasses.field(
+        default=None, repr=False, compare=False, metadata={"written": False}
+    )
+    """What other tools know the signature by; in the XML of ETSI only."""
     warnings: tuple[Finding, ...] = ()
     errors: tuple[Finding, ...] = ()
 
@@ -241,6 +256,8 @@ class FileReport:
     """What the policy asks beyond sound signatures, and how that came out."""
     in_baseline: bool = False
     """Whether all that is wrong was known and accepted before."""
+    seconds: float | None = dataclasses.field(default=None, compare=False, metadata={"written": False})
+    """How long the verification took; two reports on one file are equal all the same, and only JUnit tells."""
 
     def all_errors(self) -> tuple[Finding, ...]:
         """Return the errors of the file, then those of its signatures."""
@@ -338,7 +355,9 @@ def _plain(value: object, language: messages.Language | str) -> Any:  # JSON
         return {"id": value.id, "text": value.text(language)}
     if dataclasses.is_dataclass(value):
         return {
-            field.name: _plain(getattr(value, field.name), language) for field in dataclasses.fields(value)
+            field.name: _plain(getattr(value, field.name), language)
+            for field in dataclasses.fields(value)
+            if field.metadata.get("written", True)
         }
     if isinstance(value, datetime.date):
         # A time is a date, too.

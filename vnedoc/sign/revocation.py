@@ -1,8 +1,9 @@
-"""Fetching what says whether a certificate was revoked: OCSP first, then CRLs. Deciding happens elsewhere.
+"""Fetching what says whether a certificate was revoked: OCSP first, then CRLs; on request missing issuers, too.
 
-What comes back is only bytes; whether they are signed, fresh and about this certificate is decided with the trust
-of the verification (RFC 5280, 6.3; RFC 6960). The addresses stand in certificates, so in what an attacker may have
-written: only http and https, no private or loopback address that was not named, a limit on size, time and number.
+Deciding happens elsewhere. What comes back is only bytes; whether they are signed, fresh and about this certificate
+is decided with the trust of the verification (RFC 5280, 6.3; RFC 6960). The addresses stand in certificates, so in
+what an attacker may have written: only http and https, no private or loopback address that was not named, a limit on
+size, time and number.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import socket
+import time
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID
 
 from vnedoc._internal import files, http
 from vnedoc.errors import InputError, RemoteError
+from vnedoc.messages import Sentence
 from vnedoc.sign.certificates import MALFORMED_CERTIFICATE_ERRORS
 
 if TYPE_CHECKING:
@@ -33,13 +37,18 @@ __all__ = [
     "RevocationData",
     "RevocationSource",
     "crl_addresses",
+    "issuer_addresses",
     "load_crl",
     "ocsp_addresses",
+    "parse_certificates",
     "parse_crl",
 ]
 
 MAX_CRL_BYTES = 64 * 1024 * 1024
 MAX_OCSP_BYTES = 256 * 1024
+MAX_WAIT_S = 45.0
+MAX_ISSUER_BYTES = 256 * 1024
+MAX_ISSUERS = 10
 MAX_ADDRESSES = 4
 """How many addresses of one kind are tried for one certificate."""
 
@@ -51,7 +60,8 @@ class Attempt:
     url: str
     """The address."""
     problem: str | None = None
-    """What went wrong, in English; ``None`` if an answer came."""
+    """What went wrong, in English; a :class:`~vnedoc.messages.Sentence` where it is told in other languages, too;
+    ``None`` if an answer came."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,6 +74,8 @@ class RevocationData:
     """Certificate revocation lists, DER."""
     attempts: tuple[Attempt, ...] = ()
     """What was asked."""
+    certificates: tuple[bytes, ...] = ()
+    """Certificates of the issuer, DER, where these were asked for."""
 
 
 class RevocationSource:
@@ -77,6 +89,8 @@ class RevocationSource:
         allowed_hosts: Names or addresses that may be asked although they are private or loopback.
         timeout_s: Time limit for one call.
         max_crl_bytes: The largest CRL that is accepted.
+        max_wait_s: How long servers are waited for in all, for one document.
+        fetch_issuers: Whether certificates that miss in a chain may be fetched, too; only if servers may be asked.
     """
 
     def __init__(
@@ -87,12 +101,18 @@ class RevocationSource:
         allowed_hosts: Iterable[str] = (),
         timeout_s: float = 10.0,
         max_crl_bytes: int = MAX_CRL_BYTES,
+        max_wait_s: float = MAX_WAIT_S,
+        fetch_issuers: bool = False,
     ) -> None:
         self._crls = tuple(crls)
         self._online = online
         self._allowed_hosts = frozenset(host.casefold() for host in allowed_hosts)
         self._timeout_s = timeout_s
         self._max_crl_bytes = max_crl_bytes
+        self._max_wait_s = max_wait_s
+        self._left_s = max_wait_s
+        self._fetch_issuers = fetch_issuers and online
+        self._issuer_answers: dict[str, bytes | str] = {}
         self._client: httpx2.Client | None = None
         self._ocsp_answers: dict[tuple[str, bytes], bytes | str] = {}
         self._crl_answers: dict[str, bytes | str] = {}
@@ -123,6 +143,28 @@ class RevocationSource:
             return RevocationData(crls=self._crls)
         fetched = self._first_answer(crl_addresses(certificate), self._fetch_crl, is_ocsp=False)
         return dataclasses.replace(fetched, crls=(*self._crls, *fetched.crls))
+
+    def issuers_of(self, certificate: x509.Certificate) -> RevocationData:
+        """Fetch the issuers that a certificate points to (RFC 5280, 4.2.2.1), if that was asked for."""
+        if not self._fetch_issuers:
+            return RevocationData()
+        attempts: list[Attempt] = []
+        for url in issuer_addresses(certificate):
+            if url not in self._issuer_answers:
+                self._issuer_answers[url] = self._call(url, None, max_bytes=MAX_ISSUER_BYTES)
+            answer = self._issuer_answers[url]
+            found = parse_certificates(answer) if isinstance(answer, bytes) else ()
+            if found:
+                attempts.append(Attempt(url))
+                return RevocationData(attempts=tuple(attempts), certificates=found)
+            attempts.append(
+                Attempt(url, answer if isinstance(answer, str) else Sentence("revocation.not-a-certificate"))
+            )
+        return RevocationData(attempts=tuple(attempts))
+
+    def begin_document(self) -> None:
+        """Say that what is asked from now on is about another document."""
+        self._left_s = self._max_wait_s
 
     def close(self) -> None:
         """Close connections."""
@@ -163,17 +205,26 @@ class RevocationSource:
             if isinstance(answer, bytes):
                 try:
                     answer = parse_crl(answer)
-                except ValueError as exc:
-                    answer = f"not a CRL: {exc}"
+                except ValueError:
+                    answer = Sentence("revocation.not-a-list")
             self._crl_answers[url] = answer
         return self._crl_answers[url]
 
     def _call(self, url: str, request: bytes | None, *, max_bytes: int) -> bytes | str:
         """Return the answer, or what went wrong."""
+        if self._left_s <= 0:
+            return Sentence("revocation.no-time-left")
+        began = time.monotonic()
+        try:
+            return self._called(url, request, max_bytes=max_bytes)
+        finally:
+            self._left_s -= time.monotonic() - began
+
+    def _called(self, url: str, request: bytes | None, *, max_bytes: int) -> bytes | str:
         try:
             place = _place(url, self._allowed_hosts)
         except _RefusedAddressError as exc:
-            return str(exc)
+            return exc.reason
         if self._client is None:
             self._client = http.make_client(timeout_s=self._timeout_s)
         headers = {"Host": place.host_header}
@@ -186,11 +237,13 @@ class RevocationSource:
                 place.url,
                 headers=headers,
                 content=request,
-                total_timeout_s=3 * self._timeout_s,
+                total_timeout_s=min(3 * self._timeout_s, self._left_s),
             ) as answer:
-                return answer.read(max_bytes=max_bytes) if answer.status == 200 else f"HTTP {answer.status}"
+                if answer.status != 200:
+                    return Sentence("revocation.http-status", status=answer.status)
+                return answer.read(max_bytes=max_bytes)
         except RemoteError as exc:
-            return exc.text()
+            return Sentence(exc.code, **exc.values)
 
 
 class _Ask(Protocol):
@@ -224,19 +277,39 @@ def parse_crl(content: bytes) -> bytes:
     return crl.public_bytes(serialization.Encoding.DER)
 
 
+def parse_certificates(content: bytes) -> tuple[bytes, ...]:
+    """Return the certificates, DER, in a file of one or of several (RFC 5280, 4.2.2.1); none if it is neither."""
+    try:
+        if content.lstrip().startswith(b"-----BEGIN"):
+            found = x509.load_pem_x509_certificates(content)
+        else:
+            try:
+                found = [x509.load_der_x509_certificate(content)]
+            except ValueError:
+                found = pkcs7.load_der_pkcs7_certificates(content)
+        return tuple(item.public_bytes(serialization.Encoding.DER) for item in found[:MAX_ISSUERS])
+    except MALFORMED_CERTIFICATE_ERRORS:
+        return ()
+
+
 def ocsp_addresses(certificate: x509.Certificate) -> tuple[str, ...]:
     """Return the OCSP responders that a certificate names (RFC 5280, 4.2.2.1)."""
+    return _access_addresses(certificate, AuthorityInformationAccessOID.OCSP)
+
+
+def issuer_addresses(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Return where a certificate says that its issuer's certificates are (RFC 5280, 4.2.2.1)."""
+    return _access_addresses(certificate, AuthorityInformationAccessOID.CA_ISSUERS)
+
+
+def _access_addresses(certificate: x509.Certificate, method: x509.ObjectIdentifier) -> tuple[str, ...]:
     try:
         extension = certificate.extensions.get_extension_for_oid(ExtensionOID.AUTHORITY_INFORMATION_ACCESS)
     except MALFORMED_CERTIFICATE_ERRORS:
         return ()
     assert isinstance(extension.value, x509.AuthorityInformationAccess)
     return tuple(
-        _addresses(
-            access.access_location
-            for access in extension.value
-            if access.access_method == AuthorityInformationAccessOID.OCSP
-        )
+        _addresses(access.access_location for access in extension.value if access.access_method == method)
     )[:MAX_ADDRESSES]
 
 
@@ -262,6 +335,10 @@ def _addresses(names: Iterable[x509.GeneralName]) -> Iterator[str]:
 class _RefusedAddressError(ValueError):
     """An address that is not asked."""
 
+    def __init__(self, code: str) -> None:
+        self.reason = Sentence(code)
+        super().__init__(self.reason)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Place:
@@ -279,18 +356,18 @@ def _place(url: str, allowed_hosts: frozenset[str]) -> _Place:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as exc:
-        raise _RefusedAddressError("not a valid address") from exc
+        raise _RefusedAddressError("revocation.bad-address") from exc
     if not host or parts.username is not None:
-        raise _RefusedAddressError("not a valid address")
+        raise _RefusedAddressError("revocation.bad-address")
     port = port or (443 if parts.scheme == "https" else 80)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as exc:
-        raise _RefusedAddressError("the host is not known") from exc
+        raise _RefusedAddressError("revocation.unknown-host") from exc
     addresses = [str(entry[4][0]) for entry in found]
     if host.casefold() not in allowed_hosts and not all(_is_public(address) for address in addresses):
         # A certificate must not be able to make this machine call its own network (server-side request forgery).
-        raise _RefusedAddressError("a private address that was not allowed")
+        raise _RefusedAddressError("revocation.private-address")
     shown = f"[{host}]" if ":" in host else host
     host_header = f"{shown}:{parts.port}" if parts.port else shown
     if parts.scheme == "https":

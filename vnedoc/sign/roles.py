@@ -9,19 +9,17 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-
 from vnedoc import messages
 from vnedoc.errors import NotAllowedError, UsageError
 from vnedoc.sign import layout
+from vnedoc.sign._fields import free_name, may_be_approval
 from vnedoc.sign._pyhanko.appearance import embed_font, render_appearance, render_text_field
 from vnedoc.sign._pyhanko.embedding import TextField
 from vnedoc.sign.appearance import Appearance, TextBlock, picture_appearance, text_appearance, wrap_text
-from vnedoc.sign.certificates import guess_role
 from vnedoc.sign.fonts import FontStyle
 from vnedoc.sign.layout import CopyKind
 from vnedoc.sign.models import POINTS_PER_MM, Box, Role, SignatureLevel
-from vnedoc.sign.report import Finding, SignerRole
+from vnedoc.sign.report import Finding
 
 if TYPE_CHECKING:
     import datetime
@@ -86,7 +84,8 @@ class SigningOptions:
     text: str | None = None
     """Text of a comment (comment)."""
     reserve_numbering: bool = False
-    """With approve: make empty fields for number and date, for the issue to fill in its own revision."""
+    """With approve or initial, whichever signs first: make empty fields for number and date, for the issue to fill in
+    its own revision."""
     reserve_seal_mm: float | None = None
     """With approve: make the agency's empty signature field, for a seal of this diameter. Every reader then takes the
     issue for form filling, also after a certification."""
@@ -126,6 +125,8 @@ class Composition:
     """Text fields that the signature locks."""
     warnings: tuple[Finding, ...] = ()
     """What does not meet Annex I although it can be used."""
+    label: str | None = None
+    """What the field is called for those who hear the document; ``None`` if it is not shown."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -180,7 +181,7 @@ def compose(
         # ISO 32000-2, 12.8.2.2.1: the certification is the first signature of a document, and the only one.
         raise NotAllowedError("signing.certify-first", path=name)
     shown = _ROLES[options.role](desk)
-    field = (shown and shown.field) or _free_name(options.role, revision.field_names())
+    field = (shown and shown.field) or free_name(options.role, revision.field_names())
     revision.check_locks(filled=[field])
     if shown is None:
         return Composition(field)
@@ -194,7 +195,12 @@ def compose(
         appearance=render_appearance(revision.writer, shown.appearance, geometry),
         locked_fields=shown.locked_fields,
         warnings=_picture_warnings(options),
+        label=_label(options.role),
     )
+
+
+def _label(role: Role) -> str:
+    return messages.text(f"signing.label-{role.value}", "vi")
 
 
 def _picture_warnings(options: SigningOptions) -> tuple[Finding, ...]:
@@ -212,6 +218,14 @@ def _approve(desk: _Desk) -> _Shown:
     return shown
 
 
+def _initial(desk: _Desk) -> _Shown:
+    shown = _person(desk)
+    if desk.options.reserve_numbering:
+        # Reviewers sign before the person with authority: the fields come with whoever signs first.
+        _reserve_numbering(desk)
+    return shown
+
+
 def _person(desk: _Desk) -> _Shown:
     picture = _picture(desk)
     page, box = layout.person_box(desk.pages, _placement(desk), picture)
@@ -221,7 +235,7 @@ def _person(desk: _Desk) -> _Shown:
 def _issue(desk: _Desk) -> _Shown:
     picture = _picture(desk)
     diameter = layout.seal_diameter_pt(picture, desk.options.seal_diameter_mm)
-    persons = [signature for signature in desk.signatures if not _is_agency(signature)]
+    persons = [signature for signature in desk.signatures if may_be_approval(signature)]
     if not persons and not desk.options.without_person:
         # Decree 30/2020/NĐ-CP, art. 32.2d: the clerk signs only what already has the person's signature.
         raise NotAllowedError("signing.no-person-signature", path=desk.name)
@@ -244,6 +258,7 @@ def _reserve_seal(desk: _Desk, person: _Shown) -> None:
         page=person.page,
         rectangle=geometry.to_pdf(box),
         empty_appearance=empty,
+        label=_label(Role.ISSUE),
     )
 
 
@@ -355,7 +370,7 @@ def _invisible(desk: _Desk) -> None:
 
 _ROLES: dict[Role, Callable[[_Desk], _Shown | None]] = {
     Role.APPROVE: _approve,
-    Role.INITIAL: _person,
+    Role.INITIAL: _initial,
     Role.ISSUE: _issue,
     Role.APPENDIX: _appendix,
     Role.COPY: _copy,
@@ -477,21 +492,3 @@ def _placement(desk: _Desk) -> Placement:
     if desk.options.placement is None:
         raise UsageError("signing.needs-placement", role=desk.options.role.value)
     return desk.options.placement
-
-
-def _is_agency(signature: ExistingSignature) -> bool:
-    if signature.certificate is None:
-        return False
-    try:
-        certificate = x509.load_der_x509_certificate(signature.certificate)
-    except ValueError:
-        return False
-    return guess_role(certificate) is SignerRole.AGENCY
-
-
-def _free_name(role: Role, taken: set[str]) -> str:
-    """Return a field name that the document does not have; two fields of one name break the second signature."""
-    number = 1
-    while f"vnedoc-{role.value}-{number}" in taken:
-        number += 1
-    return f"vnedoc-{role.value}-{number}"

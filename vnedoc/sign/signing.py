@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from vnedoc._internal import clock, files
 from vnedoc.errors import InputError, InternalError, TimestampError, UsageError
 from vnedoc.sign._cms import SignedDataBuilder
-from vnedoc.sign._pyhanko.embedding import Revision, SignatureSettings
+from vnedoc.sign._pyhanko.embedding import Revision
+from vnedoc.sign._pyhanko.signature_dictionary import SignatureSettings
 from vnedoc.sign.models import SignatureLevel
 from vnedoc.sign.pages import open_pages
 from vnedoc.sign.presign import LONG_TERM_LEVELS, check_signer
@@ -277,6 +278,7 @@ def _sign(
             page=composition.page or 1,
             rectangle=composition.rectangle,
             appearance=composition.appearance,
+            label=composition.label,
         )
         attributes = builder.attributes_for(
             prepared.document_digest, signing_time=now if options.legacy else None

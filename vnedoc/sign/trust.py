@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import re
 from importlib import resources
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from vnedoc._internal import clock, files
@@ -37,8 +38,11 @@ __all__ = [
     "fingerprint",
     "is_issued_by",
     "is_self_signed",
+    "load_certificates",
     "load_trust",
     "parse_fingerprint",
+    "same_name",
+    "trust_files",
 ]
 
 MAX_TRUST_FILE_BYTES = 8 * 1024 * 1024
@@ -205,7 +209,7 @@ def _anchor_above(certificate: x509.Certificate, store: TrustStore) -> str | Non
 def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Tell whether a certificate names another as its issuer and is signed with its key."""
     try:
-        if certificate.issuer != issuer.subject:
+        if not same_name(certificate.issuer, issuer.subject):
             return False
         key = issuer.public_key()
         if isinstance(key, rsa.RSAPublicKey) and isinstance(
@@ -219,11 +223,42 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
                 padding.PKCS1v15(),
                 hashes.SHA1(),  # noqa: S303 - see above
             )
-        else:
+        elif certificate.issuer.public_bytes() == issuer.subject.public_bytes():
             certificate.verify_directly_issued_by(issuer)
+        else:
+            # That would refuse names that are the same only by the rules of RFC 5280.
+            _verify_signature(certificate, key)
     except _NOT_ISSUED_ERRORS:
         return False
     return True
+
+
+def same_name(first: x509.Name, second: x509.Name) -> bool:
+    """Tell whether two names are the same: white space, case and string type do not count (RFC 5280, 7.1)."""
+    if first == second:
+        return True
+    return len(first.rdns) == len(second.rdns) and _prepared(first) == _prepared(second)
+
+
+@functools.lru_cache(maxsize=1024)
+def _prepared(name: x509.Name) -> str:
+    from asn1crypto import x509 as asn1_x509
+
+    # The preparation of strings is that of RFC 4518; a name that cannot be prepared raises ValueError.
+    return str(asn1_x509.Name.load(name.public_bytes()).hashable)
+
+
+def _verify_signature(certificate: x509.Certificate, key: object) -> None:
+    digest = certificate.signature_hash_algorithm
+    if isinstance(key, rsa.RSAPublicKey) and digest is not None:
+        scheme = certificate.signature_algorithm_parameters
+        if not isinstance(scheme, padding.PKCS1v15 | padding.PSS):
+            raise ValueError("a signature of another kind than the key")
+        key.verify(certificate.signature, certificate.tbs_certificate_bytes, scheme, digest)
+    elif isinstance(key, ec.EllipticCurvePublicKey) and digest is not None:
+        key.verify(certificate.signature, certificate.tbs_certificate_bytes, ec.ECDSA(digest))
+    else:
+        raise ValueError("a key of a kind that signs no certificates here")
 
 
 def parse_fingerprint(value: str) -> str:
@@ -270,17 +305,38 @@ def _read_source(source: str) -> Iterator[tuple[x509.Certificate, TrustTree]]:
     path = Path(source)
     paths = [path]
     if path.is_dir():
-        paths = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in _SUFFIXES)
+        paths = list(trust_files(path))
     count = 0
     for file in paths:
-        for certificate in _read_file(file, must_hold=not path.is_dir()):
+        for certificate in load_certificates(file, must_hold=not path.is_dir()):
             count += 1
             yield certificate, TrustTree.CUSTOM
     if count == 0:
         raise ConfigurationError("trust.no-certificate", source=source)
 
 
-def _read_file(path: Path, *, must_hold: bool) -> tuple[x509.Certificate, ...]:
+def trust_files(folder: Path) -> tuple[Path, ...]:
+    """Return the files of a folder that may hold certificates, by name.
+
+    Raises:
+        ConfigurationError: The folder cannot be read.
+    """
+    try:
+        return tuple(sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in _SUFFIXES))
+    except OSError as exc:
+        raise ConfigurationError("trust.unreadable", source=folder, reason=exc.strerror) from exc
+
+
+def load_certificates(path: Path, *, must_hold: bool = True) -> tuple[x509.Certificate, ...]:
+    """Read the certificates of a PEM or DER file.
+
+    Args:
+        path: The file.
+        must_hold: Refuse a PEM file with other things only.
+
+    Raises:
+        ConfigurationError: The file cannot be read or holds no certificate.
+    """
     try:
         content = files.read_bytes(path, max_bytes=MAX_TRUST_FILE_BYTES)
     except InputError as exc:

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vnedoc._internal import clock, files
 from vnedoc.errors import DocumentError, InputError
 from vnedoc.sign._aftermath import check_aftermath, place_in_history
+from vnedoc.sign._hidden import find_hidden
 from vnedoc.sign._judgement import Circumstances, Draft, judge_field
-from vnedoc.sign._pyhanko.changes import RevisionHistory, read_evidence
+from vnedoc.sign._pyhanko.changes import RevisionHistory
 from vnedoc.sign._pyhanko.reading import open_reader, read_with_pyhanko
+from vnedoc.sign._pyhanko.store import read_evidence
 from vnedoc.sign._pyhanko.validation import Evidence, Judge
-from vnedoc.sign._qpdf import read_with_qpdf
+from vnedoc.sign._qpdf import opens_with, read_with_qpdf
 from vnedoc.sign._revisions import check_revisions
 from vnedoc.sign._structure import (
     Reading,
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from pyhanko.pdf_utils.reader import PdfFileReader
 
     from vnedoc.sign.revocation import RevocationSource
+    from vnedoc.sign.signers.base import SecretCallback
     from vnedoc.sign.trust import TrustStore
 
 __all__ = ["PdfSource", "read_pdf", "verify_files", "verify_pdf"]
@@ -55,7 +59,7 @@ PdfSource = Path | bytes
 """A PDF: the path of a file, or its bytes."""
 
 # After these nothing more is read: the first reader unpacks within limits, and the second would not.
-_FINAL = frozenset({"verify.encrypted", "verify.too-costly"})
+_FINAL = frozenset({"verify.encrypted", "verify.wrong-password", "verify.too-costly"})
 _GRAVEST_FIRST = (Conclusion.TOTAL_FAILED, Conclusion.INDETERMINATE, Conclusion.TOTAL_PASSED)
 
 
@@ -67,6 +71,7 @@ def verify_pdf(
     at: datetime.datetime | None = None,
     sender: ExpectedSender | None = None,
     revocation: RevocationSource | None = None,
+    password: SecretCallback | None = None,
 ) -> VerificationReport:
     """Verify every signature and document time-stamp of a PDF.
 
@@ -79,6 +84,7 @@ def verify_pdf(
         at: The time for which the question is asked; ``None`` is now.
         sender: The agency that is said to have sent the document; one of its signatures must then be there.
         revocation: Where revocation data may be asked for; ``None`` asks nobody and uses what the file brings.
+        password: Called with the path if the file is encrypted; what anybody can open needs none.
 
     Returns:
         A report on one file. It is no truth value; call ``raise_for_status()``.
@@ -87,7 +93,7 @@ def verify_pdf(
         UsageError: ``at`` has no time zone.
         ConfigurationError: The directory does not know the sender.
     """
-    demands = _demands(trust, policy, at, sender, revocation)
+    demands = _demands(trust, policy, at, sender, revocation, password)
     return VerificationReport((_verify(source, demands),))
 
 
@@ -99,6 +105,7 @@ def verify_files(
     at: datetime.datetime | None = None,
     sender: ExpectedSender | None = None,
     revocation: RevocationSource | None = None,
+    password: SecretCallback | None = None,
 ) -> Iterator[FileReport]:
     """Verify many PDFs, one after the other, each by itself. See :func:`verify_pdf`.
 
@@ -106,7 +113,7 @@ def verify_files(
         UsageError: ``at`` has no time zone.
         ConfigurationError: The directory does not know the sender.
     """
-    demands = _demands(trust, policy, at, sender, revocation)
+    demands = _demands(trust, policy, at, sender, revocation, password)
     return (_verify(path, demands) for path in paths)
 
 
@@ -117,6 +124,7 @@ class _Demands:
     now: datetime.datetime
     sender: ExpectedSender | None
     revocation: RevocationSource | None
+    password: SecretCallback | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -131,6 +139,8 @@ class TwoReadings:
     """The first reader, for further questions."""
     problems: tuple[Finding, ...]
     """Why they do not agree; empty if they do."""
+    password: str = dataclasses.field(default="", repr=False)
+    """What opened the file, if it is encrypted."""
 
     @property
     def signatures(self) -> tuple[SignatureField, ...]:
@@ -161,19 +171,26 @@ def _demands(
     at: datetime.datetime | None,
     sender: ExpectedSender | None,
     revocation: RevocationSource | None,
+    password: SecretCallback | None,
 ) -> _Demands:
     if sender is not None:
         # An unknown sender is a mistake in the question, and shows before the first file is read.
         sender.check_known()
     now = clock.utc_now() if at is None else clock.as_utc(at)
-    return _Demands(trust, policy or DEFAULT_POLICY, now, sender, revocation)
+    return _Demands(trust, policy or DEFAULT_POLICY, now, sender, revocation, password)
 
 
 def _verify(source: PdfSource, demands: _Demands) -> FileReport:
+    began = time.perf_counter()
+    report = _report(source, demands)
+    return dataclasses.replace(report, seconds=time.perf_counter() - began)
+
+
+def _report(source: PdfSource, demands: _Demands) -> FileReport:
     path = str(source) if isinstance(source, Path) else "-"
     try:
         file = _load(source, demands.policy)
-        readings = read_pdf(file)
+        readings = read_pdf(file, password=demands.password, name=path)
     except InputError as exc:
         return FileReport(
             path=path,
@@ -195,8 +212,13 @@ def _load(source: PdfSource, policy: Policy) -> bytes:
     return source
 
 
-def read_pdf(file: bytes) -> TwoReadings:
+def read_pdf(file: bytes, *, password: SecretCallback | None = None, name: str = "-") -> TwoReadings:
     """Let both readers read a file.
+
+    Args:
+        file: Its bytes.
+        password: Called with the name if the file is encrypted and does not open without.
+        name: How the file is called.
 
     Raises:
         DocumentError: It is encrypted or unpacks to too much, or neither can read it.
@@ -207,8 +229,9 @@ def read_pdf(file: bytes) -> TwoReadings:
         # Offsets count from the header for some readers, from the first byte for others; and a file that begins as
         # something else may be taken for that.
         problems.append(Finding("verify.not-at-start"))
+    opened_with = _password(file, password, name)
     try:
-        reader = open_reader(file)
+        reader = open_reader(file, password=opened_with)
         first = read_with_pyhanko(reader)
     except DocumentError as exc:
         if exc.code in _FINAL:
@@ -216,7 +239,7 @@ def read_pdf(file: bytes) -> TwoReadings:
         reader = None
         problems.append(Finding(exc.code, dict(exc.values)))
     try:
-        second = read_with_qpdf(file)
+        second = read_with_qpdf(file, password=opened_with)
     except DocumentError as exc:
         if exc.code in _FINAL:
             raise
@@ -236,7 +259,19 @@ def read_pdf(file: bytes) -> TwoReadings:
             )
         if not same_signatures(first.signatures, second.signatures):
             problems.append(Finding("verify.signature-lists-differ"))
-    return TwoReadings(first, second, reader, tuple(problems))
+    return TwoReadings(first, second, reader, tuple(problems), opened_with)
+
+
+def _password(file: bytes, password: SecretCallback | None, name: str) -> str:
+    """Return what opens the file: nothing, which every reader tries first, or what the caller says."""
+    if b"/Encrypt" not in file or opens_with(file, ""):
+        return ""
+    given = password(name) if password is not None else None
+    if given is None:
+        raise DocumentError("verify.encrypted")
+    if not opens_with(file, given):
+        raise DocumentError("verify.wrong-password")
+    return given
 
 
 def _verify_readings(path: str, file: bytes, readings: TwoReadings, demands: _Demands) -> FileReport:
@@ -256,10 +291,22 @@ def _verify_readings(path: str, file: bytes, readings: TwoReadings, demands: _De
     if history is not None and first_end < len(file) and history.stray_bytes_after(first_end):
         problems.append(Finding("verify.stray-bytes"))
     warnings: list[Finding] = []
-    if file.count(b"/ByteRange") > len(fields):
+    rights = readings.second.usage_rights if readings.second is not None else 0
+    if rights:
+        warnings.append(Finding("verify.usage-rights"))
+    if file.count(b"/ByteRange") > len(fields) + rights:
         warnings.append(Finding("verify.unreachable-signature"))
     if any(not field.from_form for field in fields):
         warnings.append(Finding("verify.signature-not-in-form"))
+    if any(draft.is_sound for draft in drafts):
+        # Who has no trusted key cannot make us look at pages.
+        warnings += find_hidden(
+            file,
+            history,
+            demands.policy.asked_checks,
+            signed_end=first_end,
+            password=readings.password,
+        )
     conclusion = _conclude(drafts, problems)
     sender = _judge_sender(drafts, demands)
     errors = [*problems]

@@ -17,7 +17,7 @@ from vnedoc.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Answer", "LoopbackServer", "Request", "Service", "Silence", "Site"]
+__all__ = ["Answer", "LoopbackServer", "PageService", "Request", "Service", "Silence", "Site"]
 
 _LOG = logging.getLogger(__name__)
 _HOST = "127.0.0.1"
@@ -74,6 +74,15 @@ class Service(Protocol):
 
     def call(self, request: Request) -> Answer | Silence:
         """Answer POST."""
+        ...
+
+
+@runtime_checkable
+class PageService(Service, Protocol):
+    """A service that has pages for people, too."""
+
+    def visit(self, path: str) -> Answer | Silence:
+        """Answer GET; the path is as it was sent, still percent-encoded."""
         ...
 
 
@@ -180,7 +189,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         site = self._site()
-        if isinstance(site, Service):
+        if isinstance(site, PageService):
+            self._finish(site.visit(self.path))
+        elif isinstance(site, Service):
             self._finish(Answer(http.HTTPStatus.METHOD_NOT_ALLOWED))
         else:
             self._finish(site.get(self.path))

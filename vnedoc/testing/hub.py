@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import secrets
-import socket
 import tempfile
-import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vnedoc._internal.clock import utc_now
-from vnedoc.errors import InternalError, MissingExtraError
+from vnedoc.errors import MissingExtraError
+from vnedoc.exchange.hub.administration import Administration
 from vnedoc.exchange.stores.hub import HubAgency, HubStore
+from vnedoc.testing._serving import ServerTLS, serving
 
 if TYPE_CHECKING:
-    import datetime
     from collections.abc import Callable, Iterator
 
-    import uvicorn
-
     from vnedoc.exchange.hub.options import HubOptions
+    from vnedoc.testing.faults import Faults
 
-__all__ = ["RunningHub", "running_hub"]
-
-START_TIMEOUT_S = 20.0
+__all__ = ["RunningHub", "ServerTLS", "running_hub"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,6 +51,13 @@ class RunningHub:
         )
         return secret
 
+    def change_secret(self, system_id: str) -> str:
+        """Give a system a new secret and return it; the old one, and its tokens, are no good any more."""
+        made = Administration(self.store, actor="local").rotate_secret(
+            system_id, overlap=datetime.timedelta(0)
+        )
+        return made.secret
+
 
 @contextlib.contextmanager
 def running_hub(
@@ -63,6 +66,8 @@ def running_hub(
     options: HubOptions | None = None,
     clock: Callable[[], datetime.datetime] = utc_now,
     port: int = 0,
+    faults: Faults | None = None,
+    tls: ServerTLS | None = None,
 ) -> Iterator[RunningHub]:
     """Run a hub on loopback until the block ends.
 
@@ -71,60 +76,23 @@ def running_hub(
         options: How it behaves.
         clock: Tells the hub the time.
         port: The port; 0 takes a free one.
+        faults: What goes wrong in front of it.
+        tls: How it speaks TLS; ``None``: plain HTTP.
 
     Raises:
         MissingExtraError: The extra ``server`` is not installed.
     """
     try:
-        import uvicorn
+        from vnedoc.exchange.hub.app import make_app
+        from vnedoc.exchange.hub.options import HubOptions
     except ImportError as exc:
         raise MissingExtraError("hub.missing-server") from exc
-    from vnedoc.exchange.hub.app import make_app
-    from vnedoc.exchange.hub.options import HubOptions
 
     with contextlib.ExitStack() as stack:
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vnedoc-hub-")))
         store = HubStore.open(folder)
         stack.callback(store.close)
-        listener = stack.enter_context(_listener(port))
         app = make_app(store, options=options or HubOptions(), clock=clock)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app, log_level="warning", access_log=False, server_header=False, ws="none", loop="asyncio"
-            )
-        )
-        thread = threading.Thread(
-            target=server.run, kwargs={"sockets": [listener]}, name="vnedoc-hub", daemon=True
-        )
-        thread.start()
-        stack.callback(_stop, server, thread)
-        _wait_until_started(server, thread)
-        yield RunningHub(f"http://127.0.0.1:{listener.getsockname()[1]}", folder, store)
-
-
-def _listener(port: int) -> socket.socket:
-    # With the protocol named, asyncio switches Nagle's algorithm off; else each answer waits 40 ms for an
-    # acknowledgement. socket.create_server does not name it.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        listener.listen(128)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while not server.started:
-        if not thread.is_alive() or time.monotonic() > deadline:
-            raise InternalError("hub.not-started")
-        time.sleep(0.005)
-
-
-def _stop(server: uvicorn.Server, thread: threading.Thread) -> None:
-    server.should_exit = True
-    thread.join(START_TIMEOUT_S)
+        url = stack.enter_context(serving(app if faults is None else faults.around(app), port=port, tls=tls))
+        yield RunningHub(url, folder, store)

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import html.parser
 import json
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.surface.findings_reference import PATH, updated
 from tests.unit.sign.test_report import SIGNATURE, TIME
 from vnedoc import messages
 from vnedoc._internal.xml import parse_bytes
+from vnedoc.sign.checks import CHECKS
 from vnedoc.sign.policy import PolicyCheck
 from vnedoc.sign.report import (
     Basis,
@@ -125,9 +127,39 @@ EVERYTHING = report_of(
 LANGUAGES = pytest.mark.parametrize("language", list(messages.Language))
 
 
+# What junit-10.xsd of Jenkins' xUnit plugin allows: required attributes, other attributes, children. GitLab reads of
+# these: classname, name, time, failure, error, skipped, system-out, system-err.
+JUNIT = {
+    "testsuites": ("", "name time tests failures errors", "testsuite"),
+    "testsuite": (
+        "name tests failures errors",
+        "group time skipped timestamp hostname id package file log url",
+        "testsuite properties testcase system-out system-err",
+    ),
+    "testcase": ("name", "time classname group", "skipped error failure system-out system-err"),
+    "failure": ("", "type message", ""),
+    "error": ("", "type message", ""),
+    "skipped": ("", "type message", ""),
+    "system-out": ("", "", ""),
+}
+SUREFIRE_TIME = re.compile(r"(([0-9]{0,3},)*[0-9]{3}|[0-9]{0,3})*(\.[0-9]*)?")
+
+
+def check_junit(element) -> None:
+    required, optional, children = (set(part.split()) for part in JUNIT[element.tag])
+    assert required <= set(element.attrib) <= required | optional, element.tag
+    assert SUREFIRE_TIME.fullmatch(element.get("time", "0"))
+    for child in element:
+        assert child.tag in children, (element.tag, child.tag)
+        check_junit(child)
+
+
 @LANGUAGES
 def test_junit_has_one_case_a_file_with_its_outcome(language: str) -> None:
-    text = render_junit(EVERYTHING, language=language)
+    timed = dataclasses.replace(EVERYTHING.files[0], seconds=1.25)
+    text = render_junit(
+        dataclasses.replace(EVERYTHING, files=(timed, *EVERYTHING.files[1:])), language=language
+    )
     assert text.startswith('<?xml version="1.0" encoding="UTF-8"?>')
     root = parse_bytes(text.encode())
     assert root.tag == "testsuites"
@@ -143,7 +175,9 @@ def test_junit_has_one_case_a_file_with_its_outcome(language: str) -> None:
         assert case.tag == "testcase"
         assert case.get("classname")
         assert case.get("name")
-        assert case.get("time") == "0"
+    assert [case.get("time") for case in suite][:2] == ["1.250", "0.000"]
+    assert suite.get("time") == root.get("time") == "1.250"
+    check_junit(root)
     problem = suite[1][0]
     assert problem.get("type") == "TOTAL-FAILED"
     assert problem.get("message", "").startswith("TOTAL-FAILED: ")
@@ -356,4 +390,22 @@ def test_the_reference_lists_every_finding_and_field() -> None:
     assert page == updated(page), "run `make docs`"
     for kind in (FileReport, SignatureReport, SenderReport, CertificateSummary, Basis):
         for field in dataclasses.fields(kind):
-            assert f"`{field.name}`" in page, field.name
+            if field.metadata.get("written", True):
+                assert f"`{field.name}`" in page, field.name
+
+
+@LANGUAGES
+def test_every_check_has_a_name_for_people(language: str) -> None:
+    for check in CHECKS:
+        assert messages.text(f"policy.check-{check}", language)
+        assert messages.text(f"policy.not-{check}", language)
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders() -> None:
+    one = EVERYTHING.files[0]
+    paths = ("a/2026/quyet-dinh.pdf", "b/2026/quyet-dinh.pdf", "b/to-trinh.pdf", "b\\to-trinh.pdf")
+    report = VerificationReport(tuple(dataclasses.replace(one, path=path) for path in paths))
+    page = render_html(report)
+    assert ">a/2026/quyet-dinh.pdf</a>" in page
+    assert ">b/2026/quyet-dinh.pdf</a>" in page
+    assert ">b/to-trinh.pdf</a>" in page

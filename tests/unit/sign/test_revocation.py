@@ -98,3 +98,14 @@ def test_a_list_from_a_file(pki: TestPKI, tmp_path: Path) -> None:
     assert load_crl(der) == load_crl(pem) == encoded
     with pytest.raises(InputError):
         load_crl(other)
+
+
+def test_servers_are_waited_for_only_so_long_in_all(pki: TestPKI) -> None:
+    with RevocationSource(allowed_hosts=["127.0.0.1"], max_wait_s=0.0) as source:
+        found = source.ocsp_for(pki.agency.certificate, pki.state_ca.certificate)
+        assert [attempt.problem for attempt in found.attempts] == ["no time left for servers"]
+    with RevocationSource(allowed_hosts=["127.0.0.1"], max_wait_s=20.0) as source:
+        source.ocsp_for(pki.agency.certificate, pki.state_ca.certificate)
+        assert 0 < source._left_s < 20.0
+        source.begin_document()
+        assert source._left_s == 20.0

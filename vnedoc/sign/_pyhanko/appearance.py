@@ -37,7 +37,14 @@ if TYPE_CHECKING:
     from vnedoc.sign.appearance import Colour, Picture
     from vnedoc.sign.pages import PageGeometry
 
-__all__ = ["EmbeddedFont", "TextFieldAppearance", "embed_font", "render_appearance", "render_text_field"]
+__all__ = [
+    "EmbeddedFont",
+    "TextFieldAppearance",
+    "embed_font",
+    "render_appearance",
+    "render_nothing",
+    "render_text_field",
+]
 
 # The object numbers of pictures that a file has already, by the writer that makes the file. Not the references
 # themselves: they hold on to the writer, which then would never go.
@@ -99,6 +106,11 @@ def render_appearance(
     content.append("Q")
     resources = _dictionary({"/XObject": pictures, "/Font": fonts.write()})
     return writer.add_object(_form(content, appearance.width, appearance.height, geometry.rotate, resources))
+
+
+def render_nothing(writer: BasePdfFileWriter) -> generic.IndirectObject:
+    """Add the appearance of a field that has no place on its page."""
+    return writer.add_object(_form([], 0, 0, 0, generic.DictionaryObject()))
 
 
 def embed_font(writer: BasePdfFileWriter, letters: str, style: FontStyle = FontStyle.REGULAR) -> EmbeddedFont:

@@ -7,12 +7,12 @@ cross-reference sections, never by splitting the file at ``%%EOF``: anybody can 
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import io
 import re
 from typing import TYPE_CHECKING, Any
 
-from cryptography import x509
 from pyhanko.pdf_utils import generic, misc
 from pyhanko.pdf_utils.xref import read_object_header
 from pyhanko.sign.diff_analysis import ModificationLevel, StandardDiffPolicy, SuspiciousModification
@@ -25,19 +25,26 @@ from pyhanko.sign.diff_analysis.rules.form_field_rules import (
 )
 from pyhanko.sign.fields import FieldMDPSpec, enumerate_sig_fields
 
-from vnedoc.sign._pyhanko.reading import FOREIGN_ERRORS, LONG_CONTENTS, form_nodes, short_reason, value_of
-from vnedoc.sign._pyhanko.validation import Evidence
+from vnedoc.sign._pyhanko.reading import (
+    FOREIGN_ERRORS,
+    LONG_CONTENTS,
+    form_nodes,
+    password_of,
+    short_reason,
+    value_of,
+)
+from vnedoc.sign._pyhanko.structure_rule import StructureRule
 from vnedoc.sign.report import Changes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from pyhanko.pdf_utils.reader import HistoricalResolver, PdfFileReader
 
-__all__ = ["GRAVITY", "Permissions", "RevisionChange", "RevisionHistory", "read_evidence"]
+__all__ = ["GRAVITY", "MAX_ANALYSED", "Permissions", "RevisionChange", "RevisionHistory"]
 
-MAX_EVIDENCE_ITEMS = 500
 MAX_ANALYSED = 100
+MAX_UNLISTED = 50
 MAX_FIELD_DEPTH = 32
 MAX_WAITING_FIELDS = 10_000
 GRAVITY = (
@@ -57,6 +64,7 @@ _POLICY = StandardDiffPolicy(
             SigFieldCreationRule(allow_new_visible_after_certify=True),
             SigFieldModificationRule(),
             GenericFieldModificationRule(),
+            StructureRule(),
         ]
     ),
 )
@@ -114,6 +122,8 @@ class RevisionHistory:
         self._changes: dict[int, RevisionChange] = {}
         self.count: int = reader.xrefs.total_revisions
         """How many revisions the file has."""
+        self.password: str = password_of(reader)
+        """What the file was opened with, if it is encrypted."""
 
     def ending_at(self, end: int) -> int | None:
         """Return the revision, from 0, that ends at an offset; ``None`` if none does."""
@@ -161,6 +171,13 @@ class RevisionHistory:
             return None
         return int(self._reader.xrefs.get_xref_container_info(revision - 1).declared_startxref)
 
+    def end_of(self, revision: int) -> int | None:
+        """Return the offset behind a revision, ``%%EOF`` included; ``None`` if it cannot be told."""
+        try:
+            return self._section_end(self._reader.xrefs.get_xref_container_info(revision))
+        except FOREIGN_ERRORS:
+            return None
+
     def written_after(self, revision: int) -> frozenset[int]:
         """Return the numbers of the objects that later revisions wrote or freed."""
         found: set[int] = set()
@@ -169,6 +186,30 @@ class RevisionHistory:
             found.update(number for number, _ in data.explicit_refs_in_revision)
             found.update(data.freed)
         return frozenset(found)
+
+    def unlisted(self, places: Mapping[int, int]) -> frozenset[int]:
+        """Return the numbers of the objects that stand somewhere in the file without any table knowing.
+
+        Args:
+            places: Offset to number of what looks like the beginning of an object.
+        """
+        listed = sorted({offset for number in range(self.count) for offset in self._offsets(number)})
+        found: set[int] = set()
+        for place, number in sorted(places.items()):
+            position = bisect.bisect_right(listed, place) - 1
+            if position >= 0 and (listed[position] == place or self._reaches(listed[position], place)):
+                continue
+            found.add(number)
+            if len(found) >= MAX_UNLISTED:
+                break
+        return frozenset(found)
+
+    def _reaches(self, offset: int, place: int) -> bool:
+        # An uncompressed PDF inside of a stream has objects of its own.
+        try:
+            return self._object_end(offset) > place
+        except FOREIGN_ERRORS:
+            return True
 
     def stray_bytes_after(self, start: int) -> bool:
         """Tell whether bytes behind an offset belong to no object and no cross-reference section.
@@ -428,34 +469,3 @@ def _raw(dictionary: generic.DictionaryObject, key: str) -> Any:  # a PDF object
         return dictionary.raw_get(key)
     except KeyError:
         return None
-
-
-def read_evidence(reader: PdfFileReader) -> Evidence:
-    """Read the document security store (ISO 32000-2, 12.8.4.3); what cannot be read is left out."""
-    try:
-        store = value_of(reader.root, "/DSS")
-        if not isinstance(store, generic.DictionaryObject):
-            return Evidence()
-        certificates = []
-        for encoded in _streams(store, "/Certs"):
-            try:
-                certificates.append(x509.load_der_x509_certificate(encoded))
-            except ValueError:
-                continue
-        return Evidence(
-            tuple(certificates), tuple(_streams(store, "/OCSPs")), tuple(_streams(store, "/CRLs"))
-        )
-    except FOREIGN_ERRORS:
-        return Evidence()
-
-
-def _streams(store: generic.DictionaryObject, key: str) -> Sequence[bytes]:
-    entries = value_of(store, key)
-    if not isinstance(entries, generic.ArrayObject):
-        return []
-    found = []
-    for entry in list(entries)[:MAX_EVIDENCE_ITEMS]:
-        value = entry.get_object()
-        if isinstance(value, generic.StreamObject):
-            found.append(value.data)
-    return found

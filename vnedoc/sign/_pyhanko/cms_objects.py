@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
+    "MAX_CERTIFICATES",
     "CMSObject",
     "Evidence",
     "UnusableCMSError",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 MAX_CERTIFICATES = 100
+"""How many certificates that came with a signature are looked at."""
 MAX_TOKENS = 10
 
 

@@ -9,23 +9,20 @@ the CMS. Nothing is written before :meth:`Revision.write`; nothing of the docume
 from __future__ import annotations
 
 import dataclasses
+import io
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.form_tools import get_single_field_annot
 from pyhanko.pdf_utils.generic import pdf_name
-from pyhanko.sign.fields import FieldMDPAction, FieldMDPSpec, MDPPerm, SigFieldSpec, SigSeedSubFilter
+from pyhanko.sign.fields import FieldMDPSpec, SigFieldSpec
 from pyhanko.sign.general import SigningError
-from pyhanko.sign.signers.cms_embedder import PdfCMSEmbedder, SigIOSetup, SigMDPSetup, SigObjSetup
-from pyhanko.sign.signers.pdf_byterange import (
-    BuildProps,
-    DocumentTimestamp,
-    PreparedByteRangeDigest,
-    SignatureObject,
-)
+from pyhanko.sign.signers.cms_embedder import PdfCMSEmbedder, SigIOSetup, SigObjSetup
+from pyhanko.sign.signers.pdf_byterange import DocumentTimestamp, PreparedByteRangeDigest
 
-from vnedoc._internal.version import VERSION
 from vnedoc.errors import DocumentError, InternalError, NotAllowedError, UsageError
+from vnedoc.sign._pyhanko.appearance import render_nothing
+from vnedoc.sign._pyhanko.conformance import pdfa_part
 from vnedoc.sign._pyhanko.form_objects import (
     entry,
     identity_of,
@@ -36,9 +33,10 @@ from vnedoc.sign._pyhanko.form_objects import (
     widget_of,
 )
 from vnedoc.sign._pyhanko.opening import Translated, open_writer
+from vnedoc.sign._pyhanko.signature_dictionary import SignatureSettings, permissions, placeholder
+from vnedoc.sign._pyhanko.tagging import tag_field
 
 if TYPE_CHECKING:
-    import datetime
     from collections.abc import Generator, Iterator, Sequence
 
     from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
@@ -52,7 +50,6 @@ __all__ = [
     "PreparedRevision",
     "RenderedAppearance",
     "Revision",
-    "SignatureSettings",
     "TextField",
 ]
 
@@ -93,28 +90,6 @@ class TextField:
     """Size of its text, in points."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class SignatureSettings:
-    """What is written into the signature dictionary."""
-
-    signing_time: datetime.datetime
-    """The claimed time, ``/M``."""
-    digest_algorithm: str
-    """The digest over the byte range."""
-    max_cms_bytes: int
-    """How much room the CMS gets."""
-    pades: bool = True
-    """``ETSI.CAdES.detached``; otherwise ``adbe.pkcs7.detached``."""
-    certify: bool = False
-    """Certify: only form filling and further signatures are allowed afterwards (DocMDP, P = 2)."""
-    locked_fields: tuple[str, ...] = ()
-    """Text fields that must not change after this signature (FieldMDP)."""
-    reason: str | None = None
-    """``/Reason``."""
-    location: str | None = None
-    """``/Location``."""
-
-
 class Revision:
     """A new revision of a document, not yet written.
 
@@ -131,9 +106,11 @@ class Revision:
     def __init__(self, stream: BinaryIO, *, name: str, password: SecretCallback | None = None) -> None:
         self._name = name
         self._writer, self._password = open_writer(stream, name=name, password=password)
-        self._writer.IO_CHUNK_SIZE = CHUNK_BYTES  # pyHanko would copy the document in pieces of 4 KiB
+        # pyHanko would copy the document in pieces of 4 KiB; a larger buffer than the document is not worth clearing.
+        self._writer.IO_CHUNK_SIZE = min(CHUNK_BYTES, stream.seek(0, io.SEEK_END) or 1)
         with self._reading():
             self._root = self._writer.root
+            self._first_new = int(self._writer.prev.trailer["/Size"])
 
     @property
     def password(self) -> str | None:
@@ -258,6 +235,25 @@ class Revision:
         fields.append(reference)
         self._writer.update_container(fields)
         self._writer.register_annotation(page_reference, reference)
+        self._fit_in(page_reference, reference)
+
+    def _is_signed(self) -> bool:
+        with self._reading():
+            return any(
+                inherited(field, "/FT") == "/Sig" and isinstance(entry(field, "/V"), generic.DictionaryObject)
+                for _, field in self._fields()
+            )
+
+    def _fit_in(self, page: generic.IndirectObject, widget: generic.IndirectObject) -> None:
+        """Make of a new field what the document's kind asks for: PDF/A-1, tagged, PDF/UA."""
+        with self._reading():
+            annotation = widget.get_object()
+            is_shown = rectangle_of(annotation) is not None
+            if "/AP" not in annotation and pdfa_part(self._writer) == 1:
+                # ISO 19005-1, 6.9: every field has an appearance, also one without a place; later parts exempt those.
+                nothing = render_nothing(self._writer)
+                annotation[pdf_name("/AP")] = generic.DictionaryObject({pdf_name("/N"): nothing})
+            tag_field(self._writer, page=page, widget=widget, is_shown=is_shown, is_signed=self._is_signed)
 
     def fill_text_field(self, name: str, value: str, *, appearance: RenderedAppearance) -> None:
         """Fill a text field that an earlier revision made.
@@ -282,6 +278,7 @@ class Revision:
         page: int,
         rectangle: tuple[float, float, float, float],
         empty_appearance: RenderedAppearance,
+        label: str,
     ) -> None:
         """Make an empty signature field, for a later signer to sign.
 
@@ -290,6 +287,7 @@ class Revision:
             page: Number of the page, from 1.
             rectangle: Its place in default user space.
             empty_appearance: The form XObject shown until it is signed.
+            label: What it is called for those who hear the document.
         """
         self._add_field(
             page,
@@ -297,6 +295,7 @@ class Revision:
             {
                 "/FT": pdf_name("/Sig"),
                 "/T": generic.pdf_string(name),
+                "/TU": generic.pdf_string(label),
                 "/F": generic.NumberObject(132),  # shown and printed, its place locked
             },
             empty_appearance,
@@ -347,7 +346,8 @@ class Revision:
             field, self._writer
         )  # one generator, many types
         with self._reading():
-            next(steps)
+            field_reference = next(steps)
+            self._fit_in(self._page(1), field_reference)
             steps.send(SigObjSetup(sig_placeholder=DocumentTimestamp(bytes_reserved=2 * max_token_bytes)))
             digest, output = steps.send(
                 SigIOSetup(md_algorithm=digest_algorithm, in_place=True, chunk_size=CHUNK_BYTES)
@@ -363,6 +363,7 @@ class Revision:
         page: int = 1,
         rectangle: tuple[float, float, float, float] | None = None,
         appearance: RenderedAppearance | None = None,
+        label: str | None = None,
     ) -> PreparedRevision:
         """Write the document with the new revision, an empty place for the signature in it.
 
@@ -373,12 +374,18 @@ class Revision:
             page: The page the field is on, from 1.
             rectangle: Its place in default user space; ``None`` shows nothing.
             appearance: What it shows.
+            label: What a field that is made is called for those who hear the document (ISO 14289-1, 7.18.1).
 
         Raises:
             UsageError: The field exists and is signed already.
         """
         embedder = PdfCMSEmbedder(
-            SigFieldSpec(field, on_page=page - 1, box=rectangle)  # type: ignore[arg-type] # floats are fine
+            SigFieldSpec(
+                field,
+                on_page=page - 1,
+                box=rectangle,  # type: ignore[arg-type] # floats are fine
+                readable_field_name=label,
+            )
         )
         steps: Generator[Any, Any, None] = embedder.write_cms(
             field, self._writer
@@ -391,7 +398,10 @@ class Revision:
             annotation = get_single_field_annot(field_reference.get_object())
             annotation[pdf_name("/AP")] = generic.DictionaryObject({pdf_name("/N"): appearance})
             self._writer.update_container(annotation)
-        steps.send(SigObjSetup(sig_placeholder=_placeholder(settings), mdp_setup=_mdp(settings)))
+        # A field that was made for this signature earlier has its place in the structure since then.
+        if field_reference.idnum >= self._first_new:
+            self._fit_in(self._page(page), field_reference)
+        steps.send(SigObjSetup(sig_placeholder=placeholder(settings), mdp_setup=permissions(settings)))
         digest, _ = steps.send(
             SigIOSetup(md_algorithm=settings.digest_algorithm, output=output, chunk_size=CHUNK_BYTES)
         )
@@ -473,26 +483,3 @@ class PreparedRevision:
             self._digest.fill_with_cms(self._output, content)
         except SigningError as exc:
             raise InternalError("pdf.no-room-for-signature", size=len(content)) from exc
-
-
-def _placeholder(settings: SignatureSettings) -> SignatureObject:
-    return SignatureObject(
-        timestamp=settings.signing_time,
-        subfilter=SigSeedSubFilter.PADES if settings.pades else SigSeedSubFilter.ADOBE_PKCS7_DETACHED,
-        reason=settings.reason,
-        location=settings.location,
-        app_build_props=BuildProps(name="vnedoc", revision=VERSION),
-        bytes_reserved=2 * settings.max_cms_bytes,
-    )
-
-
-def _mdp(settings: SignatureSettings) -> SigMDPSetup:
-    lock = (
-        FieldMDPSpec(FieldMDPAction.INCLUDE, list(settings.locked_fields)) if settings.locked_fields else None
-    )
-    return SigMDPSetup(
-        md_algorithm=settings.digest_algorithm,
-        certify=settings.certify,
-        docmdp_perms=MDPPerm.FILL_FORMS if settings.certify else None,
-        field_lock=lock,
-    )

@@ -6,6 +6,13 @@ import dataclasses
 import weakref
 from typing import TYPE_CHECKING
 
+from pyhanko_certvalidator.authority import (
+    CertTrustAnchor,
+    TrustQualifiers,
+    derive_quals_from_cert,
+)
+from pyhanko_certvalidator.policy_decl import PKIXValidationParams
+
 from vnedoc.sign._pyhanko.cms_objects import to_asn1
 from vnedoc.sign.trust import fingerprint
 
@@ -19,9 +26,30 @@ if TYPE_CHECKING:
     from vnedoc.sign.policy import Policy
     from vnedoc.sign.trust import TrustStore
 
-__all__ = ["Material", "material_of"]
+__all__ = ["Material", "material_of", "trust_anchor"]
 
 MAX_REMEMBERED = 1000
+
+
+def trust_anchor(certificate: asn1_x509.Certificate) -> CertTrustAnchor:
+    """Return an anchor that keeps to what its certificate says of path length and names (RFC 5937, 3.2).
+
+    Its policies and its end are not looked at: a root that is trusted by name stays trusted until it is taken out.
+    """
+    said = derive_quals_from_cert(certificate)
+    names = said.standard_parameters
+    limits = TrustQualifiers(
+        standard_parameters=None
+        if names is None
+        else PKIXValidationParams(
+            initial_permitted_subtrees=names.initial_permitted_subtrees,
+            initial_excluded_subtrees=names.initial_excluded_subtrees,
+        ),
+        # Where only the first is set, the validator takes the second for "none" and fails.
+        max_path_length=said.max_path_length,
+        max_aa_path_length=said.max_path_length,
+    )
+    return CertTrustAnchor(certificate, limits)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,7 +67,6 @@ class Material:
             certificate: to_asn1(certificate)
             for certificate in (*(anchor.certificate for anchor in trust.anchors), *trust.intermediates)
         }
-        self.roots = tuple(self._known[anchor.certificate] for anchor in trust.anchors)
         self.intermediates = tuple(self._known[certificate] for certificate in trust.intermediates)
         self.anchors = {self._known[anchor.certificate].dump(): anchor for anchor in trust.anchors}
         self._sound: dict[tuple[x509.Certificate, Policy, str], _SoundPath] = {}

@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING, BinaryIO
 from pyhanko.pdf_utils.crypt import AuthStatus, StandardSecurityHandler
 from pyhanko.pdf_utils.crypt.permissions import StandardPermissions
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
-from pyhanko.pdf_utils.misc import PdfError, PdfReadError
+from pyhanko.pdf_utils.misc import PdfError, PdfReadError, PdfStrictReadError
 from pyhanko.pdf_utils.reader import PdfFileReader
 
 from vnedoc.errors import DocumentError, NotAllowedError
+from vnedoc.sign._pyhanko import tables, tokens
+from vnedoc.sign._pyhanko.hybrid import find_trouble, is_hybrid
+from vnedoc.sign._pyhanko.reading import ORPHANED_GENERATION, has_one_generation_each
 
 if TYPE_CHECKING:
     from vnedoc.sign.signers.base import SecretCallback
 
 __all__ = ["Translated", "open_writer"]
+
+tables.install()
+tokens.install()
 
 # What pyHanko raises, besides its own errors, on files that are not what they claim to be.
 _BROKEN_FILE = (
@@ -46,11 +52,12 @@ def open_writer(
         NotAllowedError: The password given does not allow signing.
     """
     try:
-        # Strict: what only a lenient reader understands is not fit to be signed.
-        reader = PdfFileReader(stream, strict=True)
-        if reader.xrefs.hybrid_xrefs_present:
-            # One reader sees other objects than another; nobody could tell what was signed.
-            raise DocumentError("pdf.hybrid", path=name)
+        reader = _opened(stream)
+        if is_hybrid(reader):
+            trouble = find_trouble(reader)
+            if trouble is not None:
+                # One reader sees another document than the next; nobody could tell what was signed.
+                raise DocumentError(f"pdf.hybrid-{trouble.value}", path=name)
         value = _unlock(reader, name, password)
         return _Writer.from_reader(reader), value
     except PdfReadError as exc:
@@ -58,6 +65,21 @@ def open_writer(
         raise DocumentError(code, path=name, reason=str(exc)) from exc
     except _BROKEN_FILE as exc:
         raise DocumentError("pdf.broken", path=name, reason=str(exc)) from exc
+
+
+def _opened(stream: BinaryIO) -> PdfFileReader:
+    # Strict: what only a lenient reader understands is not fit to be signed.
+    try:
+        return PdfFileReader(stream, strict=True)
+    except PdfStrictReadError as exc:
+        if ORPHANED_GENERATION not in str(exc):
+            raise
+        # Poppler's files, as the verification reads them; see there.
+        reader = PdfFileReader(stream, strict=False)
+        reader.strict = True
+        if not has_one_generation_each(reader):
+            raise
+        return reader
 
 
 class _Writer(IncrementalPdfFileWriter):

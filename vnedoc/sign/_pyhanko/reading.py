@@ -10,10 +10,13 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from pyhanko.pdf_utils import generic, misc
+from pyhanko.pdf_utils.crypt import AuthStatus, StandardSecurityHandler
 from pyhanko.pdf_utils.decode_limits import DecodeLimits, StreamDecodeLimits
 from pyhanko.pdf_utils.reader import PdfFileReader
 
 from vnedoc.errors import DocumentError
+from vnedoc.sign._pyhanko import tables, tokens
+from vnedoc.sign._pyhanko.hybrid import find_trouble, is_hybrid
 from vnedoc.sign._structure import Reading, SignatureField
 from vnedoc.sign.report import SignatureKind
 
@@ -25,12 +28,18 @@ if TYPE_CHECKING:
 __all__ = [
     "FOREIGN_ERRORS",
     "LONG_CONTENTS",
+    "ORPHANED_GENERATION",
     "form_nodes",
+    "has_one_generation_each",
     "open_reader",
+    "password_of",
     "read_with_pyhanko",
     "short_reason",
     "value_of",
 ]
+
+tables.install()
+tokens.install()
 
 # pyHanko logs what it also reports; without a handler Python would print that, tracebacks included.
 for _name in ("pyhanko", "pyhanko_certvalidator"):
@@ -55,7 +64,9 @@ MAX_NODES = 100_000
 _MIB = 1024 * 1024
 # What is unpacked here are tables, objects and certificates, never pictures.
 _DECODE_LIMITS = DecodeLimits(per_stream=StreamDecodeLimits(max_output_size=64 * _MIB))
-_ORPHANED_GENERATION = "orphaned generation"
+ORPHANED_GENERATION = "orphaned generation"
+"""What pyHanko says of an object whose earlier generations nobody freed."""
+_FREE_HEAD = re.compile(rb"(\bxref[ \t]*[\r\n]+0 \d{1,10}[ \t]*[\r\n]+0000000000 )65536( f)")
 LONG_CONTENTS = re.compile(rb"/Contents\s*<([0-9A-Fa-f]{256,})>")
 
 
@@ -82,6 +93,9 @@ class _SignatureReader(PdfFileReader):
     def __init__(self, file: bytes, *, strict: bool = True) -> None:
         # The parent begins to read at once.
         self._file = file
+        self.used_password = ""
+        # The strings of an encrypted file are for the ordinary way of reading.
+        self._is_quick = b"/Encrypt" not in file
         super().__init__(io.BytesIO(file), strict=strict, decode_limits=_DECODE_LIMITS)
 
     def _read_object(
@@ -91,7 +105,7 @@ class _SignatureReader(PdfFileReader):
         never_decrypt: bool = False,  # noqa: FBT001, FBT002 - pyHanko's signature
         as_metadata_stream: bool = False,  # noqa: FBT001, FBT002
     ) -> Any:
-        if isinstance(marker, int):
+        if isinstance(marker, int) and self._is_quick:
             quick = self._read_signature_dictionary(ref, marker)
             if quick is not None:
                 return quick
@@ -147,52 +161,77 @@ def _from_hex(digits: bytes) -> bytes:
     return bytes.fromhex((digits if len(digits) % 2 == 0 else digits + b"0").decode("ascii"))
 
 
-def open_reader(file: bytes) -> PdfFileReader:
+def open_reader(file: bytes, *, password: str = "") -> PdfFileReader:
     """Open a PDF strictly.
+
+    Args:
+        file: Its bytes.
+        password: What opens it, if it is encrypted; many such files open without any.
 
     Raises:
         DocumentError: ``verify.encrypted``, or ``verify.first-reader`` when pyHanko cannot read the file.
     """
     try:
         reader = _opened(file)
-        encrypted = reader.encrypted
-        hybrid = reader.xrefs.hybrid_xrefs_present
+        locked = reader.encrypted and not _unlock(reader, password)
+        trouble = find_trouble(reader) if is_hybrid(reader) and not locked else None
     except FOREIGN_ERRORS as exc:
         raise _refusal(exc) from exc
-    if encrypted:
+    if locked:
         raise DocumentError("verify.encrypted")
-    if hybrid:
+    if trouble is not None:
         # Such a file has two tables of objects; which one counts depends on the reader (ISO 32000-2, 7.5.8.4).
-        raise DocumentError("verify.first-reader", reason="hybrid-reference file")
+        raise DocumentError("verify.first-reader", reason=f"hybrid-reference file: {trouble.value}")
     return reader
 
 
+def password_of(reader: PdfFileReader) -> str:
+    """Return what an encrypted file was opened with; nothing for one that is not encrypted."""
+    return reader.used_password if isinstance(reader, _SignatureReader) else ""
+
+
+def _unlock(reader: PdfFileReader, password: str) -> bool:
+    if not isinstance(reader.security_handler, StandardSecurityHandler):
+        return False
+    if isinstance(reader, _SignatureReader):
+        reader.used_password = password
+    return bool(reader.decrypt(password).status is not AuthStatus.FAILED)
+
+
 def _opened(file: bytes) -> PdfFileReader:
+    # Pillow gives the head of the list of free objects a generation one too high. Object 0 is never used, so nothing
+    # can be read two ways; every other number stays as it is, and so does the length of the file.
+    if b" 65536 f" in file:
+        file = _FREE_HEAD.sub(rb"\g<1>65535\g<2>", file)
     try:
         return _SignatureReader(file)
     except misc.PdfStrictReadError as exc:
-        if _ORPHANED_GENERATION not in str(exc):
+        if ORPHANED_GENERATION not in str(exc):
             raise
         # Poppler gives some of the objects that it adds the generation 1. The check that refuses this is the last
         # one of the strict reading of all tables, so reading them again leniently reads the same; objects are then
         # read strictly again.
         reader = _SignatureReader(file, strict=False)
         reader.strict = True
-        if not _only_new_objects(reader):
+        if not has_one_generation_each(reader):
             raise
         return reader
 
 
-def _only_new_objects(reader: PdfFileReader) -> bool:
-    """Tell whether no object appears with a later generation although nobody freed the earlier one."""
-    known: set[int] = set()
+def has_one_generation_each(reader: PdfFileReader) -> bool:
+    """Tell whether every object number stands for one object, whatever its generation is called.
+
+    A number that is used again with another generation can be an object for one reader and nothing for the next.
+    """
+    known: dict[int, int] = {}
     for number in range(reader.xrefs.total_revisions):
         data = reader.xrefs.get_xref_data(number)
-        entries = data.explicit_refs_in_revision
-        if any(generation and idnum in known for idnum, generation in entries):
+        if data.hybrid is not None:
             return False
-        known.update(idnum for idnum, _ in entries)
-        known.update(data.freed)
+        for idnum, generation in data.explicit_refs_in_revision:
+            if known.setdefault(idnum, generation) != generation and (generation > 0 or known[idnum] > 0):
+                return False
+        known.update(dict.fromkeys(data.freed, -1))
     return True
 
 
@@ -266,7 +305,7 @@ def _field(
         return SignatureField(name, None, SignatureKind.SIGNATURE, None, None, None, from_form=from_form)
     subfilter = value_of(value, "/SubFilter")
     is_timestamp = value_of(value, "/Type") == "/DocTimeStamp" or subfilter == "/ETSI.RFC3161"
-    contents = value_of(value, "/Contents")
+    contents = _contents(value)
     claimed = value_of(value, "/M")
     strings = generic.TextStringObject | generic.ByteStringObject
     return SignatureField(
@@ -279,6 +318,15 @@ def _field(
         claimed_time=str(claimed)[:64] if isinstance(claimed, generic.TextStringObject) else None,
         from_form=from_form,
     )
+
+
+def _contents(value: generic.DictionaryObject) -> Any:  # a PDF object of any kind
+    """Return the signature itself, which is never encrypted (ISO 32000-2, 7.6.2)."""
+    try:
+        found = value.raw_get("/Contents", decrypt=generic.EncryptedObjAccess.RAW)
+    except KeyError:
+        return None
+    return found.get_object() if isinstance(found, generic.IndirectObject) else found
 
 
 def _integers(value: object) -> tuple[int, ...] | None:

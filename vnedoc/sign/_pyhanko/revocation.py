@@ -52,6 +52,8 @@ MAX_ITEMS = 100
 """How many responses or lists are looked at for one certificate."""
 
 _MAX_REMEMBERED_BYTES = 256 * 1024
+# The identifiers of deltaCRLIndicator and issuingDistributionPoint, encoded.
+_MARKS_OF_PARTS = (bytes.fromhex("0603551d1b"), bytes.fromhex("0603551d1c"))
 
 _Result = TypeVar("_Result")
 
@@ -65,6 +67,8 @@ class RevocationAnswer:
     """``ocsp``, ``crl`` or ``none``."""
     revoked_at: datetime.datetime | None = None
     """When it was revoked, if it was."""
+    signers: tuple[ValidationPath, ...] = ()
+    """Paths to the certificates, outside of the chain, that signed the lists which say so."""
 
 
 def run_to_end(work: Coroutine[Any, Any, _Result]) -> _Result:
@@ -107,7 +111,8 @@ def check_with_ocsp(
     async def check(context: ValidationContext) -> None:
         await verify_ocsp_response(certificate, path, context)
 
-    return _check("ocsp", certificate, path, responses, issued, check, at=at, others=others, policy=policy)
+    groups = [(response,) for response in list(responses)[:MAX_ITEMS]]
+    return _check("ocsp", certificate, path, groups, issued, check, at=at, others=others, policy=policy)
 
 
 def check_with_crls(
@@ -127,10 +132,29 @@ def check_with_crls(
     async def check(context: ValidationContext) -> None:
         await verify_crl(certificate, path, context)
 
+    relevant = list(lists)[:MAX_ITEMS]
     if not _names_other_issuers(certificate):
         # Looking into a list takes long; most lists at hand are those of other authorities.
-        lists = [encoded for encoded in list(lists)[:MAX_ITEMS] if _may_be_from(encoded, certificate.issuer)]
-    return _check("crl", certificate, path, lists, issued, check, at=at, others=others, policy=policy)
+        relevant = [encoded for encoded in relevant if _may_be_from(encoded, certificate.issuer)]
+    groups: list[tuple[bytes, ...]] = [(encoded,) for encoded in relevant]
+    if len(relevant) > 1 and any(map(_is_part, relevant)):
+        # Only together do they say something: a list and its changes, or lists for some reasons each.
+        groups.append(tuple(relevant))
+    return _check("crl", certificate, path, groups, issued, check, at=at, others=others, policy=policy)
+
+
+def _is_part(encoded: bytes) -> bool:
+    """Tell whether a list is one for some reasons only, or says what changed in another (RFC 5280, 5.2)."""
+    if not any(mark in encoded for mark in _MARKS_OF_PARTS):
+        return False
+    try:
+        found = asn1_crl.CertificateList.load(encoded)
+        point = found.issuing_distribution_point_value
+        return found.delta_crl_indicator_value is not None or bool(
+            point is not None and point["only_some_reasons"].native
+        )
+    except FOREIGN_ERRORS:
+        return False
 
 
 def _names_other_issuers(certificate: x509.Certificate) -> bool:
@@ -162,7 +186,7 @@ def _check(
     source: str,
     certificate: x509.Certificate,
     path: ValidationPath,
-    items: Iterable[bytes],
+    groups: Iterable[tuple[bytes, ...]],
     issued: Any,  # one of the functions above
     check: Any,  # one of the functions above
     *,
@@ -172,31 +196,43 @@ def _check(
 ) -> RevocationAnswer | None:
     good: RevocationAnswer | None = None
     expires = certificate.not_valid_after
-    for encoded in list(items)[:MAX_ITEMS]:
+    for group in groups:
         try:
-            this_update = issued(encoded)
-            context = _context(
-                source, encoded, path, moment=max(at, this_update), others=others, policy=policy
-            )
+            this_update = max(map(issued, group))
+            context = _context(source, group, path, moment=max(at, this_update), others=others, policy=policy)
+        except _NO_ANSWER:
+            continue
+        try:
             run_to_end(check(context))
         except RevokedError as exc:
             # A certificate revoked after the time in question was good then (RFC 5280, 6.3.3).
             if exc.revocation_dt <= at:
                 return RevocationAnswer(RevocationStatus.REVOKED, source, exc.revocation_dt)
-            good = RevocationAnswer(RevocationStatus.GOOD, source)
+            good = RevocationAnswer(RevocationStatus.GOOD, source, signers=_list_signers(context, path))
         except _NO_ANSWER:
             # Not about this certificate, not signed by who may, or too old: no answer.
             continue
         else:
             # An authority may drop expired certificates from its lists: silence after expiry proves nothing.
             if this_update <= expires:
-                good = RevocationAnswer(RevocationStatus.GOOD, source)
+                good = RevocationAnswer(RevocationStatus.GOOD, source, signers=_list_signers(context, path))
     return good
+
+
+def _list_signers(context: ValidationContext, path: ValidationPath) -> tuple[ValidationPath, ...]:
+    """Return the paths to those who signed the lists with a certificate that is not in the path itself."""
+    known = {certificate.dump() for certificate in path.iter_certs(include_root=True)}
+    found = []
+    for encoded in context.revinfo_manager.crls:
+        signer = context.revinfo_manager.check_crl_issuer(encoded)
+        if signer is not None and signer.dump() not in known:
+            found.append(path.truncate_to_issuer_and_append(signer))
+    return tuple(found)
 
 
 def _context(
     source: str,
-    encoded: bytes,
+    group: tuple[bytes, ...],
     path: ValidationPath,
     *,
     moment: datetime.datetime,
@@ -208,8 +244,8 @@ def _context(
         other_certs=list(others),
         moment=moment,
         allow_fetching=False,
-        ocsps=[encoded] if source == "ocsp" else [],
-        crls=[encoded] if source == "crl" else [],
+        ocsps=list(group) if source == "ocsp" else [],
+        crls=list(group) if source == "crl" else [],
         revinfo_policy=CertRevTrustPolicy(NO_REVOCATION, retroactive_revinfo=True),
         algorithm_usage_policy=algorithm_policy(policy, path.trust_anchor),
         time_tolerance=policy.time_tolerance,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import hashlib
 import itertools
 from typing import TYPE_CHECKING
@@ -20,13 +21,13 @@ from pyhanko.sign.validation.errors import SignatureValidationError
 from pyhanko.sign.validation.settings import KeyUsageConstraints
 from pyhanko.sign.validation.utils import CMSAlgorithmUsagePolicy
 from pyhanko_certvalidator import ValidationContext
-from pyhanko_certvalidator.authority import CertTrustAnchor
 from pyhanko_certvalidator.path import ValidationPath
 from pyhanko_certvalidator.policy_decl import NO_REVOCATION, CertRevTrustPolicy
 from pyhanko_certvalidator.validate import async_validate_path
 
-from vnedoc.sign._chains import find_chains
+from vnedoc.sign._chains import fetch_chains, find_chains
 from vnedoc.sign._pyhanko.cms_objects import (
+    MAX_CERTIFICATES,
     CMSObject,
     Evidence,
     UnusableCMSError,
@@ -35,7 +36,7 @@ from vnedoc.sign._pyhanko.cms_objects import (
     to_asn1,
     to_pyca,
 )
-from vnedoc.sign._pyhanko.material import material_of
+from vnedoc.sign._pyhanko.material import material_of, trust_anchor
 from vnedoc.sign._pyhanko.reading import FOREIGN_ERRORS, short_reason
 from vnedoc.sign._pyhanko.revocation import (
     RevocationAnswer,
@@ -65,6 +66,10 @@ __all__ = [
     "digests",
     "parse_cms",
 ]
+
+
+MAX_SIGNER_DEPTH = 3
+"""A list may be signed by somebody whose own list is signed by somebody else, so often."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -123,14 +128,16 @@ class Judge:
 
     def knowing(self, more: Evidence) -> Judge:
         """Return a judge that looks at more evidence, too."""
-        if not (more.ocsp or more.crls):
+        if not (more.certificates or more.ocsp or more.crls):
             return self
         own = self._evidence
         return Judge(
             trust=self._trust,
             policy=self._policy,
             revocation=self._revocation,
-            evidence=Evidence(own.certificates, own.ocsp + more.ocsp, own.crls + more.crls),
+            evidence=Evidence(
+                own.certificates + more.certificates, own.ocsp + more.ocsp, own.crls + more.crls
+            ),
         )
 
     def judge_signature(self, found: CMSObject, digest: bytes, *, at: datetime.datetime) -> Outcome:
@@ -199,29 +206,43 @@ class Judge:
         path: ValidationPath,
         *,
         at: datetime.datetime,
+        depth: int = 0,
     ) -> tuple[RevocationAnswer, bool, tuple[Attempt, ...]]:
         source = self._revocation
         given = source.crls if source is not None else ()
-        from_file = (
-            self._ask("ocsp", certificate, path, self._evidence.ocsp, at=at),
-            self._ask("crl", certificate, path, self._evidence.crls, at=at),
-        )
-        answers = [*from_file, self._ask("crl", certificate, path, given, at=at)]
+
+        def ask(kind: str, items: Sequence[bytes]) -> RevocationAnswer | None:
+            answer = self._ask(kind, certificate, path, items, at=at)
+            return answer if answer is not None and self._is_reliable(answer, at=at, depth=depth) else None
+
+        from_file = (ask("ocsp", self._evidence.ocsp), ask("crl", self._evidence.crls))
+        answers = [*from_file, ask("crl", given)]
         attempts: tuple[Attempt, ...] = ()
         if source is not None and not any(answers):
             fetched = source.ocsp_for(to_pyca(certificate), to_pyca(issuer))
             attempts = fetched.attempts
-            answers.append(self._ask("ocsp", certificate, path, fetched.ocsp, at=at))
+            answers.append(ask("ocsp", fetched.ocsp))
             if not any(answers):
                 fetched = source.crls_for(to_pyca(certificate))
                 attempts += fetched.attempts
-                answers.append(self._ask("crl", certificate, path, fetched.crls, at=at))
+                answers.append(ask("crl", fetched.crls))
         known = [answer for answer in answers if answer is not None]
         # One "revoked" outweighs any number of "good".
         known.sort(key=lambda answer: answer.status is not RevocationStatus.REVOKED)
         if not known:
             return RevocationAnswer(RevocationStatus.UNKNOWN, "none"), False, attempts
         return known[0], any(from_file), attempts
+
+    def _is_reliable(self, answer: RevocationAnswer, *, at: datetime.datetime, depth: int) -> bool:
+        """Tell whether those who signed a list with a certificate of its own could do so (RFC 5280, 6.3.3 f)."""
+        for path in answer.signers:
+            issuer, signer = list(path.iter_certs(include_root=True))[-2:]
+            if depth >= MAX_SIGNER_DEPTH:
+                return False
+            found, _, _ = self._check_one(signer, issuer, path, at=at, depth=depth + 1)
+            if found.status is not RevocationStatus.GOOD:
+                return False
+        return True
 
     def _ask(
         self,
@@ -235,9 +256,13 @@ class Judge:
         if not items:
             return None
         check = check_with_ocsp if source == "ocsp" else check_with_crls
-        return check(
-            certificate, path, items, at=at, others=self._material.intermediates, policy=self._policy
-        )
+        # Whoever signed a list may have come with the file, as the certificates of the chain may.
+        others = (*path.iter_certs(include_root=True), *self._brought, *self._material.intermediates)
+        return check(certificate, path, items, at=at, others=others, policy=self._policy)
+
+    @functools.cached_property
+    def _brought(self) -> tuple[asn1_x509.Certificate, ...]:
+        return tuple(map(to_asn1, self._evidence.certificates[:MAX_CERTIFICATES]))
 
     def _judge(
         self, found: CMSObject, digest: bytes | None, *, at: datetime.datetime, usage: KeyUsageConstraints
@@ -316,7 +341,10 @@ class Judge:
             return self._sound(known)
         problem: AdESSubIndic | None = None
         try:
-            chains = find_chains(certificate, self._trust, (*others, *self._evidence.certificates))
+            brought = (*others, *self._evidence.certificates)
+            chains = find_chains(certificate, self._trust, brought)
+            if not chains and self._revocation is not None:
+                chains = fetch_chains(certificate, self._trust, brought, source=self._revocation)
             if not chains:
                 return _indeterminate("NO_CERTIFICATE_CHAIN_FOUND", Finding("verify.no-chain"), intact=True)
             for chain in chains:
@@ -364,7 +392,7 @@ class Judge:
     def _path(
         self, chain: tuple[x509.Certificate, ...], certificate: asn1_x509.Certificate
     ) -> ValidationPath:
-        anchor = CertTrustAnchor(self._material.converted(chain[-1]))
+        anchor = trust_anchor(self._material.converted(chain[-1]))
         if len(chain) == 1:
             return ValidationPath(trust_anchor=anchor, interm=[], leaf=None)
         between = [self._material.converted(link) for link in reversed(chain[1:-1])]

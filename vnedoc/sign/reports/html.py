@@ -7,6 +7,7 @@ script, nothing loaded from elsewhere, every text from outside escaped.
 
 from __future__ import annotations
 
+import collections
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["render_html"]
 
+MAX_NAME_PARTS = 4
 _SYMBOLS = {"ok": "✓", "no": "✗", "unknown": "?", "note": "!"}
 _STATES = {
     Conclusion.TOTAL_PASSED: "ok",
@@ -74,6 +76,7 @@ class _Page:
         self._report = report
         self._language = language
         self._pictures = pictures
+        self._names = _short_names([file.path for file in report.files])
 
     def render(self) -> str:
         style = (resources.files("vnedoc.sign.reports") / "report.css").read_text(encoding="utf-8")
@@ -127,7 +130,7 @@ class _Page:
             tag(
                 "tr",
                 tag("td", self._badge(file.conclusion)),
-                tag("td", tag("a", _short_name(file.path), href=f"#file-{number}", title=file.path)),
+                tag("td", tag("a", self._names[file.path], href=f"#file-{number}", title=file.path)),
                 tag("td", self._say("report.count-signatures", count=len(file.signatures)), class_="count"),
             )
             for number, file in enumerate(self._report.files, start=1)
@@ -147,7 +150,7 @@ class _Page:
         state = _STATES[file.conclusion]
         return tag(
             "article",
-            tag("h2", _short_name(file.path), class_="name", title=file.path),
+            tag("h2", self._names[file.path], class_="name", title=file.path),
             tag(
                 "section",
                 tag("p", _SYMBOLS[state], class_="symbol", aria_hidden="true"),
@@ -360,12 +363,15 @@ class _Page:
             return tag("p", self._say("report.no-pictures"), class_="quiet")
         legend = tag(
             "p",
-            tag("i", class_="swatch own"),
-            self._say("report.legend-signature"),
-            tag("i", class_="swatch covered"),
-            self._say("report.legend-covered"),
-            tag("i", class_="swatch added"),
-            self._say("report.legend-added"),
+            *(
+                # A swatch and its words stay together on a line.
+                tag("span", tag("i", class_=f"swatch {kind}"), self._say(words))
+                for kind, words in (
+                    ("own", "report.legend-signature"),
+                    ("covered", "report.legend-covered"),
+                    ("added", "report.legend-added"),
+                )
+            ),
             class_="legend",
         )
         figures = [self._figure(picture, file) for picture in pictures]
@@ -422,8 +428,16 @@ def _day(moment: datetime.datetime) -> str:
     return f"{clock.vietnam(moment):%d/%m/%Y}"
 
 
-def _short_name(path: str) -> str:
-    return path.replace("\\", "/").rpartition("/")[2] or path
+def _short_names(paths: Sequence[str]) -> dict[str, str]:
+    """Return the end of each path: its name, and as many folders as it takes to tell it from the others."""
+    parts = {path: [part for part in path.replace("\\", "/").split("/") if part] or [path] for path in paths}
+    found: dict[str, str] = {}
+    for depth in range(1, MAX_NAME_PARTS + 1):
+        ends = collections.Counter(tuple(own[-depth:]) for own in parts.values())
+        for path, own in parts.items():
+            if path not in found and (ends[tuple(own[-depth:])] == 1 or depth == MAX_NAME_PARTS):
+                found[path] = "/".join(own[-depth:])
+    return found
 
 
 def _mark(box: Box, picture: PagePicture, kind: str, label: str | None) -> Markup:

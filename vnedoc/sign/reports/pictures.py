@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from vnedoc.sign.report import FileReport
+    from vnedoc.sign.signers.base import SecretCallback
+    from vnedoc.sign.verification import TwoReadings
 
 __all__ = ["Added", "PagePicture", "draw_pages"]
 
@@ -75,7 +77,10 @@ class PagePicture:
 
 
 def draw_pages(
-    reports: Sequence[FileReport], paths: Mapping[str, Path] | None = None
+    reports: Sequence[FileReport],
+    paths: Mapping[str, Path] | None = None,
+    *,
+    password: SecretCallback | None = None,
 ) -> dict[str, tuple[PagePicture, ...]]:
     """Draw the pages of files that were verified, in a process of its own.
 
@@ -84,6 +89,7 @@ def draw_pages(
     Args:
         reports: The verdicts.
         paths: Where a file lies, by the path in its verdict, if it lies elsewhere.
+        password: Called with the path of an encrypted file.
 
     Returns:
         The path in the verdict to the pictures.
@@ -98,7 +104,7 @@ def draw_pages(
     if not wanted:
         return drawn
     answers = run_isolated(
-        _open, None, wanted, jobs=1, limit_s=lambda _: LIMIT_S, max_memory_bytes=MAX_MEMORY_BYTES
+        _open, password, wanted, jobs=1, limit_s=lambda _: LIMIT_S, max_memory_bytes=MAX_MEMORY_BYTES
     )
     for position, answer in answers:
         if not isinstance(answer, Lost):
@@ -124,22 +130,29 @@ def _boxes(report: FileReport) -> tuple[tuple[int, Box], ...]:
 
 
 @contextlib.contextmanager
-def _open(_settings: None) -> Iterator[Callable[[_Wanted], tuple[PagePicture, ...]]]:
-    yield _draw
+def _open(password: SecretCallback | None) -> Iterator[Callable[[_Wanted], tuple[PagePicture, ...]]]:
+    yield lambda wanted: _draw(wanted, password)
 
 
-def _draw(wanted: _Wanted) -> tuple[PagePicture, ...]:
+def _draw(wanted: _Wanted, password: SecretCallback | None) -> tuple[PagePicture, ...]:
     import pypdfium2
 
     try:
         content = files.read_bytes(Path(wanted.path), max_bytes=DEFAULT_POLICY.max_bytes)
         if hashlib.sha256(content).hexdigest() != wanted.sha256:
             return ()
-        ends = _covered_ends(content)
+        from vnedoc.sign.verification import read_pdf
+
+        readings = read_pdf(content, password=password, name=wanted.path)
+        ends = _covered_ends(content, readings)
         with contextlib.ExitStack() as stack:
-            now = stack.enter_context(_document(content))
-            first = stack.enter_context(_document(content[: ends[0]])) if ends else None
-            last = stack.enter_context(_document(content[: ends[-1]])) if len(set(ends)) > 1 else first
+
+            def opened(part: bytes) -> _Document:
+                return stack.enter_context(_document(part, readings.password))
+
+            now = opened(content)
+            first = opened(content[: ends[0]]) if ends else None
+            last = opened(content[: ends[-1]]) if len(set(ends)) > 1 else first
             numbers = _numbers(len(now), [page for page, _ in wanted.boxes])
             return tuple(_page(number, now, first, last, wanted) for number in numbers)
     except (InputError, pypdfium2.PdfiumError):
@@ -147,11 +160,10 @@ def _draw(wanted: _Wanted) -> tuple[PagePicture, ...]:
         return ()
 
 
-def _covered_ends(content: bytes) -> list[int]:
+def _covered_ends(content: bytes, readings: TwoReadings) -> list[int]:
     from vnedoc.sign._structure import check_field
-    from vnedoc.sign.verification import read_pdf
 
-    covered = (check_field(content, field)[0] for field in read_pdf(content).signatures)
+    covered = (check_field(content, field)[0] for field in readings.signatures)
     return sorted(found.end for found in covered if found is not None)
 
 
@@ -167,10 +179,10 @@ def _numbers(count: int, with_signatures: Sequence[int]) -> list[int]:
 
 
 @contextlib.contextmanager
-def _document(content: bytes) -> Iterator[_Document]:
+def _document(content: bytes, password: str) -> Iterator[_Document]:
     import pypdfium2
 
-    document = pypdfium2.PdfDocument(content)
+    document = pypdfium2.PdfDocument(content, password=password or None)
     try:
         document.init_forms()
         yield document

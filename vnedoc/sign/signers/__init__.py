@@ -26,7 +26,13 @@ ENTRY_POINT_GROUP = "vnedoc.signers"
 """The group of entry points by which packages add kinds of keys."""
 
 
-def open_signer(uri: str, *, secret: SecretCallback, mechanism: SignatureMechanism | None = None) -> Signer:
+def open_signer(
+    uri: str,
+    *,
+    secret: SecretCallback,
+    mechanism: SignatureMechanism | None = None,
+    browser: Callable[[str], object] | None = None,
+) -> Signer:
     """Open a signer by its URI.
 
     Args:
@@ -34,6 +40,7 @@ def open_signer(uri: str, *, secret: SecretCallback, mechanism: SignatureMechani
             ``mss+https:``, or what an installed package adds. A secret never stands in it.
         secret: Called with what to ask for when a passphrase or a PIN is needed.
         mechanism: How bytes are signed; ``None`` chooses what government tools use for this kind of key.
+        browser: Shows an address to the person, where a service asks in the browser; ``None`` opens it there.
 
     Raises:
         UsageError: The scheme is unknown, or the URI is malformed.
@@ -55,7 +62,12 @@ def open_signer(uri: str, *, secret: SecretCallback, mechanism: SignatureMechani
         raise UsageError(
             "signer.unknown-scheme", uri=shown, known=", ".join(f"{known}:" for known in signer_schemes())
         )
-    signer: Signer = opener(uri, secret=secret, mechanism=mechanism)
+    further: dict[str, object] = {}
+    if browser is not None and scheme in _IN_BROWSER:
+        from vnedoc.sign.signers._remote_address import RemoteOptions
+
+        further["options"] = RemoteOptions(browser=browser)
+    signer: Signer = opener(uri, secret=secret, mechanism=mechanism, **further)
     return signer
 
 
@@ -105,6 +117,7 @@ _OPENERS = {
     "mss+https": "vnedoc.sign.signers.mss:open_mss",
     "mss+http": "vnedoc.sign.signers.mss:open_mss",
 }
+_IN_BROWSER = frozenset({"csc+https", "csc+http"})
 
 
 def _added() -> dict[str, metadata.EntryPoint]:

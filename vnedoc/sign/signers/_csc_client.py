@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vnedoc.errors import VnedocError
+    from vnedoc.sign.signers._oauth2 import AuthorizationCodeFlow
 
 __all__ = ["APIVersion", "CSCClient", "to_base64"]
 
@@ -93,6 +94,8 @@ class CSCClient:
         self._prefix = prefix
         self._extras = extras
         self.asynchronous = asynchronous
+        self.flow: AuthorizationCodeFlow | None = None
+        """How a person is asked in the browser; ``None`` where that cannot be done."""
 
     def info(self) -> JSON:
         """Return what the service says of itself (clause 11.1)."""
@@ -136,7 +139,7 @@ class CSCClient:
                 service=self.service.name,
                 status=self.service.secrets.clean(credential.trouble),
             )
-        if credential.needs_browser:
+        if credential.needs_browser and self.flow is None:
             raise CredentialError(
                 "remote-signing.needs-browser", credential=credential_id, service=self.service.name
             )
@@ -150,6 +153,8 @@ class CSCClient:
             RefusedError: The holder of the key, or the service, said no.
             RemoteError: The service did not answer, or nobody confirmed in time.
         """
+        if credential.needs_browser:
+            return self._authorize_in_browser(credential, hashes, digest_algorithm)
         body: JSON = {
             "credentialID": credential.credential_id,
             "numSignatures": len(hashes),
@@ -173,6 +178,23 @@ class CSCClient:
             raise self.service.bad_answer("no SAD")
         self.service.secrets.hide(sad)
         return sad
+
+    def _authorize_in_browser(
+        self, credential: CSCCredential, hashes: Sequence[bytes], digest_algorithm: str
+    ) -> str:
+        """Return the token of scope ``credential``, which stands where the SAD does (8.3.2; 8.4.2 of version 2)."""
+        assert self.flow is not None
+        name = "hash" if self._api is APIVersion.V1 else "hashes"
+        wanted = {
+            "scope": "credential",
+            "credentialID": credential.credential_id,
+            "numSignatures": str(len(hashes)),
+            name: ",".join(base64.urlsafe_b64encode(value).decode("ascii") for value in hashes),
+        }
+        if self._api is APIVersion.V2:
+            wanted["hashAlgorithmOID"] = DIGEST_OIDS[digest_algorithm]
+        token, _ = self.service.token_in(self.flow.authorize(wanted))
+        return token
 
     def sign_hashes(
         self,

@@ -19,6 +19,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from vnedoc._internal import http
 from vnedoc.errors import CredentialError, RefusedError, RemoteError, UsageError, VnedocError
+from vnedoc.sign.signers._remote_secrets import Secrets
 from vnedoc.sign.signers._remote_values import parse_retry_after, text_of
 from vnedoc.sign.signers.base import SecretPrompt, Signer
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from vnedoc.sign.models import SignatureMechanism
     from vnedoc.sign.signers._remote_address import RemoteAddress, RemoteOptions
-    from vnedoc.sign.signers.base import SecretCallback
 
 __all__ = [
     "JSON",
@@ -46,8 +46,6 @@ __all__ = [
     "wait_for_person",
 ]
 
-MAX_REMOTE_TEXT = 200
-"""How much of a server's words gets into an error."""
 MAX_REPLY_BYTES = 1024 * 1024
 DEFAULT_TOKEN_LIFETIME_S = 3600.0
 """How long a token lives if the service does not say (CSC API 1.0.4.0, 11.2)."""
@@ -61,75 +59,6 @@ _TOKEN_ERRORS = frozenset({"expired_token", "invalid_token"})
 _BUSY = frozenset({408, 425, 429})
 _LOST_ON_THE_WAY = frozenset({"remote.timeout", "remote.unreachable", "remote-signing.unavailable"})
 _Outcome = TypeVar("_Outcome")
-
-
-class Secrets:
-    """The secrets of one signer: asked for when first needed, kept while it is open, shown to nobody."""
-
-    def __init__(self, ask: SecretCallback) -> None:
-        self._ask = ask
-        self._kept: dict[str, str] = {}
-        self._seen: set[str] = set()
-
-    def __repr__(self) -> str:
-        return "Secrets(…)"
-
-    def keep(self, prompt: SecretPrompt) -> str:
-        """Return a secret that is asked for once.
-
-        Raises:
-            CredentialError: There is none.
-        """
-        if prompt not in self._kept:
-            self._kept[prompt] = self.ask(prompt)
-        return self._kept[prompt]
-
-    def ask(self, prompt: SecretPrompt) -> str:
-        """Return a secret that is good for one use.
-
-        Raises:
-            CredentialError: There is none.
-        """
-        value = self.ask_optional(prompt)
-        if value is None:
-            raise CredentialError("remote-signing.no-secret", prompt=prompt)
-        return value
-
-    def ask_optional(self, prompt: SecretPrompt) -> str | None:
-        """Return a secret that the service can do without, or ``None``."""
-        value = self._ask(prompt)
-        if not value:
-            return None
-        try:
-            value.encode()
-        except UnicodeEncodeError as exc:
-            # Bytes that are no text, for example from an environment variable.
-            raise CredentialError("remote-signing.no-secret", prompt=prompt) from exc
-        self.hide(value)
-        return value
-
-    def hide(self, value: str) -> None:
-        """Keep a value that came from the service, such as a token, out of errors."""
-        if value:
-            self._seen.add(value)
-
-    def forget(self) -> None:
-        """Ask for everything again when it is next needed."""
-        self._kept.clear()
-
-    def close(self) -> None:
-        """Let go of everything."""
-        self._kept.clear()
-        self._seen.clear()
-
-    def clean(self, text: object) -> str:
-        """Return what a server said, fit for an error: one short line without secrets."""
-        line = str(text)
-        # The longest first: one secret may be part of another.
-        for value in sorted(self._seen, key=len, reverse=True):
-            line = line.replace(value, "***")
-        line = " ".join(line.split())
-        return "".join(letter for letter in line if letter.isprintable())[:MAX_REMOTE_TEXT]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -206,6 +135,8 @@ class JSONService:
         self.secrets = secrets
         self.options = options
         self.sign_in = sign_in
+        self.sign_out: Callable[[], None] | None = None
+        """Called before the connection is closed; takes tokens back."""
         self._client = client
         self._token: str | None = None
         self._good_until = 0.0
@@ -243,19 +174,24 @@ class JSONService:
         *,
         headers: Mapping[str, str] | None = None,
         patient: bool = False,
+        timeout_s: float | None = None,
     ) -> Reply:
         """Call without a token; a body of bytes says its own type in the headers.
+
+        A ``timeout_s`` takes the place of the options' own limit.
 
         Raises:
             RemoteError: No connection, no answer in time, or an answer that is not JSON.
         """
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        if timeout_s is None:
+            timeout_s = self.options.confirmation_timeout_s if patient else self.options.timeout_s
         answer = http.post(
             self._client,
             f"{self.base_url}/{path}" if "://" not in path else path,
             content,
             headers={"Content-Type": "application/json", "Accept": "application/json", **(headers or {})},
-            timeout_s=self.options.confirmation_timeout_s if patient else self.options.timeout_s,
+            timeout_s=timeout_s,
             max_bytes=MAX_REPLY_BYTES,
         )
         try:
@@ -300,8 +236,11 @@ class JSONService:
         return token, float(lifetime)
 
     def close(self) -> None:
-        """Close the connection and forget secrets and token."""
+        """Sign out where that is possible, close the connection, and forget secrets and token."""
         self._token = None
+        if self.sign_out is not None:
+            sign_out, self.sign_out = self.sign_out, None
+            sign_out()
         self.secrets.close()
         self._client.close()
 

@@ -13,7 +13,7 @@ from vnedoc.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["MAX_WAIT_S", "RemoteAddress", "RemoteOptions"]
+__all__ = ["MAX_WAIT_S", "RemoteAddress", "RemoteOptions", "is_loopback"]
 
 MAX_WAIT_S = 3600.0
 """The longest that anything here waits for one signature."""
@@ -35,6 +35,9 @@ class RemoteOptions:
     """Pauses for some seconds."""
     clock: Callable[[], float] = time.monotonic
     """Tells the seconds since some fixed moment."""
+    browser: Callable[[str], object] | None = None
+    """Shows an address to the person, who signs in and agrees there; ``None`` opens it in the browser of this
+    machine, or writes it to the standard error stream where there is none."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class RemoteAddress:
             raise UsageError("remote-signing.bad-address", address=_without_user(shown)) from exc
         if not host or parts.fragment or "@" in parts.netloc or port == 0:
             raise UsageError("remote-signing.bad-address", address=_without_user(shown))
-        if transport != "https" and not _is_loopback(host):
+        if transport != "https" and not is_loopback(host):
             raise UsageError("remote-signing.not-encrypted", host=host)
         allowed = known | _COMMON_OPTIONS
         options = dict(pairs)
@@ -138,7 +141,8 @@ class RemoteAddress:
         return dataclasses.replace(options, confirmation_timeout_s=float(wait))
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine."""
     if host == "localhost":
         return True
     try:

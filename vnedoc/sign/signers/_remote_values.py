@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import datetime
-import email.utils
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from vnedoc._internal import clock
+from vnedoc._internal import http
 from vnedoc.sign.signers._remote_address import MAX_WAIT_S
 
 if TYPE_CHECKING:
@@ -34,18 +32,7 @@ DIGEST_OIDS = {
 
 def parse_retry_after(value: str | None) -> float | None:
     """Return the seconds of a Retry-After header (RFC 9110, 10.2.3), at most an hour; ``None`` if it says nothing."""
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:9]), MAX_WAIT_S)
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    return min(max((moment - clock.utc_now()).total_seconds(), 0.0), MAX_WAIT_S)
+    return http.parse_retry_after(value, limit_s=MAX_WAIT_S)
 
 
 def parse_certificate(value: object) -> x509.Certificate:

@@ -33,31 +33,14 @@ A signer that can want more than one secret asks with a :class:`SecretPrompt`.
 """
 
 
-class SecretPrompt(str):
+class SecretPrompt(messages.Sentence):
     """What a secret is asked for: an English sentence that knows which message it came from.
 
-    Args:
-        code: The id of the message, for example ``"remote-signing.prompt-pin"``; never changes its meaning.
-        values: What the message names. Never a secret.
+    A program that holds several secrets tells by its ``code`` which one is wanted; it never changes its meaning. Its
+    ``values`` are never secrets.
     """
 
-    __slots__ = ("code", "values")
-
-    code: str
-    """The id of the message: a program that holds several secrets tells by it which one is wanted."""
-    values: dict[str, object]
-    """What the message names."""
-
-    def __new__(cls, code: str, /, **values: object) -> Self:
-        """Write the sentence."""
-        prompt = super().__new__(cls, messages.text(code, messages.Language.EN, **values))
-        prompt.code = code
-        prompt.values = values
-        return prompt
-
-    def text(self, language: messages.Language | str = messages.Language.EN) -> str:
-        """Return the sentence in a language."""
-        return messages.text(self.code, language, **self.values)
+    __slots__ = ()
 
 
 DIGESTS: dict[str, type[hashes.HashAlgorithm]] = {

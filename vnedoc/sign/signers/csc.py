@@ -1,9 +1,10 @@
 """Keys at services of the Cloud Signature Consortium: API 1.0.4.0 and API 2.0.0.2.
 
 ``csc+https://HOST/PATH?credential=ID&api=v1&client=ID`` signs with one credential. The service is signed in to with
-the client's id and secret (OAuth2 client credentials) or with a user's name and password (``auth/login``); the
-credential is authorised with a PIN, a one-time code, an answer, an app on the phone, or nothing, as it says itself.
-All hashes of one batch are bound to one authorisation.
+the client's id and secret (OAuth2 client credentials), with a user's name and password (``auth/login``), or by the
+user in the browser (OAuth2 authorization code). The credential is authorised with a PIN, a one-time code, an answer,
+an app on the phone, in the browser, or by nothing, as it says itself. All hashes of one batch are bound to one
+authorisation.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from vnedoc.errors import CredentialError, RefusedError, UsageError
 from vnedoc.sign.signers._csc_client import APIVersion, CSCClient, to_base64
+from vnedoc.sign.signers._oauth2 import AuthorizationCodeFlow, OAuth2Endpoints, check_endpoint
 from vnedoc.sign.signers._remote import JSONService, RemoteSigner, Reply, Secrets, make_remote_client
 from vnedoc.sign.signers._remote_address import RemoteAddress, RemoteOptions
 from vnedoc.sign.signers.base import SecretPrompt
@@ -26,7 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["APIVersion", "CSCSigner", "RemoteOptions", "open_csc"]
 
-_OPTIONS = frozenset({"credential", "api", "client", "user", "scope", "token-url"})
+_OPTIONS = frozenset(
+    {
+        "credential", "api", "client", "user", "scope", "sign-in", "client-type", "redirect-port",
+        "token-url", "authorize-url", "revoke-url",
+    }
+)  # fmt: skip
+_CLIENT_TYPES = ("confidential", "public")
 
 
 class CSCSigner(RemoteSigner):
@@ -71,10 +79,11 @@ def open_csc(
 
     Args:
         uri: ``csc+https://HOST/PATH?credential=ID&api=v1|v2&client=ID|user=NAME``. ``PATH`` is what comes before
-            ``/csc/v1``. Without ``credential`` the service must have exactly one.
+            ``/csc/v1``. Without ``credential`` the service must have exactly one. With ``sign-in=browser`` the user
+            signs in in the browser; a credential that is authorised there needs ``client`` only.
         secret: Called with a :class:`~vnedoc.sign.signers.base.SecretPrompt` for each secret.
         mechanism: How bytes are signed; ``None`` takes what the credential offers.
-        options: How long to wait.
+        options: How long to wait, and how an address is shown to the person.
 
     Raises:
         UsageError: The address is wrong.
@@ -104,6 +113,7 @@ def open_csc(
                 remote_code="methods",
                 remote_message="signatures/signHash",
             )
+        calls.flow = _flow(address, calls, info)
         service.sign_in = _way_to_sign_in(address, calls, info, prefix)
         calls.asynchronous = api is APIVersion.V2 and info.get("asynchronousOperationMode") is True
         credential = calls.credential(_credential_id(address, calls))
@@ -132,12 +142,47 @@ def _credential_id(address: RemoteAddress, calls: CSCClient) -> str:
 
 def _check_names(address: RemoteAddress) -> None:
     """Refuse an address that does not say who signs in, before anything is sent."""
-    user = address.get("user")
-    if user is None and address.get("client") is None and address.get("client-cert") is None:
+    user, client = address.get("user"), address.get("client")
+    if user is None and client is None and address.get("client-cert") is None:
         raise UsageError("remote-signing.missing-option", kind=address.kind, name="client")
     if user is not None and ":" in user:
         # RFC 7617, section 2: the name could not be told from the password.
         raise UsageError("remote-signing.bad-option", name="user", value=user)
+    if _in_browser(address) and client is None:
+        raise UsageError("remote-signing.missing-option", kind=address.kind, name="client")
+    address.choose("client-type", _CLIENT_TYPES)
+    _redirect_port(address)
+
+
+def _in_browser(address: RemoteAddress) -> bool:
+    return address.choose("sign-in", ("client", "browser")) == "browser"
+
+
+def _redirect_port(address: RemoteAddress) -> int:
+    port = address.get("redirect-port") or "0"
+    if not (port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 65536):
+        raise UsageError("remote-signing.bad-option", name="redirect-port", value=port)
+    return int(port)
+
+
+def _flow(
+    address: RemoteAddress, calls: CSCClient, info: Mapping[str, object]
+) -> AuthorizationCodeFlow | None:
+    """Return how a person is asked in the browser, if the address and the service allow it."""
+    client = address.get("client")
+    if client is None:
+        return None
+    endpoints = _endpoints(address, calls.service, info, required=_in_browser(address))
+    if endpoints is None or endpoints.authorize is None:
+        return None
+    return AuthorizationCodeFlow(
+        calls.service,
+        endpoints,
+        client=client,
+        confidential=address.choose("client-type", _CLIENT_TYPES) == "confidential",
+        port=_redirect_port(address),
+        fault=calls.error,
+    )
 
 
 def _way_to_sign_in(
@@ -148,31 +193,45 @@ def _way_to_sign_in(
     if client is None and user is None:
         return None
     offered = info.get("authType")
-    wanted = "basic" if client is None else "oauth2client"
+    wanted = "basic" if client is None else "oauth2code" if _in_browser(address) else "oauth2client"
     if isinstance(offered, list) and wanted not in offered:
         raise CredentialError(
             "remote-signing.no-sign-in",
             service=calls.service.name,
             known=calls.service.secrets.clean(", ".join(map(str, offered))),
         )
+    scope = address.get("scope") or "service"
+    if wanted == "oauth2code":
+        flow = calls.flow
+        assert flow is not None
+        calls.service.sign_out = flow.revoke
+        return lambda: flow.sign_in(scope)
     if client is not None:
-        url = _token_url(address, calls.service, info)
-        return lambda: _sign_in_as_client(calls, url, client, address.get("scope") or "service")
+        endpoints = _endpoints(address, calls.service, info, required=True)
+        assert endpoints is not None
+        return lambda: _sign_in_as_client(calls, endpoints.token, client, scope)
     assert user is not None
     return lambda: _sign_in_as_user(calls, f"{prefix}auth/login", user)
 
 
-def _token_url(address: RemoteAddress, service: JSONService, info: Mapping[str, object]) -> str:
-    url = address.get("token-url")
-    if url is None:
-        base = info.get("oauth2")
-        if not isinstance(base, str):
-            raise UsageError("remote-signing.missing-option", kind=address.kind, name="token-url")
-        url = f"{base.rstrip('/')}/oauth2/token"
-    # The client's secret goes there: as safely as to the service itself.
-    if urllib.parse.urlsplit(url).scheme not in {"https", urllib.parse.urlsplit(service.base_url).scheme}:
-        raise service.bad_answer("an OAuth2 address that is no https")
-    return url
+def _endpoints(
+    address: RemoteAddress, service: JSONService, info: Mapping[str, object], *, required: bool
+) -> OAuth2Endpoints | None:
+    """Return where OAuth2 is done: as the address says, or below the address that the service gives."""
+    found: dict[str, str] = {}
+    base = info.get("oauth2")
+    for name in ("token", "authorize", "revoke"):
+        url = address.get(f"{name}-url")
+        if url is None and isinstance(base, str):
+            url = f"{base.rstrip('/')}/oauth2/{name}"
+        if url is not None:
+            # Secrets go there, and people: as safely as to the service itself.
+            found[name] = check_endpoint(service, url)
+    needed = ("token", "authorize") if _in_browser(address) else ("token",)
+    for name in needed:
+        if name not in found and required:
+            raise UsageError("remote-signing.missing-option", kind=address.kind, name=f"{name}-url")
+    return OAuth2Endpoints(**found) if "token" in found else None
 
 
 def _sign_in_as_client(calls: CSCClient, url: str, client: str, scope: str) -> tuple[str, float]:

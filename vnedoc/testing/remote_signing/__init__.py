@@ -5,6 +5,8 @@
 - :class:`FakeMySignService`: Viettel MySign, both faces;
 - :class:`FakeMSSService`: SIM cards, by ETSI TS 102 204.
 
+A :class:`FakeBrowser` walks through the pages of a :class:`FakeCSCService` as the person would.
+
 Each signs with an identity of the test PKI, has a person with a phone (:class:`Holder`), and can be made to fail::
 
     with FakeSmartCAService(pki.leader) as service:
@@ -14,6 +16,7 @@ Each signs with an identity of the test PKI, has a person with a phone (:class:`
 
 from __future__ import annotations
 
+from vnedoc.testing.remote_signing._oauth2 import FakeBrowser
 from vnedoc.testing.remote_signing._service import Decision, FakeService, Holder, json_answer
 from vnedoc.testing.remote_signing.csc import CSCServiceOptions, FakeCSCService
 from vnedoc.testing.remote_signing.mss import FakeMSSService, MSSServiceOptions
@@ -23,6 +26,7 @@ from vnedoc.testing.remote_signing.smartca import FakeSmartCAService, SmartCASer
 __all__ = [
     "CSCServiceOptions",
     "Decision",
+    "FakeBrowser",
     "FakeCSCService",
     "FakeMSSService",
     "FakeMySignService",

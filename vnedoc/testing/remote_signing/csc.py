@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import secrets
 import time
-import urllib.parse
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +16,7 @@ from asn1crypto import algos
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from vnedoc.testing.remote_signing._oauth2 import AuthorizationServer
 from vnedoc.testing.remote_signing._service import (
     DIGESTS,
     FakeService,
@@ -84,12 +84,18 @@ class CSCServiceOptions:
     """The status of the key."""
     certificate_status: str = "valid"
     """The status of the certificate."""
-    auth_types: Sequence[str] = ("basic", "oauth2client")
+    auth_types: Sequence[str] = ("basic", "oauth2client", "oauth2code")
     """The ways to sign in."""
     asynchronous: bool = False
     """Whether signatures can be fetched later (version 2)."""
     mode: str | None = None
-    """The way to authorise, if not what the factors make it."""
+    """The way to authorise, if not what the factors make it; ``oauth2code`` asks in the browser."""
+    redirect_uris: Sequence[str] = ("http://127.0.0.1/vnedoc",)
+    """Where browsers may be sent back to; on loopback to any port."""
+    public_client: bool = False
+    """Whether the application needs no secret for what a person agreed to."""
+    refresh_tokens: bool = True
+    """Whether a refresh token is given."""
 
 
 @dataclass
@@ -136,6 +142,8 @@ class FakeCSCService(FakeService):
         self._sads: dict[str, _SAD] = {}
         self._handles: dict[str, _Authorization] = {}
         self._later: dict[str, list[str]] = {}
+        self.oauth2 = AuthorizationServer(self)
+        """Its authorization server."""
 
     @property
     def address(self) -> str:
@@ -153,9 +161,31 @@ class FakeCSCService(FakeService):
         self.offline_codes.append(code)
         return code
 
+    def visit(self, path: str) -> Answer:
+        """Answer GET: the pages of the authorization server."""
+        with self._lock:
+            self.seen.append(path.partition("?")[0])
+            return self.oauth2.visit(path)
+
+    def new_token(self) -> str:
+        """Return a new token."""
+        return self._new_token()
+
+    def take_back(self, tokens: Sequence[str]) -> None:
+        """Make tokens worthless."""
+        for token in tokens:
+            self._tokens.pop(token, None)
+
+    def issue_sad(self, hashes: frozenset[str], count: int, credential_id: str) -> tuple[str, int]:
+        """Return an authorisation that a person gave in the browser, and how many seconds it lives."""
+        self.authorizations += 1
+        value = secrets.token_urlsafe(24)
+        self._sads[value] = _SAD(hashes, count, self.now() + SAD_LIFETIME_S, credential_id)
+        return value, int(SAD_LIFETIME_S)
+
     def _answer(self, path: str, request: Request) -> Answer:
-        if path == "/oauth2/token":
-            return self._oauth2_token(request)
+        if path.startswith("/oauth2/"):
+            return self.oauth2.call(path, request)
         prefix = f"/csc/{self.options.api}/"
         if not path.startswith(prefix):
             raise RefusedRequest(404, {"error": "not_found"})
@@ -205,19 +235,6 @@ class FakeCSCService(FakeService):
         if self.options.api == "v2":
             info["asynchronousOperationMode"] = self.options.asynchronous
         return info
-
-    def _oauth2_token(self, request: Request) -> Answer:
-        form = dict(urllib.parse.parse_qsl(request.body.decode("ascii")))
-        if form.get("grant_type") != "client_credentials":
-            raise RefusedRequest(400, {"error": "unsupported_grant_type"})
-        if (form.get("client_id"), form.get("client_secret")) != (
-            self.options.client,
-            self.options.client_secret,
-        ):
-            # A careless service: it repeats what it was sent.
-            words = f"wrong secret {form.get('client_secret')}"
-            raise RefusedRequest(401, {"error": "invalid_client", "error_description": words})
-        return json_answer({"access_token": self._new_token(), "token_type": "Bearer", "expires_in": 3600})
 
     def _login(self, request: Request) -> Answer:
         pair = base64.b64encode(f"{self.options.user}:{self.options.password}".encode()).decode()
@@ -284,6 +301,8 @@ class FakeCSCService(FakeService):
     def _authorize(self, body: JSONObject) -> Answer:
         options = self.options
         credential_id = self._credential_id(body)
+        if options.mode == "oauth2code":
+            raise _invalid("Invalid parameter credentialID")
         count = body.get("numSignatures")
         if not isinstance(count, int) or isinstance(count, bool):
             raise _invalid("Missing (or invalid type) integer parameter numSignatures")
