@@ -56,5 +56,5 @@ $(DEMO)/ready: pyproject.toml
 $(DEV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check --group dev --editable '.[server,pkcs11]'
+	$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check --group dev --editable '.[server,pkcs11,postgresql,s3]'
 	@touch $@

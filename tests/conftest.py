@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.verapdf import CANNOT_FETCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vnedoc.testing.pki import TestPKI
 
-pytest_plugins = ["tests.signing_fixtures"]
+pytest_plugins = ["tests.database_fixtures", "tests.signing_fixtures"]
 
 # Programs that some tests need beside Python, and the Debian package that brings each.
 TOOLS = {
@@ -30,13 +34,19 @@ TOOLS = {
     "xmlsec1": "xmlsec1",
     "xxd": "xxd",
     "softhsm2-util": "softhsm2",
+    "java": "default-jre-headless",
+    "mvn": "maven",
+    "git": "git",
+    "php": "php-cli, with php-soap",
+    "pre-commit": "pre-commit",
 }
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         tool = mark.args[0]
-        if shutil.which(tool) is None:
+        # Some come with the test's own environment, whose folder need not be on the path.
+        if shutil.which(tool) is None and shutil.which(tool, path=str(Path(sys.executable).parent)) is None:
             pytest.skip(f"needs {tool} (Debian package {TOOLS[tool]})")
 
 
@@ -44,6 +54,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     # Where every tool could be installed, a skip is a defect, not an excuse.
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter else []
+    # Only a registry that does not answer is nobody's fault here.
+    skipped = [report for report in skipped if CANNOT_FETCH not in str(report.longrepr)]
     if skipped and os.environ.get("VNEDOC_EXPECT_ALL_TOOLS") and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

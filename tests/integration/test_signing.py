@@ -27,11 +27,15 @@ from vnedoc.errors import (
 from vnedoc.sign.appearance import Picture, parse_picture
 from vnedoc.sign.layout import CopyKind
 from vnedoc.sign.models import Box, Placement, Role, SignatureLevel
+from vnedoc.sign.policy import Policy, RevocationRule
+from vnedoc.sign.report import Conclusion
 from vnedoc.sign.roles import SigningOptions
 from vnedoc.sign.signers.base import Signer
 from vnedoc.sign.signers.pkcs12 import PKCS12Signer
 from vnedoc.sign.signing import plan_pdf, sign_pdf
 from vnedoc.sign.timestamps import TimestampClient
+from vnedoc.sign.trust import TrustStore
+from vnedoc.sign.verification import verify_pdf
 from vnedoc.testing import documents
 from vnedoc.testing.pki import TestPKI
 
@@ -407,6 +411,53 @@ def test_the_agency_signs_only_after_a_person(clerk: PKCS12Signer, seal_picture:
         sign_pdf(_sign(DECISION, clerk, INVISIBLE), signer=clerk, options=options)
     allowed = dataclasses.replace(options, without_person=True)
     assert sign_pdf(DECISION, signer=clerk, options=allowed).page == 2
+
+
+def test_the_seal_belongs_to_the_approval_not_to_what_stands_beside_it(
+    leader: PKCS12Signer,
+    clerk: PKCS12Signer,
+    signature_picture: Picture,
+    approve_options: SigningOptions,
+    issue_options: SigningOptions,
+) -> None:
+    initial = SigningOptions(
+        role=Role.INITIAL, picture=signature_picture, placement=Placement(page=1, box=Box(500, 60, 40, 20))
+    )
+    comment = SigningOptions(
+        role=Role.COMMENT, text="Đồng ý.", placement=Placement(page=1, box=Box(60, 20, 300, 40))
+    )
+    source = _sign(_sign(_sign(DECISION, leader, approve_options), leader, comment), leader, initial)
+    beside = sign_pdf(source, signer=clerk, options=issue_options)
+    alone = sign_pdf(_sign(DECISION, leader, approve_options), signer=clerk, options=issue_options)
+    assert (beside.page, beside.box) == (alone.page, alone.box)
+    # Initials are not the signature of the person with authority (Decree 30/2020/NĐ-CP, art. 32.2d).
+    source = _sign(DECISION, leader, dataclasses.replace(initial, reserve_numbering=True))
+    with pytest.raises(NotAllowedError) as caught:
+        sign_pdf(source, signer=clerk, options=issue_options)
+    assert caught.value.code == "signing.no-person-signature"
+
+
+def test_who_initials_first_makes_the_fields_for_numbering(
+    pki: TestPKI,
+    leader: PKCS12Signer,
+    clerk: PKCS12Signer,
+    signature_picture: Picture,
+    approve_options: SigningOptions,
+    issue_options: SigningOptions,
+) -> None:
+    initial = SigningOptions(
+        role=Role.INITIAL,
+        picture=signature_picture,
+        placement=Placement(page=2, box=Box(250, 115, 40, 20)),
+        reserve_numbering=True,
+    )
+    approve = dataclasses.replace(approve_options, reserve_numbering=False)
+    content = _sign(_sign(_sign(DECISION, leader, initial), leader, approve), clerk, issue_options)
+    assert _shown_text(content).endswith("07 05 01")
+    trust = TrustStore.from_certificates(pki.ca_certificates)
+    policy = Policy(revocation=RevocationRule.WHEN_AVAILABLE)
+    (file,) = verify_pdf(content, trust=trust, policy=policy).files
+    assert file.conclusion is Conclusion.TOTAL_PASSED
 
 
 def test_the_seal_needs_a_shown_signature_or_a_place(

@@ -20,16 +20,29 @@ if TYPE_CHECKING:
     from vnedoc._cli.main import CLIState
     from vnedoc.exchange.models import Package
     from vnedoc.exchange.service import Received
-    from vnedoc.exchange.stores.records import ReceivedMessage, SentMessage, StatusEvent
+    from vnedoc.exchange.stores.records import (
+        DocumentOrder,
+        Page,
+        ReceivedMessage,
+        SentMessage,
+        StatusEvent,
+    )
 
 __all__ = [
+    "cut",
     "is_quarantined",
     "package_plain",
+    "padded",
     "plain",
+    "printable",
+    "received_plain",
+    "sent_plain",
     "show_received",
     "show_results",
     "show_status",
+    "shown_time",
     "sorted_by_direction",
+    "split",
 ]
 
 WIDTH = 80
@@ -49,6 +62,24 @@ def sorted_by_direction(
     from vnedoc.exchange.stores.records import SentMessage
 
     return ([message], []) if isinstance(message, SentMessage) else ([], [message])
+
+
+def split(first: Page, second: Page) -> tuple[list[SentMessage], list[ReceivedMessage]]:
+    """Return the messages of a page of what was sent and of one of what was received."""
+    from vnedoc.exchange.stores.records import ReceivedMessage, SentMessage
+
+    return (
+        [item for item in first.items if isinstance(item, SentMessage)],
+        [item for item in second.items if isinstance(item, ReceivedMessage)],
+    )
+
+
+def sent_plain(message: SentMessage) -> dict[str, Any]:  # JSON
+    """Return a sent message as plain values, with the state of it over all recipients."""
+    from vnedoc.exchange.states import OverallState
+
+    values: dict[str, Any] = plain(message)  # JSON
+    return {**values, "overall": OverallState.of(item.delivery for item in message.consignments).value}
 
 
 def plain(value: object) -> Any:  # JSON
@@ -82,32 +113,36 @@ def show_results(results: Sequence[Any], form: str, state: CLIState) -> None:  #
         click.echo(json.dumps(document, ensure_ascii=False, indent=2))
         return
     for result in results:
-        click.echo(_cut(f"{result['id']}  {result['code']}"))
+        click.echo(cut(f"{result['id']}  {result['code']}"))
         for consignment in result.get("consignments", ()):
             recipient, delivery = consignment["recipient"]["code"], consignment["delivery"]
-            click.echo(_cut(f"  {_padded(recipient, 36)}  {state.text(f'exchange.state-{delivery}')}"))
+            click.echo(cut(f"  {padded(recipient, 36)}  {state.text(f'exchange.state-{delivery}')}"))
         for code in result.get("recipients", ()):
-            click.echo(_cut(f"  {code}"))
+            click.echo(cut(f"  {code}"))
+
+
+def received_plain(outcomes: Sequence[Received], state: CLIState) -> list[dict[str, Any]]:  # JSON
+    """Return what was taken in as plain values."""
+    return [
+        {
+            "doc_id": outcome.remote_doc_id,
+            "kind": outcome.kind.value,
+            "path": None if outcome.path is None else str(outcome.path),
+            "repeated": outcome.repeated,
+            "matched": outcome.matched,
+            "error": None
+            if outcome.error is None
+            else {"id": outcome.error.code, "text": outcome.error.text(state.language)},
+            "message": plain(outcome.message),
+        }
+        for outcome in outcomes
+    ]
 
 
 def show_received(outcomes: Sequence[Received], form: str, state: CLIState) -> None:
     """Show what was taken in."""
     if form == "json":
-        messages = [
-            {
-                "doc_id": outcome.remote_doc_id,
-                "kind": outcome.kind.value,
-                "path": None if outcome.path is None else str(outcome.path),
-                "repeated": outcome.repeated,
-                "matched": outcome.matched,
-                "error": None
-                if outcome.error is None
-                else {"id": outcome.error.code, "text": outcome.error.text(state.language)},
-                "message": plain(outcome.message),
-            }
-            for outcome in outcomes
-        ]
-        document = {"schema": "vnedoc.reception/1", "messages": messages}
+        document = {"schema": "vnedoc.reception/1", "messages": received_plain(outcomes, state)}
         click.echo(json.dumps(document, ensure_ascii=False, indent=2))
         return
     if not outcomes:
@@ -117,7 +152,7 @@ def show_received(outcomes: Sequence[Received], form: str, state: CLIState) -> N
 
 
 def _say(text: str) -> None:
-    click.echo(_printable(text), err=True)
+    click.echo(printable(text), err=True)
 
 
 def _show_outcome(outcome: Received, state: CLIState) -> None:
@@ -145,16 +180,34 @@ def _show_outcome(outcome: Received, state: CLIState) -> None:
             )
         )
     else:
-        _say(state.text("exchange.took-in", code=message.code, sender=sender, subject=message.subject))
+        _say(state.text(_taken_in_words(message), code=message.code, sender=sender, subject=message.subject))
         for finding in message.reasons:
             _say(f"  {finding.text(state.language)}")
         click.echo(str(outcome.path))
 
 
+def _taken_in_words(message: ReceivedMessage) -> str:
+    from vnedoc.exchange.codes import BusinessKind
+    from vnedoc.exchange.states import DeliveryState
+
+    if message.business_kind == BusinessKind.RECALL:
+        return "exchange.took-in-recall"
+    if message.delivery is DeliveryState.CANCELLED:
+        return "exchange.took-in-recalled"
+    if message.business_kind == BusinessKind.UPDATE:
+        return "exchange.took-in-update"
+    return "exchange.took-in"
+
+
 def show_status(
-    sent: Sequence[SentMessage], received: Sequence[ReceivedMessage], state: CLIState, *, history: bool
+    sent: Sequence[SentMessage],
+    received: Sequence[ReceivedMessage],
+    orders: Sequence[DocumentOrder],
+    state: CLIState,
+    *,
+    history: bool,
 ) -> None:
-    """Show messages with their three states."""
+    """Show messages with their three states, and the orders about them."""
     if not sent and not received:
         click.echo(state.text("exchange.nothing-kept"), err=True)
     if sent:
@@ -163,9 +216,10 @@ def show_status(
         _show_message(message)
         for item in message.consignments:
             states = _states(state, item.delivery.value, item.transport, item.business)
-            click.echo(_cut(f"  {_padded(item.recipient.code, 30)}  {states}"))
+            click.echo(cut(f"  {padded(item.recipient.code, 30)}  {states}"))
             if history:
                 _show_events(item.events, state)
+        _show_orders(message.id, orders, state)
         if history:
             _show_attempts(message, state)
     if received:
@@ -173,15 +227,29 @@ def show_status(
     for incoming in received:
         _show_message(incoming)
         states = _states(state, incoming.delivery.value, incoming.transport, incoming.business)
-        click.echo(_cut(f"  {_padded(incoming.sender_code, 30)}  {states}"))
+        click.echo(cut(f"  {padded(incoming.sender_code, 30)}  {states}"))
+        _show_orders(incoming.id, orders, state)
         if history:
             _show_events(incoming.events, state)
             for finding in incoming.reasons:
-                click.echo(_printable(f"    {finding.text(state.language)}"))
+                click.echo(printable(f"    {finding.text(state.language)}"))
 
 
 def _show_message(message: SentMessage | ReceivedMessage) -> None:
-    click.echo(_cut(f"{message.id}  {_padded(message.code, 14)}  {message.subject}"))
+    click.echo(cut(f"{message.id}  {padded(message.code, 14)}  {message.subject}"))
+
+
+def _show_orders(message_id: str, orders: Iterable[DocumentOrder], state: CLIState) -> None:
+    for order in orders:
+        if message_id not in {order.order_id, order.target_id}:
+            continue
+        carries = order.order_id == message_id
+        other = order.target_id if carries else order.order_id
+        word = order.kind.value if carries else f"{order.kind.value}-of-this"
+        words = state.text(f"exchange.order-{word}")
+        outcome = state.text(f"exchange.order-state-{order.state.value}")
+        named = (other or "-")[:8] if other is not None else order.document_id
+        click.echo(cut(f"    {words}: {named}  {outcome}  {order.reason or ''}".rstrip()))
 
 
 def _show_attempts(message: SentMessage, state: CLIState) -> None:
@@ -190,8 +258,8 @@ def _show_attempts(message: SentMessage, state: CLIState) -> None:
     for attempt in message.attempts:
         said = " ".join(filter(None, [attempt.error_code, attempt.remote_code, attempt.remote_message]))
         click.echo(
-            _printable(
-                f"    {attempt.number}. {_time(attempt.started_at)}  {attempt.outcome}  {said}"
+            printable(
+                f"    {attempt.number}. {shown_time(attempt.started_at)}  {attempt.outcome}  {said}"
             ).rstrip()
         )
 
@@ -203,17 +271,18 @@ def _show_events(events: Iterable[StatusEvent], state: CLIState) -> None:
         moment = event.reported_at or event.recorded_at
         name = status_name(event.code, state.language)
         click.echo(
-            _printable(f"    {_time(moment)}  {event.code} {name}  {event.description or ''}").rstrip()
+            printable(f"    {shown_time(moment)}  {event.code} {name}  {event.description or ''}").rstrip()
         )
 
 
 def _states(state: CLIState, delivery: str, transport: object, business: Any) -> str:  # a BusinessState
     reported = "/".join(filter(None, [business.progress, business.change])) or "-"
     words = state.text(f"exchange.state-{delivery}")
-    return f"{_padded(words, 18)}  {_padded(str(transport or '-'), 10)}  {reported}"
+    return f"{padded(words, 18)}  {padded(str(transport or '-'), 10)}  {reported}"
 
 
-def _time(moment: datetime.datetime) -> str:
+def shown_time(moment: datetime.datetime) -> str:
+    """Return a time as it is read in Vietnam."""
     return f"{vietnam(moment):%Y-%m-%d %H:%M:%S}"
 
 
@@ -221,15 +290,17 @@ def _columns(text: str) -> int:
     return sum(0 if unicodedata.combining(char) else 1 for char in text)
 
 
-def _padded(text: str, width: int) -> str:
+def padded(text: str, width: int) -> str:
+    """Return a text filled up to some columns."""
     return text + " " * max(0, width - _columns(text))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return a text that cannot steer a terminal: subjects and reasons come from strangers."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def _cut(text: str) -> str:
-    text = unicodedata.normalize("NFC", _printable(text))
+def cut(text: str) -> str:
+    """Return a text that fits a line and cannot steer a terminal."""
+    text = unicodedata.normalize("NFC", printable(text))
     return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"

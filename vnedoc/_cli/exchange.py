@@ -1,54 +1,28 @@
-"""``vnedoc send``, ``receive``, ``reply`` and ``status``: the clerk's side of the exchange."""
+"""``vnedoc send``, ``receive`` and ``reply``: the clerk's side of the exchange."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from vnedoc._cli import _exchange_view as view
-from vnedoc.errors import (
-    ConfigurationError,
-    ExitCode,
-    RefusedError,
-    RemoteError,
-    UsageError,
-    VnedocError,
-)
+from vnedoc._cli import _office as office
+from vnedoc.errors import ExitCode, RefusedError, RemoteError, UsageError, VnedocError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import threading
+    from collections.abc import Callable
 
     from vnedoc._cli.main import CLIState
-    from vnedoc.config import Config
-    from vnedoc.exchange.judgement import Judge
-    from vnedoc.exchange.service import Exchange, Received
-    from vnedoc.exchange.stores.store import AgencyStore
+    from vnedoc.exchange.service import Received
 
-__all__ = ["receive", "reply", "send", "status"]
-
-GRAVEST_FIRST = (
-    ExitCode.NO,
-    ExitCode.CANNOT_TELL,
-    ExitCode.UNREADABLE,
-    ExitCode.CONFIGURATION,
-    ExitCode.USAGE,
-    ExitCode.REFUSED,
-    ExitCode.REMOTE,
-    ExitCode.DONE,
-)
-MAX_SECRET_BYTES = 4096
+__all__ = ["receive", "reply", "send"]
 
 _path = click.Path(path_type=Path)
-_via = click.option("--via", metavar="NAME", help="Connection of the settings (default: the first).")
-_format = click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
 
 
 @click.command(short_help="Send packages to the axis.")
@@ -60,8 +34,8 @@ _format = click.option(
     metavar="FILE",
     help="Pack the files as documents under this header (TOML or JSON) first.",
 )
-@_via
-@_format
+@office.via_option
+@office.format_option
 @click.option("--dry-run", is_flag=True, help="Check the packages; queue and send nothing.")
 @click.pass_obj
 def send(
@@ -88,7 +62,7 @@ def send(
     with contextlib.ExitStack() as stack:
         if header_path is not None:
             files = (_packed(state, header_path, files, stack),)
-        exchange = stack.enter_context(_opened(state, via))
+        exchange = stack.enter_context(office.open_exchange(state, via))
         for path in files:
             try:
                 if dry_run:
@@ -102,17 +76,17 @@ def send(
                     results.append(view.plain(found))
             except VnedocError as error:
                 codes.add(error.exit_code)
-                _complain(state, error, path)
+                office.complain(state, error, path)
         if not dry_run:
             for _message, late in exchange.deliver_due():
                 if late is not None:
-                    _complain(state, late)
+                    office.complain(state, late)
     view.show_results(results, form, state)
-    return next(code for code in GRAVEST_FIRST if code in codes)
+    return office.gravest(codes)
 
 
 @click.command(short_help="Take in what waits on the axis.")
-@_via
+@office.via_option
 @click.option(
     "-d",
     "--directory",
@@ -136,7 +110,7 @@ def send(
     help="With --follow: the time between two questions.",
 )
 @click.option("--unverified", is_flag=True, help="Take documents in without verifying their signatures.")
-@_format
+@office.format_option
 @click.pass_obj
 def receive(
     state: CLIState,
@@ -153,8 +127,9 @@ def receive(
 
     Each document is verified with the trust anchors and the agency directory of the settings. What passes is laid
     out in the folder, acknowledged, and answered with status 01; what does not is kept in quarantine/ with the
-    reason. Messages in the outbox that are due are sent, too. With --follow an axis that does not answer is asked
-    again; in JSON each round is a document of its own.
+    reason. A recall cancels its document: the files are moved to cancelled/, a notice is laid beside, and the
+    sender is answered with 15, unless the settings leave that to a person. Messages in the outbox that are due are
+    sent, too. With --follow an axis that does not answer is asked again; in JSON each round is a document of its own.
 
     \b
     Exit codes: 0 everything was taken in, or interrupted · 1 something is in quarantine · 5 settings ·
@@ -167,36 +142,58 @@ def receive(
     if not follow:
         outcomes = _take_in(state, via, folder, unverified=unverified)
         view.show_received(outcomes, form, state)
-        return _reception_code(outcomes)
-    try:
-        while True:
-            try:
-                outcomes = _take_in(state, via, folder, unverified=unverified)
-                if outcomes:
-                    view.show_received(outcomes, form, state)
-            except (RemoteError, RefusedError) as error:
-                _complain(state, error)
-            time.sleep(interval)
-    except KeyboardInterrupt:
-        return ExitCode.DONE
+        return reception_code(outcomes)
+    from vnedoc._cli._stopping import stop_on_signals
+
+    with stop_on_signals() as stop:
+        _follow(state, via, folder, unverified=unverified, form=form, interval=interval, stop=stop)
+    return ExitCode.DONE
 
 
-def _take_in(state: CLIState, via: str | None, folder: Path, *, unverified: bool) -> list[Received]:
-    # Opened anew each time: revocation data must be fresh, and a secret may have been changed.
-    with contextlib.ExitStack() as stack:
-        exchange = stack.enter_context(_opened(state, via))
-        judge = None if unverified else stack.enter_context(_judge(state.config()))
-        return exchange.receive(folder, verify=judge)
-
-
-def _reception_code(outcomes: list[Received]) -> ExitCode:
+def reception_code(outcomes: list[Received]) -> ExitCode:
+    """Return the code with which a reception ends."""
     codes: set[ExitCode] = {ExitCode.DONE}
     for outcome in outcomes:
         if outcome.error is not None:
             codes.add(outcome.error.exit_code)
         elif outcome.message is not None and view.is_quarantined(outcome.message):
             codes.add(ExitCode.NO)
-    return next(code for code in GRAVEST_FIRST if code in codes)
+    return office.gravest(codes)
+
+
+def _follow(
+    state: CLIState,
+    via: str | None,
+    folder: Path,
+    *,
+    unverified: bool,
+    form: str,
+    interval: float,
+    stop: threading.Event,
+) -> None:
+    while not stop.is_set():
+        try:
+            outcomes = _take_in(state, via, folder, unverified=unverified, stop=stop.is_set)
+            if outcomes:
+                view.show_received(outcomes, form, state)
+        except (RemoteError, RefusedError) as error:
+            office.complain(state, error)
+        stop.wait(interval)
+
+
+def _take_in(
+    state: CLIState,
+    via: str | None,
+    folder: Path,
+    *,
+    unverified: bool,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[Received]:
+    # Opened anew each time: revocation data must be fresh, and a secret may have been changed.
+    with contextlib.ExitStack() as stack:
+        exchange = stack.enter_context(office.open_exchange(state, via))
+        judge = None if unverified else stack.enter_context(office.open_judge(state.config()))
+        return exchange.receive(folder, verify=judge, stop=stop)
 
 
 @click.command(short_help="Tell the sender what was done with a document.")
@@ -211,7 +208,7 @@ def _reception_code(outcomes: list[Received]) -> ExitCode:
 )
 @click.option("--reason", metavar="TEXT", help="Why; required for 02 and 16.")
 @click.option("--via", metavar="NAME", help="Connection of the settings (default: the one it came by).")
-@_format
+@office.format_option
 @click.option("--dry-run", is_flag=True, help="Show the document; send nothing.")
 @click.pass_obj
 def reply(
@@ -226,53 +223,22 @@ def reply(
 ) -> int:
     """Tell the sender what was done with a document.
 
+    15 and 16 decide on a recall, a request to give back or an update that waits for a person; 15 carries it out.
+
     \b
-    Exit codes: 0 the axis has the status · 1 the document has come further already ·
+    Exit codes: 0 the axis has the status · 1 the document has come further already, or was recalled ·
     2 no such document, or the reason is missing · 6 kept, not sent yet · 7 the axis refused.
     """
     from vnedoc.exchange.codes import StatusCode
 
-    with _store(state.config()) as store:
-        found = store.find(message_id)
     if dry_run:
-        view.show_results([view.plain(found)], form, state)
+        with office.open_store(state.config()) as store:
+            view.show_results([view.plain(store.find(message_id))], form, state)
         return ExitCode.DONE
     # A document is answered the way it came.
-    with _opened(state, via or found.connection) as exchange:
+    with office.open_way_of(state, message_id, via) as (_found, exchange):
         message = exchange.reply(message_id, StatusCode(code), reason=reason)
     view.show_results([view.plain(message)], form, state)
-    return ExitCode.DONE
-
-
-@click.command(short_help="Show what became of messages.")
-@click.argument("message_id", required=False, metavar="[ID]")
-@click.option("--history", is_flag=True, help="Show attempts and every status.")
-@_format
-@click.pass_obj
-def status(state: CLIState, *, message_id: str | None, history: bool, form: str) -> int:
-    """Show what became of messages, from the store of this machine.
-
-    Three states are shown and never mixed: what was done here, what the axis says of the package, and what the
-    recipient's office reports.
-
-    \b
-    Exit codes: 0 shown · 2 no such message · 5 settings.
-    """
-    with _store(state.config()) as store:
-        if message_id is None:
-            sent, received = store.sent(), store.received()
-        else:
-            found = store.find(message_id)
-            sent, received = view.sorted_by_direction(found)
-    if form == "json":
-        document = {
-            "schema": "vnedoc.status/1",
-            "sent": [view.plain(message) for message in sent],
-            "received": [view.plain(message) for message in received],
-        }
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
-    else:
-        view.show_status(sent, received, state, history=history)
     return ExitCode.DONE
 
 
@@ -284,65 +250,3 @@ def _packed(state: CLIState, header_path: Path, files: tuple[Path, ...], stack: 
     package = folder / f"{header_path.stem}.edxml"
     pack_files(state, header_path, files, package)
     return package
-
-
-@contextlib.contextmanager
-def _opened(state: CLIState, via: str | None) -> Iterator[Exchange]:
-    """Open the exchange that the settings describe."""
-    from vnedoc._cli._connections import open_connection
-    from vnedoc.exchange.models import Organization
-    from vnedoc.exchange.service import Exchange
-
-    config = state.config()
-    agency = config.agency
-    if agency is None:
-        raise ConfigurationError("exchange.no-agency")
-    organization = Organization(
-        agency.organ_id,
-        agency.organ_name,
-        agency.organization_in_charge,
-        agency.organ_add,
-        agency.email,
-        agency.telephone,
-    )
-    connector = open_connection(state, via)
-    with connector, _store(config) as store:
-        yield Exchange(connector, store, organization=organization)
-
-
-@contextlib.contextmanager
-def _store(config: Config) -> Iterator[AgencyStore]:
-    from vnedoc.exchange.stores.store import AgencyStore
-
-    if config.store is None:
-        raise ConfigurationError("exchange.no-store")
-    store = AgencyStore.open(config.store.url, config.store.payload_folder)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-@contextlib.contextmanager
-def _judge(config: Config) -> Iterator[Judge]:
-    from vnedoc.agencies import load_directory
-    from vnedoc.exchange.judgement import judge_package
-    from vnedoc.sign.revocation import RevocationSource
-    from vnedoc.sign.trust import load_trust
-
-    if not config.trust or config.directory is None:
-        raise ConfigurationError("exchange.no-trust")
-    trust, directory = load_trust(*config.trust), load_directory(config.directory)
-    with RevocationSource(allowed_hosts=config.verification.allowed_hosts) as revocation:
-        yield lambda package: judge_package(package, trust=trust, directory=directory, revocation=revocation)
-
-
-def _complain(state: CLIState, error: VnedocError, path: Path | None = None) -> None:
-    """Say what is wrong with one of many; for what is kept, first say why it could not be sent."""
-    prefix = "" if path is None else f"{path.name}: "
-    if isinstance(error.__cause__, VnedocError) and error.code == "exchange.kept":
-        click.echo(f"{prefix}{error.__cause__.text(state.language)}", err=True)
-    click.echo(f"{prefix}{error.text(state.language)}", err=True)
-    hint = error.hint(state.language)
-    if hint:
-        click.echo(f"  {hint}", err=True)

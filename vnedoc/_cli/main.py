@@ -26,24 +26,32 @@ __all__ = ["CLIState", "cli", "run"]
 # Where each command lives; its module is imported when it is called, so that `--version` is instant.
 COMMANDS = {
     "complete": "vnedoc._cli.prepare:complete",
+    "config": "vnedoc._cli.config:config",
     "demo": "vnedoc._cli.demo:demo",
     "directory": "vnedoc._cli.directory:directory",
+    "doctor": "vnedoc._cli.doctor:doctor",
     "extend": "vnedoc._cli.extend:extend",
     "hub": "vnedoc._cli.hub:hub",
     "inspect": "vnedoc._cli.verify:inspect",
     "pack": "vnedoc._cli.package:pack",
     "pki": "vnedoc._cli.pki:pki",
     "prepare": "vnedoc._cli.prepare:prepare",
+    "recall": "vnedoc._cli.orders:recall",
     "receive": "vnedoc._cli.exchange:receive",
+    "replace": "vnedoc._cli.orders:replace",
     "reply": "vnedoc._cli.exchange:reply",
+    "retry": "vnedoc._cli.worker:retry",
     "send": "vnedoc._cli.exchange:send",
     "sign": "vnedoc._cli.sign:sign",
     "signer": "vnedoc._cli.signer:signer",
-    "status": "vnedoc._cli.exchange:status",
+    "status": "vnedoc._cli.status:status",
+    "store": "vnedoc._cli.store:store",
     "trust": "vnedoc._cli.trust:trust",
     "unpack": "vnedoc._cli.package:unpack",
+    "update": "vnedoc._cli.orders:update",
     "validate": "vnedoc._cli.package:validate",
     "verify": "vnedoc._cli.verify:verify",
+    "worker": "vnedoc._cli.worker:worker",
 }
 
 

@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 
     from vnedoc._cli.main import CLIState
     from vnedoc.agencies import AgencyDirectory
+    from vnedoc.sign._crew import VerificationCrew
     from vnedoc.sign.bulk_verification import Judged, Task
     from vnedoc.sign.evidence import Evidence
     from vnedoc.sign.inspection import PDFContents
     from vnedoc.sign.report import FileReport, VerificationReport
+    from vnedoc.sign.signers.base import SecretCallback
 
 __all__ = ["inspect", "verify"]
 
 PACKAGE_SUFFIX = ".edxml"
 MAX_DIRECTORY_BYTES = 256 * 1024 * 1024
-FORMATS = ("text", "json", "junit", "sarif", "html")
+FORMATS = ("text", "json", "junit", "sarif", "html", "etsi-xml")
 
 
 @click.command(short_help="Verify the signatures of PDFs and packages, and who sent them.")
@@ -60,6 +62,11 @@ FORMATS = ("text", "json", "junit", "sarif", "html")
     type=click.Path(path_type=Path),
     help="Keep fetched CRLs there for a day, and use those that are there.",
 )
+@click.option(
+    "--fetch-issuers",
+    is_flag=True,
+    help="Fetch certificates that miss in a chain from where the certificates say; needs --online in CI.",
+)
 @click.option("--sender", metavar="ORGANID", help="The agency that is said to have sent the document.")
 @click.option("--directory", "directory_path", type=click.Path(path_type=Path), help="The agency directory.")
 @click.option(
@@ -68,6 +75,11 @@ FORMATS = ("text", "json", "junit", "sarif", "html")
     metavar="HOST",
     multiple=True,
     help="Revocation server that may be asked although its address is private; implies --online.",
+)
+@click.option(
+    "--document-password-env",
+    metavar="NAME",
+    help="Environment variable with the password of encrypted PDFs.",
 )
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Processes."
@@ -112,6 +124,18 @@ def verify(
     3 it cannot be told, or there is no signature · 4 a file cannot be read ·
     5 trust, policy, directory or settings are wrong. Of many files the gravest counts.
     """
+    from vnedoc.sign._crew import verification_crew
+
+    # Whatever a file does to the process that reads it, the others and this one go on. The first process gets ready
+    # while everything else is read here.
+    with verification_crew(jobs=given["jobs"]) as crew:
+        crew.warm_up()
+        return _verify(state, paths, crew, given)
+
+
+def _verify(
+    state: CLIState, paths: Sequence[Path], crew: VerificationCrew, given: dict[str, Any]
+) -> int:  # click's values
     from vnedoc._internal import files
     from vnedoc.sign.baseline import load_baseline, write_baseline
     from vnedoc.sign.evidence import check_folder, load_evidence, write_evidence
@@ -124,12 +148,12 @@ def verify(
     baseline = load_baseline(given["baseline_path"]) if given["baseline_path"] is not None else None
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vnedoc-")))
-        judged, places = _judge_all(state, paths, question, folder, given)
+        judged, places = _judge_all(state, paths, question, folder, crew, given)
         reports = [_finished(item.report, replayed) for item in judged]
         if baseline is not None:
             reports = [baseline.mark(report) for report in reports]
         report = VerificationReport(tuple(reports), question.basis())
-        text = _render(state, report, given["form"], places)
+        text = _render(state, report, given["form"], places, question.task.password)
     if given["output"] is None:
         click.echo(text, nl=False)
     else:
@@ -222,9 +246,19 @@ def _question(state: CLIState, given: dict[str, Any]) -> _Question:  # click's v
         crls=tuple(load_crl(path) for path in given["crl_paths"]),
         online=_is_online(state, given),
         crl_cache=given["crl_cache"],
+        fetch_issuers=given["fetch_issuers"],
         allowed_hosts=(*given["allowed_hosts"], *state.config().verification.allowed_hosts),
+        password=_password(given),
     )
     return _Question(task, policy_bytes, directory, content)
+
+
+def _password(given: dict[str, Any]) -> SecretCallback | None:  # click's values
+    from vnedoc._cli.secrets import read_secret
+    from vnedoc._cli.signing_options import KnownSecret
+
+    variable = given["document_password_env"]
+    return None if variable is None else KnownSecret(read_secret("", env=variable, fd=None))
 
 
 def _is_online(state: CLIState, given: dict[str, Any]) -> bool:  # click's values
@@ -248,6 +282,7 @@ def _replayed_question(evidence: Evidence, given: dict[str, Any]) -> _Question: 
         ("online", "--online"),
         ("crl_paths", "--crl"),
         ("crl_cache", "--crl-cache"),
+        ("fetch_issuers", "--fetch-issuers"),
         ("sender", "--sender"),
         ("directory_path", "--directory"),
         ("allowed_hosts", "--allow-host"),
@@ -263,6 +298,7 @@ def _replayed_question(evidence: Evidence, given: dict[str, Any]) -> _Question: 
         sender=evidence.expected_sender(),
         crls=evidence.crls,
         recorded=evidence.inquiries,
+        password=_password(given),
     )
     return _Question(task, evidence.policy, evidence.agency_directory(), evidence.directory)
 
@@ -274,17 +310,24 @@ def _finished(report: FileReport, replayed: Evidence | None) -> FileReport:
 
 
 def _judge_all(
-    state: CLIState, paths: Sequence[Path], question: _Question, folder: Path, given: dict[str, Any]
-) -> tuple[list[Judged], dict[str, Path]]:  # click's values
+    state: CLIState,
+    paths: Sequence[Path],
+    question: _Question,
+    folder: Path,
+    crew: VerificationCrew,
+    given: dict[str, Any],  # click's values
+) -> tuple[list[Judged], dict[str, Path]]:
     """Verify everything, in the order in which it was named; also say where the PDFs of packages lie."""
     from vnedoc.sign.bulk_verification import verify_many
 
-    options = {"jobs": given["jobs"], "keep_evidence": given["evidence_path"] is not None}
+    keep_evidence = given["evidence_path"] is not None
     plain = [path for path in paths if path.suffix.casefold() != PACKAGE_SUFFIX]
     found: list[Judged] = []
     places: dict[str, Path] = {}
     with _progress(state, len(paths)) as tell:
-        answers = iter(verify_many(plain, question.task, on_done=tell, **options))
+        answers = iter(
+            verify_many(plain, question.task, crew=crew, keep_evidence=keep_evidence, on_done=tell)
+        )
         for number, path in enumerate(paths):
             if path.suffix.casefold() != PACKAGE_SUFFIX:
                 found.append(next(answers))
@@ -296,7 +339,8 @@ def _judge_all(
                 folder=folder / str(number),
                 task=question.task,
                 directory=question.directory,
-                **options,
+                crew=crew,
+                keep_evidence=keep_evidence,
             )
             found += package.judged
             places |= package.paths
@@ -320,7 +364,13 @@ def _progress(state: CLIState, count: int) -> Iterator[Callable[[FileReport], No
         yield lambda _: bar.advance(task)
 
 
-def _render(state: CLIState, report: VerificationReport, form: str, places: dict[str, Path]) -> str:
+def _render(
+    state: CLIState,
+    report: VerificationReport,
+    form: str,
+    places: dict[str, Path],
+    password: SecretCallback | None,
+) -> str:
     language = state.language
     match form:
         case "json":
@@ -335,11 +385,15 @@ def _render(state: CLIState, report: VerificationReport, form: str, places: dict
             from vnedoc.sign.reports.sarif import render_sarif
 
             return render_sarif(report, language=language)
+        case "etsi-xml":
+            from vnedoc.sign.reports.etsi import render_etsi
+
+            return render_etsi(report, language=language)
         case "html":
             from vnedoc.sign.reports.html import render_html
             from vnedoc.sign.reports.pictures import draw_pages
 
-            pictures = draw_pages(report.files, places)
+            pictures = draw_pages(report.files, places, password=password)
             return render_html(report, language=language, pictures=pictures)
         case _:
             from vnedoc.sign.reports.text import render_text
@@ -360,7 +414,8 @@ def _render(state: CLIState, report: VerificationReport, form: str, places: dict
 def inspect(ctx: click.Context, *, paths: tuple[Path, ...], trust_sources: tuple[str, ...]) -> None:
     """Show what is inside PDFs, without any judgement.
 
-    With --trust, or trust in the settings, it also says why a file cannot be verified for years from itself alone.
+    It also says why a file cannot be verified for years from itself alone; all of it only with --trust, or trust in
+    the settings.
 
     \b
     Exit codes: 0 done · 4 a file cannot be read.
@@ -381,9 +436,8 @@ def inspect(ctx: click.Context, *, paths: tuple[Path, ...], trust_sources: tuple
             continue
         for line in _inspection(contents, state):
             click.echo(line)
-        if sources:
-            for line in _long_term(path, sources, state):
-                click.echo(line)
+        for line in _long_term(path, sources, state) if sources else _visible_gaps(contents, state):
+            click.echo(line)
     click.echo(state.text("verify.inspect-note"), err=True)
     ctx.exit(int(code))
 
@@ -395,6 +449,17 @@ def _long_term(path: Path, sources: tuple[str, ...], state: CLIState) -> Iterato
 
     gaps = long_term_gaps(path, trust=load_trust(*sources))
     yield "  " + state.text("verify.inspect-short-term" if gaps else "verify.inspect-long-term")
+    for gap in gaps:
+        yield "    - " + printable(gap.text(state.language))
+
+
+def _visible_gaps(contents: PDFContents, state: CLIState) -> Iterator[str]:
+    """Say what shows without trust anchors; that nothing shows is no promise, so nothing is said then."""
+    from vnedoc.sign.reports.text import printable
+
+    gaps = contents.visible_gaps()
+    if gaps:
+        yield "  " + state.text("verify.inspect-short-term")
     for gap in gaps:
         yield "    - " + printable(gap.text(state.language))
 

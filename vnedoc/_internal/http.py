@@ -248,13 +248,15 @@ def open_answer(
         RemoteError: No connection, no answer in time, or an answer that breaks off.
     """
     deadline = time.monotonic() + total_timeout_s
+    # What errors show: a query may hold a secret.
+    shown = url.partition("?")[0]
     timeout = client.timeout
     if timeout_s is not None:
         timeout = httpx2.Timeout(timeout_s, connect=timeout.connect)
     try:
         with client.stream(method, url, content=content, headers=dict(headers), timeout=timeout) as response:
             yield StreamedAnswer(
-                url=url,
+                url=shown,
                 status=response.status_code,
                 media_type=response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
                 retry_after=response.headers.get("Retry-After"),
@@ -262,8 +264,8 @@ def open_answer(
                 _deadline=deadline,
             )
     except httpx2.TimeoutException as exc:
-        raise RemoteError("remote.timeout", url=url) from exc
+        raise RemoteError("remote.timeout", url=shown) from exc
     except httpx2.HTTPError as exc:
-        raise RemoteError("remote.unreachable", url=url, reason=str(exc) or type(exc).__name__) from exc
+        raise RemoteError("remote.unreachable", url=shown, reason=str(exc) or type(exc).__name__) from exc
     except httpx2.InvalidURL as exc:
-        raise RemoteError("remote.bad-url", url=url) from exc
+        raise RemoteError("remote.bad-url", url=shown) from exc

@@ -1,0 +1,127 @@
+"""``vnedoc doctor``: look the installation over before documents get stuck."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vnedoc.errors import ExitCode, VnedocError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vnedoc._cli.main import CLIState
+    from vnedoc.config import Config
+    from vnedoc.exchange.doctor import Symptom
+
+__all__ = ["doctor"]
+
+MARKS = {"good": "+", "warning": "!", "bad": "x"}
+
+
+@click.command(short_help="Find what would keep documents from travelling.")
+@click.option("--via", "names", metavar="NAME", multiple=True, help="Only these connections (default: all).")
+@click.option(
+    "--certificate",
+    "certificates",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    multiple=True,
+    help="A certificate to watch (PEM or DER), such as that of the agency's seal.",
+)
+@click.option("--offline", is_flag=True, help="Do not ask any axis.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def doctor(
+    state: CLIState,
+    *,
+    names: tuple[str, ...],
+    certificates: tuple[Path, ...],
+    offline: bool,
+    form: str,
+) -> int:
+    """Look over settings, disk, store, directory, trust anchors, certificates, clock and every connection.
+
+    Nothing is sent but questions. Each line begins with + (good), ! (see to it) or x (bad).
+
+    \b
+    Exit codes: 0 nothing is bad · 1 something is · 5 the settings cannot be read, or have no such connection.
+    """
+    found = list(_look_over(state.config(), state, names, certificates, offline=offline))
+    counts = {health: sum(item.health == health for item in found) for health in MARKS}
+    if form == "json":
+        document = {
+            "schema": "vnedoc.doctor/1",
+            "counts": counts,
+            "symptoms": [_plain(item, state) for item in found],
+        }
+        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    else:
+        for item in found:
+            click.echo(f"{MARKS[item.health]} {item.text(state.language)}")
+            hint = None if item.health == "good" else item.hint(state.language)
+            if hint:
+                click.echo(f"    {hint}")
+        click.echo(
+            state.text("doctor.summary", good=counts["good"], warnings=counts["warning"], bad=counts["bad"]),
+            err=True,
+        )
+    return ExitCode.NO if counts["bad"] else ExitCode.DONE
+
+
+def _look_over(
+    config: Config, state: CLIState, names: tuple[str, ...], certificates: tuple[Path, ...], *, offline: bool
+) -> Iterator[Symptom]:
+    from vnedoc._internal.clock import utc_now
+    from vnedoc.exchange import doctor as checks
+
+    now = utc_now()
+    own_code = config.agency.organ_id if config.agency else None
+    if config.path is not None:
+        yield checks.Symptom("doctor.settings", checks.Health.GOOD, {"path": str(config.path)})
+        if own_code is None:
+            yield checks.Symptom("doctor.no-agency", checks.Health.WARNING, {})
+    else:
+        yield checks.Symptom("doctor.no-settings", checks.Health.WARNING, {})
+    if config.store is not None:
+        yield from checks.check_disk("payloads", config.store.payload_folder)
+        yield from checks.check_store(config.store.url, config.store.place, now=now)
+    if config.directory is not None:
+        yield from checks.check_agency_directory(config.directory, own_code=own_code, now=now)
+    yield from checks.check_trust_sources(config.trust, now=now)
+    for path in certificates:
+        yield from checks.check_certificate_file(path, now=now)
+    for name in names or config.connections:
+        connection = config.connection(name)
+        if not offline:
+            yield from _connection(state, name, connection.url, own_code)
+
+
+def _connection(state: CLIState, name: str, url: str, own_code: str | None) -> Iterator[Symptom]:
+    from vnedoc._cli._connections import open_connection
+    from vnedoc.exchange import doctor as checks
+
+    found = list(checks.check_server(name, url))
+    yield from found
+    if any(item.health is checks.Health.BAD and item.id == "doctor.unreachable" for item in found):
+        return
+    try:
+        connector = open_connection(state, name)
+    except VnedocError as exc:
+        yield checks.Symptom("doctor.no-answer", checks.Health.BAD, {"name": name}, exc)
+        return
+    with connector:
+        yield from checks.check_connection(connector, own_code=own_code)
+
+
+def _plain(item: Symptom, state: CLIState) -> dict[str, Any]:  # JSON
+    return {
+        "id": item.id,
+        "health": item.health.value,
+        "text": item.text(state.language),
+        "hint": None if item.health == "good" else item.hint(state.language),
+        "values": item.values,
+    }
