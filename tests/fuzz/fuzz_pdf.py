@@ -12,7 +12,8 @@ import re
 
 from tests.vectors import honest, identities, make_attacks
 from vnedoc import messages
-from vnedoc.sign.policy import Policy, RevocationRule
+from vnedoc.sign.checks import HIDDEN
+from vnedoc.sign.policy import CheckLevel, Policy, PolicyCheck, RevocationRule
 from vnedoc.sign.report import Changes, Conclusion, Coverage
 from vnedoc.sign.trust import TrustStore
 from vnedoc.sign.verification import verify_pdf
@@ -45,7 +46,12 @@ PIECES = (
     *(b"0000000000 65535 f \n", b"-1", b"4294967296", b"9" * 40, b"1 0 R", b"8 0 R", b"[" * 20, b"<<" * 20),
 )
 AT = datetime.datetime.fromisoformat(make_attacks.VALIDATION_TIME)
-POLICY = Policy(revocation=RevocationRule.WHEN_AVAILABLE, max_bytes=8 * 1024 * 1024)
+POLICY = Policy(
+    revocation=RevocationRule.WHEN_AVAILABLE,
+    max_bytes=8 * 1024 * 1024,
+    # Looking for what is hidden reads the file in further ways.
+    checks=tuple(PolicyCheck(check, CheckLevel.INFORM) for check in HIDDEN),
+)
 _CONTENTS = re.compile(rb"/Contents (<[0-9a-fA-F]{1000,}>)")
 _HARMLESS = {Changes.NONE, Changes.SIGNATURES, Changes.LONG_TERM_DATA, Changes.FORM}
 

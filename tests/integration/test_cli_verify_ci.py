@@ -105,6 +105,10 @@ def test_junit_and_sarif_and_the_exit_code(docs: Path, roots: Path, tmp_path: Pa
     assert (junit.code, junit.out) == (1, "")
     suite = parse_bytes((tmp_path / "junit.xml").read_bytes())[0]
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", "2", "0")
+    # Real seconds, more than none for each file.
+    times = [float(case.get("time")) for case in suite]
+    assert all(0 < time < 60 for time in times)
+    assert float(suite.get("time")) == pytest.approx(sum(times), abs=0.01)
     sarif = verify(*files, "--format", "sarif", roots=roots)
     assert sarif.code == 1
     jsonschema.Draft4Validator(SARIF_SCHEMA).validate(sarif.json())
@@ -212,12 +216,25 @@ def test_a_worker_that_dies_gives_a_verdict(docs: Path, roots: Path, monkeypatch
     assert {error["id"] for file in found for error in file["errors"]} == {"verify.worker-died"}
 
 
-def test_what_takes_too_long_is_stopped(docs: Path, roots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("given", [(), ("--jobs", 2)])
+def test_one_file_is_read_in_a_process_of_its_own(
+    docs: Path, roots: Path, monkeypatch: pytest.MonkeyPatch, given: tuple[object, ...]
+) -> None:
     from vnedoc._internal import workers
 
-    monkeypatch.setattr(workers, "START_LIMIT_S", 0.0)
-    monkeypatch.setattr(bulk_verification, "BASE_LIMIT_S", 0.0)
-    monkeypatch.setattr(bulk_verification, "LIMIT_S_PER_MB", 0.0)
+    # The process starts, gets ready, and dies of the file.
+    dying = workers._PROGRAM.replace("serve()", "import os, vnedoc.sign.verification as v")
+    monkeypatch.setattr(
+        workers, "_PROGRAM", dying + "\nv.verify_files = lambda *_, **__: os._exit(9)\nserve()\n"
+    )
+    outcome = verify(docs / "agency.pdf", *given, "--format", "json", roots=roots)
+    (found,) = outcome.json()["files"]
+    assert (outcome.code, found["conclusion"]) == (3, "INDETERMINATE")
+    assert [error["id"] for error in found["errors"]] == ["verify.worker-died"]
+
+
+def test_what_takes_too_long_is_stopped(docs: Path, roots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_verification, "SECONDS_PER_MB", 0.0)
     anchors, intermediates = Task.pack_trust(load_trust(str(roots)))
     policy = load_policy("shipped:any")
     from vnedoc._internal.clock import utc_now

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pikepdf
 import pytest
+from PIL import Image
 from pyhanko.sign.fields import MDPPerm, SigSeedSubFilter
 
 from tests import signed_pdfs
@@ -232,6 +233,19 @@ def test_no_signature_has_its_own_verdict(trust: TrustStore) -> None:
     assert ids(report.files[0]) == {"verify.no-signature"}
     with pytest.raises(IndeterminateError):
         report.raise_for_status()
+
+
+def test_a_picture_as_pillow_writes_it_has_no_signature(trust: TrustStore) -> None:
+    """It calls the generation of object 0 65536; that is no reason to be unsure."""
+    stream = io.BytesIO()
+    Image.new("RGB", (60, 60), (200, 0, 0)).save(stream, "PDF")
+    content = stream.getvalue()
+    assert b"0000000000 65536 f" in content
+    report = only(content, trust)
+    assert (report.conclusion, report.readers_agree) == (Conclusion.NO_SIGNATURE, True)
+    # Any other entry that is out of bounds is still refused.
+    broken = content.replace(b" 00000 n", b" 65536 f", 1)
+    assert only(broken, trust).conclusion is Conclusion.INDETERMINATE
 
 
 def test_sha1_is_refused(pki: TestPKI, trust: TrustStore, online: RevocationSource) -> None:

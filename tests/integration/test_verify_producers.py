@@ -6,6 +6,7 @@ says with which versions and what came out.
 
 from __future__ import annotations
 
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests import signed_pdfs
 from tests.vectors import forging
+from vnedoc.errors import DocumentError
+from vnedoc.sign.models import Box, Placement, Role
 from vnedoc.sign.policy import Policy, RevocationRule
 from vnedoc.sign.report import Conclusion
+from vnedoc.sign.roles import SigningOptions
+from vnedoc.sign.signing import sign_pdf
 from vnedoc.sign.trust import TrustStore
 from vnedoc.sign.verification import verify_pdf
 from vnedoc.testing import documents
@@ -23,7 +28,9 @@ from vnedoc.testing import documents
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from vnedoc.sign.appearance import Picture
     from vnedoc.sign.report import FileReport
+    from vnedoc.sign.signers.pkcs12 import PKCS12Signer
     from vnedoc.testing.pki import TestPKI
 
 POLICY = Policy(revocation=RevocationRule.WHEN_AVAILABLE)
@@ -74,6 +81,46 @@ def test_poppler_signs_once_and_again(source: bytes, database: str, pki: TestPKI
     report = judge(twice, pki)
     assert [signature.conclusion for signature in report.signatures] == [Conclusion.TOTAL_PASSED] * 2
     assert report.conclusion is Conclusion.TOTAL_PASSED
+
+
+@pytest.mark.parametrize("source", [documents.document_bytes(documents.DECISION), signed_pdfs.blank()])
+def test_we_sign_after_poppler(
+    source: bytes, database: str, pki: TestPKI, clerk: PKCS12Signer, seal_picture: Picture, tmp_path: Path
+) -> None:
+    path, once, twice = (tmp_path / name for name in ("source.pdf", "once.pdf", "twice.pdf"))
+    path.write_bytes(source)
+    sign_with_poppler(database, path, once, "NGUYỄN VĂN TEST")
+    # Some of its objects have the generation 1, and no table frees an earlier one.
+    assert re.search(rb"\n\d+ 1 obj", once.read_bytes())
+    options = SigningOptions(
+        role=Role.ISSUE,
+        picture=seal_picture,
+        seal_diameter_mm=36,
+        placement=Placement(page=1, box=Box(20, 20, 110, 110)),
+    )
+    for target in (twice, twice):
+        content = sign_pdf(once, signer=clerk, options=options).content
+        assert content is not None
+        target.write_bytes(content)
+        once = target
+    report = judge(twice, pki)
+    assert [signature.conclusion for signature in report.signatures] == [Conclusion.TOTAL_PASSED] * 3
+    assert report.readers_agree
+    words = subprocess.run(["pdfsig", twice], capture_output=True, text=True).stdout
+    assert words.count("Signature is Valid.") == 3
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+def test_two_objects_of_one_number_are_not_signed(generation: int, clerk: PKCS12Signer) -> None:
+    content = forging.signed_once()
+    number, value = forging.CONTENT, forging.stream(forging.text(b"TEST"))
+    start = len(content)
+    added = b"%d %d obj\n%s\nendobj\n" % (number, generation, value)
+    table = b"xref\n%d 1\n%010d %05d n \n" % (number, start, generation)
+    end = forging.trailer(forging.size_of(content), start + len(added), prev=forging.last_startxref(content))
+    with pytest.raises(DocumentError) as caught:
+        sign_pdf(content + added + table + end, signer=clerk, options=SigningOptions(role=Role.INVISIBLE))
+    assert caught.value.code == "pdf.broken"
 
 
 def test_poppler_after_pyhanko(database: str, pki: TestPKI, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.vectors import forgeries, honest, identities, revisions, structures
+from tests.vectors import back_again, forgeries, honest, identities, revisions, structures
 
 if TYPE_CHECKING:
     from tests.vectors.attack import Attack
@@ -24,6 +24,7 @@ ALL: tuple[Attack, ...] = (
     *forgeries.ATTACKS,
     *revisions.ATTACKS,
     *structures.ATTACKS,
+    *back_again.ATTACKS,
 )
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from vnedoc._internal.clock import utc_now
 from vnedoc._internal import transfers
+from vnedoc._internal.clock import utc_now
 from vnedoc._internal.version import USER_AGENT
 from vnedoc.errors import RemoteError
 
