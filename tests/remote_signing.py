@@ -14,6 +14,7 @@ from vnedoc.sign.signers.smartca import open_smartca
 from vnedoc.testing.pki import Identity
 from vnedoc.testing.remote_signing import (
     CSCServiceOptions,
+    FakeBrowser,
     FakeCSCService,
     FakeMSSService,
     FakeMySignService,
@@ -77,6 +78,8 @@ class Kind:
     """The end of the path that asks whether the person confirmed."""
     declines: bool = True
     """Whether there is a person who can decline."""
+    in_browser: bool = False
+    """Whether the person is asked in the browser."""
 
     def open(
         self,
@@ -86,11 +89,15 @@ class Kind:
         options: RemoteOptions | None = None,
         mechanism: SignatureMechanism | None = None,
     ) -> Signer:
+        options = options or RemoteOptions(poll_interval_s=0.001, timeout_s=5.0)
+        if self.in_browser:
+            assert isinstance(service, FakeCSCService)
+            options = dataclasses.replace(options, browser=FakeBrowser(service))
         return self.opener(
             self.address(service),
             secret=secret or self.person(service),
             mechanism=mechanism,
-            options=options or RemoteOptions(poll_interval_s=0.001, timeout_s=5.0),
+            options=options,
         )
 
     def person(self, service: FakeService) -> Person:
@@ -158,6 +165,15 @@ KINDS = (
         "client_secret",
         "signatures/signHash",
         poll_call="credentials/authorizeCheck",
+    ),
+    Kind(
+        "csc-v2-browser",
+        _csc(api="v2", mode="oauth2code"),
+        open_csc,
+        _with("&client=app-TEST"),
+        "client_secret",
+        "signatures/signHash",
+        in_browser=True,
     ),
     Kind(
         "smartca",

@@ -192,6 +192,12 @@ class TimestampError(RemoteError):
 class ConnectorError(RemoteError):
     """An exchange axis did not answer sensibly."""
 
+    @property
+    def retry_after_s(self) -> float | None:
+        """How long the axis asks to be left alone; ``None`` if it said nothing."""
+        value = self.values.get("retry_after_s")
+        return float(value) if isinstance(value, int | float) else None
+
 
 class RefusedError(VnedocError):
     """The other side understood the request and said no.

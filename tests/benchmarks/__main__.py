@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vnedoc.testing.pki import TestPKI
 
-MODULES = ("startup", "signing", "batch", "verification", "packages", "directory")
+MODULES = ("startup", "signing", "batch", "verification", "packages", "directory", "store")
 
 
 def main() -> None:

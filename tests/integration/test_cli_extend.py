@@ -9,6 +9,11 @@ import pytest
 from tests.cli import Outcome, vnedoc
 from tests.levels import verified
 from vnedoc.sign.report import Conclusion
+from vnedoc.sign.roles import Role, SigningOptions
+from vnedoc.sign.signers.pkcs12 import PKCS12Signer
+from vnedoc.sign.signing import sign_pdf
+from vnedoc.sign.trust import TrustStore
+from vnedoc.sign.verification import verify_pdf
 from vnedoc.testing import documents
 from vnedoc.testing.pki import TestPKI
 
@@ -152,4 +157,100 @@ def test_inspect_says_why_a_file_is_not_long_term(
     assert "no revocation data (OCSP or CRL) on the certificate “NGUYỄN VĂN TEST”" in before.out
     after = vnedoc("inspect", target, "--trust", roots)
     assert "carries what is needed" in after.out
-    assert "Long term" not in vnedoc("inspect", source).out
+    # Without anchors: what shows.
+    plain = vnedoc("inspect", source).out
+    assert "“vnedoc-approve-1” has no time-stamp" in plain
+    assert "no document security store" in plain
+    assert "Long term" not in vnedoc("inspect", target).out
+
+
+@pytest.fixture
+def locked(leader: PKCS12Signer, tmp_path: Path) -> Path:
+    """A signed document that opens with the password TEST."""
+    stream = io.BytesIO()
+    with pikepdf.open(io.BytesIO(documents.document_bytes(documents.DECISION))) as pdf:
+        pdf.save(stream, encryption=pikepdf.Encryption(owner="TEST owner", user="TEST"))
+    options = SigningOptions(role=Role.INVISIBLE, password=lambda _: "TEST")
+    path = tmp_path / "locked.pdf"
+    sign_pdf(stream.getvalue(), path, signer=leader, options=options)
+    return path
+
+
+@pytest.mark.parametrize("level", ["b-t", "b-lt", "b-lta"])
+def test_an_encrypted_document_with_its_password(
+    pki: TestPKI, roots: Path, locked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    monkeypatch.setenv("WORD", "TEST")
+    target = tmp_path / "archive.pdf"
+    outcome = _extend(pki, roots, locked, "--level", level, "-o", target, "--document-password-env", "WORD")
+    assert outcome.code == 0, outcome.err
+    assert target.read_bytes().startswith(locked.read_bytes())
+    report = verify_pdf(
+        target,
+        trust=TrustStore.from_certificates(pki.ca_certificates),
+        at=pki.now(),
+        password=lambda _: "TEST",
+    ).files[0]
+    first, stamp = report.signatures
+    if level == "b-t":
+        assert first.level == "PAdES-B-T"
+    else:
+        assert (report.conclusion, first.level) == (Conclusion.TOTAL_PASSED, "PAdES-B-LTA")
+    assert stamp.integrity
+    # What was added is encrypted, too: nobody reads it without the password.
+    assert verify_pdf(target, trust=TrustStore.from_certificates(pki.ca_certificates)).files[0].errors[
+        0
+    ].id == ("verify.encrypted")
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "error"),
+    [(None, 4, "verify.encrypted"), ("other", 4, "verify.wrong-password"), ("", 5, None)],
+)
+def test_an_encrypted_document_without_its_password(
+    pki: TestPKI,
+    roots: Path,
+    locked: Path,
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    word: str | None,
+    code: int,
+    error: str | None,
+) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    named: tuple[str, ...] = () if word is None else ("--document-password-env", "WORD")
+    if word:
+        monkeypatch.setenv("WORD", word)
+    files = (locked, source)
+    outcome = _extend(pki, roots, *files, "--level", "b-t", "-d", archive, "--format", "json", *named)
+    assert outcome.code == code, outcome.err
+    if error is None:
+        # The variable is not there: nothing is begun.
+        assert list(archive.iterdir()) == []
+        return
+    assert [file.get("error", {}).get("id") for file in outcome.json()["files"]] == [error, None]
+    assert [path.name for path in archive.iterdir()] == [source.name]
+
+
+def test_inspect_opens_encrypted_documents(
+    pki: TestPKI, roots: Path, locked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORD", "TEST")
+    named = ("--document-password-env", "WORD")
+    target = tmp_path / "archive.pdf"
+    assert _extend(pki, roots, locked, "--level", "b-lta", "-o", target, *named).code == 0
+    without = vnedoc("inspect", locked)
+    assert (without.code, without.out) == (4, "")
+    assert "--document-password-env" in without.err
+    before = vnedoc("inspect", locked, *named)
+    assert before.code == 0, before.err
+    assert "NGUYỄN VĂN TEST" in before.out
+    assert "no document security store" in before.out
+    assert "no revocation data" in vnedoc("inspect", locked, *named, "--trust", roots).out
+    after = vnedoc("inspect", target, *named, "--trust", roots)
+    assert (after.code, "carries what is needed" in after.out) == (0, True)
+    assert "no document security store" not in vnedoc("inspect", target, *named).out
+    monkeypatch.setenv("WORD", "other")
+    assert vnedoc("inspect", locked, *named).code == 4

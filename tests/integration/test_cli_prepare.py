@@ -170,7 +170,7 @@ def test_what_does_not_belong_together_is_not_written(
         (("--certificate", "none.pem"), 4, "none.pem"),
         (("--certificate", documents.DECISION), 4, "no certificate"),
         (("--anchor", "TRẦN VĂN VẮNG"), 2, "VẮNG"),
-        (("--level", "b-lt"), 2, "two steps"),
+        (("--level", "b-lt", "--tsa", "http://127.0.0.1:9/tsa"), 2, "trust"),
         (("--mechanism", "ecdsa"), 5, "ecdsa"),
         (("--state", documents.DECISION), 2, "overwrite"),
         (("--content", documents.DECISION), 2, "overwrite"),
@@ -209,3 +209,23 @@ def test_the_page_about_two_steps_works(desk: Path, pki: TestPKI) -> None:
         .signatures
     )
     assert signature.integrity
+
+
+@pytest.mark.needs("openssl")
+@pytest.mark.parametrize("level", ["b-lt", "b-lta"])
+def test_a_long_term_level(desk: Path, pki: TestPKI, level: str) -> None:
+    (desk / "root.pem").write_bytes(b"".join(item.public_bytes(Encoding.PEM) for item in pki.ca_certificates))
+    means = ("--trust", "root.pem", "--tsa", pki.tsa_url, "--allow-host", "127.0.0.1", "--crl-cache", "crl")
+    without = vnedoc(*PREPARE, "--level", level, "--tsa", pki.tsa_url)
+    assert (without.code, without.out) == (2, "")
+    outcome = vnedoc(*PREPARE, "--level", level, *means, "--content", "x.tbs")
+    assert outcome.code == 0, outcome.err
+    _with_dgst(desk, "leader.key")
+    assert vnedoc(*COMPLETE, "--tsa", pki.tsa_url).code == 2
+    assert not (desk / "signed.pdf").exists()
+    outcome = vnedoc(*COMPLETE, *means, "--format", "json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json()["files"][0]["level"] == f"PAdES-{level.upper()}"
+    trust = TrustStore.from_certificates(pki.ca_certificates)
+    signature, *_ = verify_pdf(desk / "signed.pdf", trust=trust).files[0].signatures
+    assert signature.level == f"PAdES-{level.upper()}"

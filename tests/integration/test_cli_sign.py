@@ -15,6 +15,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.cli import vnedoc
+from vnedoc.sign.trust import TrustStore
+from vnedoc.sign.verification import verify_pdf
 from vnedoc.testing import documents
 from vnedoc.testing.pki import TestPKI
 
@@ -409,3 +411,28 @@ def test_the_page_about_many_documents_works(desk: Path) -> None:
     assert outcome.stderr.count("Signed 3,") == 2
     assert outcome.stderr.count("already signed 3,") == 1
     assert outcome.stdout.count(".pdf signed") == 3
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize(
+    ("mechanism", "digest"), [("rsassa_pss", "sha512"), ("rsassa_pkcs1v15", "sha384"), (None, "sha256")]
+)
+def test_the_way_of_signing_is_chosen(
+    desk: Path, pki: TestPKI, jobs: int, mechanism: str | None, digest: str
+) -> None:
+    (desk / "out").mkdir()
+    chosen = () if mechanism is None else ("--mechanism", mechanism)
+    documents_given = (documents.DECISION, documents.LETTER)
+    outcome = vnedoc(*_invisible(*documents_given, *chosen, "--digest", digest, "-d", "out", "--jobs", jobs))
+    assert outcome.code == 0, outcome.err
+    trust = TrustStore.from_certificates(pki.ca_certificates)
+    for name in documents_given:
+        (signature,) = verify_pdf(desk / "out" / name, trust=trust).files[0].signatures
+        assert signature.integrity
+        assert signature.digest_algorithm == digest
+        assert signature.signature_algorithm == (mechanism or "rsassa_pkcs1v15")
+
+
+def test_a_way_of_signing_that_the_key_does_not_have(desk: Path) -> None:
+    outcome = vnedoc(*_invisible(documents.DECISION, "--mechanism", "ecdsa", "-o", "signed.pdf"))
+    assert (outcome.code, (desk / "signed.pdf").exists()) == (5, False)

@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from tests.offices import COMMUNE, DEPARTMENT, PROVINCE, Office
 from vnedoc._internal.clock import utc_now
 from vnedoc.errors import (
     ConnectorError,
@@ -22,46 +23,9 @@ from vnedoc.exchange.models import Business
 from vnedoc.exchange.package import reply_header, write_package
 from vnedoc.exchange.service import Exchange, ExchangeOptions
 from vnedoc.exchange.states import BusinessState, DeliveryState, TransportStatus
-from vnedoc.exchange.stores.store import AgencyStore
 from vnedoc.sign.report import Finding
 from vnedoc.testing.hub import running_hub
 from vnedoc.testing.packages import make_organization, make_package
-
-PROVINCE, DEPARTMENT, COMMUNE = "H99", "H99.1", "H99.2"
-
-
-class Office:
-    """An agency with its store, its connection and its folder."""
-
-    def __init__(self, stack, hub, code, folder, *, secret=None, url=None):
-        self.code, self.folder = code, folder / code
-        self.inbox = self.folder / "received"
-        secret = secret or hub.add_system(f"TEST.{code}", code)
-        self.store = AgencyStore.open(f"sqlite:///{self.folder}/store.sqlite3", self.folder / "payloads")
-        stack.callback(self.store.close)
-        self.connector = stack.enter_context(
-            VXPConnector(url or hub.url, f"TEST.{code}", secret=lambda _: secret, name="TEST")
-        )
-        self.secret = secret
-        self.exchange = self.with_options(ExchangeOptions())
-
-    def with_options(self, options, clock=utc_now):
-        return Exchange(
-            self.connector,
-            self.store,
-            organization=make_organization(self.code),
-            options=options,
-            clock=clock,
-        )
-
-    def receive(self, **options):
-        return self.exchange.receive(self.inbox, **options)
-
-    def states(self, message_id):
-        return {
-            item.recipient.code: (item.delivery, item.transport, item.business)
-            for item in self.exchange.status(message_id).consignments
-        }
 
 
 @pytest.fixture
@@ -162,7 +126,7 @@ def test_without_the_axis_a_package_is_kept_and_goes_later(hub, tmp_path, packag
         assert caught.value.retryable
         [kept] = office.store.sent()
         assert kept.due_at is not None
-        assert {item.delivery for item in kept.consignments} == {DeliveryState.QUEUED}
+        assert {item.delivery for item in kept.consignments} == {DeliveryState.WAITING}
         assert [(attempt.outcome, attempt.error_code) for attempt in kept.attempts] == [
             ("trouble", "remote.unreachable")
         ]
@@ -229,7 +193,7 @@ def test_a_wrong_secret_does_not_spoil_the_message(hub, tmp_path, package):
             office.exchange.send(package)
         [kept] = office.store.sent()
         assert kept.due_at is not None
-        assert {item.delivery for item in kept.consignments} == {DeliveryState.QUEUED}
+        assert {item.delivery for item in kept.consignments} == {DeliveryState.WAITING}
 
 
 def test_the_same_identifier_with_other_content_is_not_queued(offices, package, tmp_path):
@@ -413,7 +377,7 @@ def test_a_lost_acknowledgement_is_made_up_for(offices, package, monkeypatch):
 
 
 def test_a_process_that_died_before_laying_out_is_made_up_for(offices, package, monkeypatch):
-    from vnedoc.exchange import _parcels
+    from vnedoc.exchange import _layout
 
     province, department, _commune = offices
     province.exchange.send(package)
@@ -421,7 +385,7 @@ def test_a_process_that_died_before_laying_out_is_made_up_for(offices, package, 
     def died(*_args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_parcels, "publish", died)
+    monkeypatch.setattr(_layout, "publish", died)
     with pytest.raises(KeyboardInterrupt):
         department.receive()
     monkeypatch.undo()
@@ -660,4 +624,4 @@ def test_an_order_is_a_message_of_its_own(offices, tmp_path):
     assert recall.id != sent.id
     assert len(department.receive()) == 2
     province.receive()
-    assert province.states(sent.id)[DEPARTMENT][2] == BusinessState("01")
+    assert province.states(sent.id)[DEPARTMENT][2] == BusinessState("01", "15")

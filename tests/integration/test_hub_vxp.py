@@ -17,7 +17,8 @@ from vnedoc._internal.clock import utc_now
 from vnedoc.errors import ConnectorError
 from vnedoc.exchange import _vxp
 from vnedoc.exchange.codes import PackageKind, StatusCode
-from vnedoc.exchange.connectors.vxp import VXPConnector
+from vnedoc.exchange.connectors.base import RemoteAgency
+from vnedoc.exchange.connectors.vxp import AGENCY_CALLS, VXPConnector, VXPOptions
 from vnedoc.exchange.hub.options import HubOptions
 from vnedoc.exchange.models import Business, BusinessDocumentInfo
 from vnedoc.exchange.package import reply_header, write_package
@@ -294,6 +295,92 @@ def test_the_same_package_from_many_threads_is_taken_once(hub, sender, recipient
     assert len(recipient.listed()) == 1
 
 
+# The calls of newer adapters
+
+
+def test_agencies_by_level_and_scheme(hub, sender, recipient):
+    hub.store.register_agencies("TEST.A", [HubAgency(SENDER, "TỈNH TEST", old_code="000.00.00.H99")])
+
+    def codes(**parameters):
+        answer = sender.post("/getAgenciesListQD20", list(parameters.items())).json()
+        return {row["code"]: row["code102"] for row in answer["data"]}
+
+    assert codes(level="1") == {SENDER: "000.00.00.H99", OTHER: ""}
+    assert set(codes(level="2")) == {RECIPIENT}
+    assert codes(level="3") == {}
+    assert set(codes()) == set(codes(level="0")) == {SENDER, OTHER, RECIPIENT}
+    for level in ("x", "-1", "999"):
+        refused(sender.post("/getAgenciesListQD20", [("level", level)]), "26")
+
+
+def test_units_have_the_further_fields(sender, recipient):
+    rows = sender.post("/getSynchronizeUnit").json()["data"]
+    assert {row["code"] for row in rows} == {SENDER, OTHER, RECIPIENT}
+    assert {"version", "centerCode", "deleted", "modifyDate", "isAgency"} <= set(rows[0])
+
+
+def test_what_waits_is_counted(sender, recipient, make):
+    def count(path, *parameters):
+        return recipient.post(path, list(parameters), content=b"{}").json()["count"]
+
+    assert count("/countReceiveEdoc", ("messagetype", "edoc")) == 0
+    sender.send(make(number=1))
+    sender.send(make(number=2))
+    assert count("/countReceiveEdoc", ("messagetype", "edoc")) == count("/countReceiveEdoc") == 2
+    assert count("/countReceiveStatus") == 0
+    [first, _second] = recipient.listed()
+    recipient.post("/updateStatus", [("docid", first["docId"]), ("status", "done")], content=b"{}")
+    assert count("/countReceiveEdoc", ("messagetype", "edoc")) == 1
+
+
+def test_agencies_are_registered_below_ones_own(hub, sender, recipient):
+    def register(client, signed, parent, **fields):
+        body = {"id": "", "pid": parent, "code": signed, "name": "XÃ TEST", "mail": "x@test", **fields}
+        return client.post("/registerAgency", [("agencycode", signed)], content=json.dumps(body).encode())
+
+    def codes():
+        return {row["code"]: row for row in sender.post("/getAgenciesList").json()["data"]}
+
+    assert register(sender, f"{SENDER}.7", SENDER).json()["status"] == "OK"
+    assert codes()[f"{SENDER}.7"]["name"] == "XÃ TEST"
+    assert codes()[f"{SENDER}.7"]["pid"] == SENDER
+    # Again, with another name.
+    assert register(sender, f"{SENDER}.7", SENDER, name="XÃ KHÁC TEST").json()["status"] == "OK"
+    assert codes()[f"{SENDER}.7"]["name"] == "XÃ KHÁC TEST"
+    refused(register(recipient, f"{SENDER}.7", RECIPIENT), "19")
+    refused(register(sender, RECIPIENT, SENDER), "19")
+    refused(register(sender, "H01", "H02"), "19")
+    refused(register(sender, f"{SENDER}.8", SENDER, code="H01"), "26")
+    refused(sender.post("/registerAgency", [("agencycode", f"{SENDER}.8")], content=b"x"), "26")
+    refused(recipient.post("/deleteAgency", [("agencycode", f"{SENDER}.7")], content=b"{}"), "19")
+    removed = sender.post("/deleteAgency", [("agencycode", f"{SENDER}.7")], content=b"{}")
+    assert removed.json()["status"] == "OK"
+    assert f"{SENDER}.7" not in codes()
+
+
+def test_an_agency_with_mail_is_not_removed(sender, recipient, make):
+    sender.send(make())
+    refused(recipient.post("/deleteAgency", [("agencycode", RECIPIENT)], content=b"{}"), "26")
+    assert len(recipient.listed()) == 1
+
+
+def test_the_connector_makes_the_same_calls(hub, sender, recipient):
+    options = {"secret": lambda _: sender.secret, "clock": sender.clock}
+    for call in AGENCY_CALLS:
+        # The clock of the tests stands still: another connector in the same millisecond would be a replay.
+        sender.clock.now += datetime.timedelta(seconds=1)
+        with VXPConnector(hub.url, "TEST.A", options=VXPOptions(agency_call=call), **options) as connector:
+            assert {agency.code for agency in connector.agencies()} == {SENDER, RECIPIENT, OTHER}
+    sender.clock.now += datetime.timedelta(seconds=1)
+    with VXPConnector(hub.url, "TEST.A", **options) as connector:
+        connector.register_agency(RemoteAgency(f"{SENDER}.9", "XÃ TEST", SENDER))
+        found = {agency.code: agency for agency in connector.agencies()}[f"{SENDER}.9"]
+        assert (found.name, found.parent_code) == ("XÃ TEST", SENDER)
+        connector.delete_agency(f"{SENDER}.9")
+        assert connector.count_received(PackageKind.DOCUMENT) == 0
+        assert connector.count_received(PackageKind.STATUS) == 0
+
+
 # Who may not call
 
 
@@ -368,7 +455,7 @@ def test_old_requests_are_forgotten(hub, sender, clock):
         sender.post("/getAgenciesList")
     clock.now += datetime.timedelta(hours=1)
     sender.post("/getAgenciesList")
-    with hub.store._database.reading() as session:
+    with hub.store.database.reading() as session:
         assert session.scalar(sa.text("SELECT count(*) FROM hub_seen_requests")) == 1
 
 
@@ -529,7 +616,7 @@ def test_a_caller_that_hangs_up_leaves_nothing(hub, sender, make):
 
 
 def test_a_caller_that_stops_half_way_is_given_up(tmp_path, clock, make, monkeypatch):
-    monkeypatch.setattr("vnedoc.exchange.hub.vxp._DRAIN_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("vnedoc.exchange.hub.answering._DRAIN_TIMEOUT_S", 0.05)
     options = HubOptions(upload_timeout_s=0.05)
     with running_hub(tmp_path / "slow", clock=clock, options=options) as hub:
         client = Client(hub.url, "TEST.A", hub.add_system("TEST.A", SENDER), clock)

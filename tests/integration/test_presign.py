@@ -211,3 +211,20 @@ def test_the_options_reach_other_processes(leader: PKCS12Signer, options: Signin
     assert options.revocation is not None
     with options.timestamps, options.revocation:
         assert sign_pdf(DECISION, signer=leader, options=options).level is SignatureLevel.B_LT
+
+
+def test_why_nobody_could_be_asked_is_told_in_vietnamese(
+    leader: PKCS12Signer, pki: TestPKI, options: SigningOptions
+) -> None:
+    with RevocationSource(online=False) as offline:
+        quiet = dataclasses.replace(options, revocation=offline)
+        (warning,) = sign_pdf(DECISION, signer=leader, options=quiet).warnings
+    assert "chưa hỏi được nơi nào" in warning.text("vi")
+    with RevocationSource() as cautious:
+        # The test PKI answers on a private address, which nobody allowed here.
+        careful = dataclasses.replace(options, revocation=cautious)
+        (warning,) = sign_pdf(DECISION, signer=leader, options=careful).warnings
+    assert "địa chỉ nội bộ chưa được cho phép" in warning.text("vi")
+    assert "a private address" in warning.text("en")
+    # It keeps its languages on the way through a pipe.
+    assert pickle.loads(pickle.dumps(warning)).text("vi") == warning.text("vi")

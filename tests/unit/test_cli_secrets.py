@@ -26,7 +26,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Any:
         answers: list[str | None] = []
 
         @contextlib.contextmanager
-        def open_signer(_uri: str, *, secret: Any) -> Iterator[None]:
+        def open_signer(_uri: str, *, secret: Any, **_: Any) -> Iterator[None]:
             answers.extend(secret(question) for question in questions)
             yield
 

@@ -116,3 +116,26 @@ def test_connections_are_found_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_config(_write(tmp_path, FULL), environ={}).connection("none")
     assert caught.value.code == "config.unknown-connection"
+
+
+def test_how_the_exchange_behaves(tmp_path):
+    path = tmp_path / "vnedoc.toml"
+    path.write_text(
+        'calendar = "calendar.toml"\n'
+        '[agency]\norgan_id = "H99"\norgan_name = "TEST"\nalso = ["000.00.00.H99"]\n'
+        "[exchange]\napply_recalls = false\nexpires_after_hours = 48\n",
+        encoding="utf-8",
+    )
+    config = load_config(path, environ={})
+    assert config.agency.also == ("000.00.00.H99",)
+    assert (config.exchange.apply_recalls, config.exchange.apply_updates) == (False, True)
+    assert config.exchange.expires_after_hours == 48
+    assert config.calendar == tmp_path / "calendar.toml"
+
+
+@pytest.mark.parametrize("line", ['apply_recalls = "no"', "apply_recalls = 1", "colour = true"])
+def test_wrong_settings_of_the_exchange(tmp_path, line):
+    path = tmp_path / "vnedoc.toml"
+    path.write_text(f"[exchange]\n{line}\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError):
+        load_config(path, environ={})

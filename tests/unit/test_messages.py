@@ -34,7 +34,7 @@ def test_every_id_in_the_code_is_in_the_catalogue_and_used() -> None:
     source = "\n".join(path.read_text(encoding="utf-8") for path in modules)
     areas = "|".join(re.escape(area) for area in messages.areas())
     named = set(re.findall(rf'"((?:{areas})\.[a-z0-9-]+)"', source))
-    file_names = (".css", ".json", ".key", ".pem", ".sqlite3", ".toml")
+    file_names = (".css", ".edxml", ".json", ".key", ".pem", ".sqlite3", ".toml")
     named = {name for name in named if not name.endswith(file_names)}
     assert named - set(IDS) == set(), "ids without a message"
     # Ids that are put together at run time name their prefix in the code: f"verify.level-{level}".

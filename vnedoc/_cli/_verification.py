@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from vnedoc._cli.main import CLIState
     from vnedoc.agencies import AgencyDirectory
     from vnedoc.sign.revocation import RevocationSource
+    from vnedoc.sign.signers.base import SecretCallback
     from vnedoc.sign.trust import TrustStore
 
-__all__ = ["VerificationMeans", "means", "sender_directory", "sender_options", "verification_options"]
+__all__ = [
+    "VerificationMeans", "document_password", "document_password_option", "means", "sender_directory",
+    "sender_options", "verification_options",
+]  # fmt: skip
 
 _Command = TypeVar("_Command", bound="Callable[..., object]")
 
@@ -55,6 +59,27 @@ def verification_options(command: _Command) -> _Command:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def document_password_option(command: _Command) -> _Command:
+    """Add ``--document-password-env`` to a command."""
+    return click.option(
+        "--document-password-env",
+        metavar="NAME",
+        help="Environment variable with the password of encrypted PDFs.",
+    )(command)
+
+
+def document_password(variable: str | None) -> SecretCallback | None:
+    """Return what answers with the password in a variable; ``None`` where none is named.
+
+    Raises:
+        CredentialError: The variable is not set.
+    """
+    from vnedoc._cli.secrets import read_secret
+    from vnedoc._cli.signing_options import KnownSecret
+
+    return None if variable is None else KnownSecret(read_secret("", env=variable, fd=None))
 
 
 def sender_options(command: _Command) -> _Command:

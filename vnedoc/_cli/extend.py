@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vnedoc._cli._outputs import pair_outputs
-from vnedoc._cli._verification import means, verification_options
+from vnedoc._cli._verification import (
+    document_password,
+    document_password_option,
+    means,
+    verification_options,
+)
 from vnedoc._cli.signing_options import open_timestamps, timestamp_options
 from vnedoc.errors import ConfigurationError, ExitCode, UsageError, VnedocError
 
@@ -30,6 +35,7 @@ _GRAVEST_FIRST = (
 @click.option("--level", type=click.Choice(["b-t", "b-lt", "b-lta"]), required=True, help="What to reach.")
 @timestamp_options
 @verification_options
+@document_password_option
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Extended file (one input)."
 )
@@ -53,8 +59,8 @@ def extend(
 
     \b
     Exit codes: 0 extended · 1 a signature is not valid, there is none, or the level is there already ·
-    2 wrong usage · 3 it cannot be told whether a signature is valid · 4 not a PDF, broken or encrypted ·
-    5 trust or settings · 6 no time-stamp or no revocation data, try again.
+    2 wrong usage · 3 it cannot be told whether a signature is valid · 4 not a PDF, broken, or encrypted without the
+    password · 5 trust or settings · 6 no time-stamp or no revocation data, try again.
     Many files: all are tried; the gravest code in the order 1, 3, 4, 6, 0 wins.
     """
     from vnedoc.sign.extension import extend_pdf
@@ -64,6 +70,7 @@ def extend(
         files, output=given["output"], directory=given["directory"], in_place=given["in_place"]
     )
     level = SignatureLevel.from_option(given["level"])
+    password = document_password(given["document_password_env"])
     codes: set[ExitCode] = set()
     results: list[dict[str, Any]] = []  # JSON
     with open_timestamps(state, given) as timestamps, means(state, given) as verifying:
@@ -78,6 +85,7 @@ def extend(
                     trust=verifying.trust,
                     timestamps=timestamps,
                     revocation=verifying.revocation,
+                    password=password,
                 )
             except VnedocError as exc:
                 if len(pairs) == 1 or isinstance(exc, ConfigurationError | UsageError):

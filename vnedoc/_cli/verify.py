@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vnedoc._cli._verification import document_password, document_password_option
 from vnedoc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,11 +77,7 @@ FORMATS = ("text", "json", "junit", "sarif", "html", "etsi-xml")
     multiple=True,
     help="Revocation server that may be asked although its address is private; implies --online.",
 )
-@click.option(
-    "--document-password-env",
-    metavar="NAME",
-    help="Environment variable with the password of encrypted PDFs.",
-)
+@document_password_option
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Processes."
 )
@@ -248,17 +245,9 @@ def _question(state: CLIState, given: dict[str, Any]) -> _Question:  # click's v
         crl_cache=given["crl_cache"],
         fetch_issuers=given["fetch_issuers"],
         allowed_hosts=(*given["allowed_hosts"], *state.config().verification.allowed_hosts),
-        password=_password(given),
+        password=document_password(given["document_password_env"]),
     )
     return _Question(task, policy_bytes, directory, content)
-
-
-def _password(given: dict[str, Any]) -> SecretCallback | None:  # click's values
-    from vnedoc._cli.secrets import read_secret
-    from vnedoc._cli.signing_options import KnownSecret
-
-    variable = given["document_password_env"]
-    return None if variable is None else KnownSecret(read_secret("", env=variable, fd=None))
 
 
 def _is_online(state: CLIState, given: dict[str, Any]) -> bool:  # click's values
@@ -298,7 +287,7 @@ def _replayed_question(evidence: Evidence, given: dict[str, Any]) -> _Question: 
         sender=evidence.expected_sender(),
         crls=evidence.crls,
         recorded=evidence.inquiries,
-        password=_password(given),
+        password=document_password(given["document_password_env"]),
     )
     return _Question(task, evidence.policy, evidence.agency_directory(), evidence.directory)
 
@@ -410,8 +399,15 @@ def _render(
     multiple=True,
     help="Say why a file is not long-term, for chains that lead to these anchors.",
 )
+@document_password_option
 @click.pass_context
-def inspect(ctx: click.Context, *, paths: tuple[Path, ...], trust_sources: tuple[str, ...]) -> None:
+def inspect(
+    ctx: click.Context,
+    *,
+    paths: tuple[Path, ...],
+    trust_sources: tuple[str, ...],
+    document_password_env: str | None,
+) -> None:
     """Show what is inside PDFs, without any judgement.
 
     It also says why a file cannot be verified for years from itself alone; all of it only with --trust, or trust in
@@ -425,10 +421,11 @@ def inspect(ctx: click.Context, *, paths: tuple[Path, ...], trust_sources: tuple
 
     state: CLIState = ctx.obj
     sources = trust_sources or state.config().trust
+    password = document_password(document_password_env)
     code = ExitCode.DONE
     for path in paths:
         try:
-            contents = inspect_pdf(path)
+            contents = inspect_pdf(path, password=password)
         except InputError as exc:
             # The other files are still wanted.
             click.echo(f"{path}: {exc.text(state.language)}", err=True)
@@ -436,18 +433,20 @@ def inspect(ctx: click.Context, *, paths: tuple[Path, ...], trust_sources: tuple
             continue
         for line in _inspection(contents, state):
             click.echo(line)
-        for line in _long_term(path, sources, state) if sources else _visible_gaps(contents, state):
+        for line in _long_term(path, sources, state, password) if sources else _visible_gaps(contents, state):
             click.echo(line)
     click.echo(state.text("verify.inspect-note"), err=True)
     ctx.exit(int(code))
 
 
-def _long_term(path: Path, sources: tuple[str, ...], state: CLIState) -> Iterator[str]:
+def _long_term(
+    path: Path, sources: tuple[str, ...], state: CLIState, password: SecretCallback | None
+) -> Iterator[str]:
     from vnedoc.sign.extension import long_term_gaps
     from vnedoc.sign.reports.text import printable
     from vnedoc.sign.trust import load_trust
 
-    gaps = long_term_gaps(path, trust=load_trust(*sources))
+    gaps = long_term_gaps(path, trust=load_trust(*sources), password=password)
     yield "  " + state.text("verify.inspect-short-term" if gaps else "verify.inspect-long-term")
     for gap in gaps:
         yield "    - " + printable(gap.text(state.language))

@@ -1,22 +1,20 @@
-"""The steps of sending and receiving that need no network: read, judge, describe, lay out."""
+"""The steps of sending and receiving that need no network: read, judge, describe."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import secrets
 import shutil
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vnedoc._internal import files
 from vnedoc.errors import InputError, PackageError
 from vnedoc.exchange._identity import package_identity
-from vnedoc.exchange.codes import PackageKind
+from vnedoc.exchange._received_orders import orders_in
+from vnedoc.exchange.codes import BusinessKind, PackageKind, Priority
 from vnedoc.exchange.models import DocumentHeader
 from vnedoc.exchange.package import read_package, reply_header, write_package
-from vnedoc.exchange.states import DeliveryState
 from vnedoc.exchange.stores.records import NewReceived, NewSent, Recipient, StatusNews
 from vnedoc.exchange.validation import Level, validate_package
 from vnedoc.sign.report import Finding
@@ -26,26 +24,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from vnedoc.exchange._desk import ExchangeOptions
     from vnedoc.exchange.codes import StatusCode
     from vnedoc.exchange.connectors.base import RemoteMessage
     from vnedoc.exchange.judgement import Judge
     from vnedoc.exchange.models import Organization, Package, StatusHeader
     from vnedoc.exchange.package import Dialect
     from vnedoc.exchange.stores.payloads import PayloadStore, StoredPayload
-    from vnedoc.exchange.stores.records import ReceivedMessage
 
 __all__ = [
     "Parcel",
     "judged",
     "new_sent",
-    "place",
-    "publish",
     "read_sendable",
     "status_parcel",
     "sweep",
+    "workspace",
 ]
-
-QUARANTINE = "quarantine"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,9 +85,14 @@ def read_sendable(path: Path, *, name: Path) -> Package:
 def new_sent(package: Package, payload: StoredPayload) -> NewSent:
     """Return what the outbox must know of a package."""
     header = package.header
+    facts: dict[str, Any] = {}  # fields of NewSent
     if isinstance(header, DocumentHeader):
         recipients = tuple(Recipient(item.organ_id, item.organ_name) for item in header.recipients)
         document_id, code, subject = header.document_id, header.code, header.subject
+        facts = _facts(header)
+        if header.business.kind not in {BusinessKind.NEW, BusinessKind.REPLACE}:
+            # A recall and an update bear the date of the document that they are about.
+            facts["issued_on"] = None
     else:
         about = header.response_for
         recipients = (Recipient(about.organ_id or "", about.organ_id or ""),)
@@ -106,7 +106,19 @@ def new_sent(package: Package, payload: StoredPayload) -> NewSent:
         code=code,
         subject=subject,
         payload=payload,
+        **facts,
     )
+
+
+def _facts(header: DocumentHeader) -> dict[str, Any]:  # fields of NewSent and NewReceived
+    priority = header.other_info.priority
+    return {
+        "business_kind": header.business.kind,
+        # Numbers that only their sender knows say nothing of urgency.
+        "priority": priority if priority is not None and priority in set(Priority) else Priority.NORMAL.value,
+        "paper": header.business.paper if header.business.paper is not None else header.trace_list_paper,
+        "issued_on": header.promulgation_date,
+    }
 
 
 def status_parcel(
@@ -118,9 +130,23 @@ def status_parcel(
     dialect: Dialect,
     payloads: PayloadStore,
     at: datetime.datetime,
+    receiver: str | None = None,
 ) -> tuple[NewSent, StatusNews]:
-    """Write a status about a received document; return what the outbox must know, and what it says."""
-    header = reply_header(package, sender=organization, status_code=code, at=at, description=reason)
+    """Write a status about a document; return what the outbox must know, and what it says.
+
+    Args:
+        package: The document that was received; for status 13 the one that was sent.
+        code: What became of it.
+        reason: In words.
+        organization: Who reports.
+        dialect: How it is written.
+        payloads: Where it is kept.
+        at: When.
+        receiver: For status 13: who is asked.
+    """
+    header = reply_header(
+        package, sender=organization, status_code=code, at=at, description=reason, receiver=receiver
+    )
     with payloads.temporary() as path:
         write_package(header, [], path, dialect=dialect)
         status = read_package(path, folder=None)
@@ -135,14 +161,17 @@ def judged(
     payloads: PayloadStore,
     folder: Path,
     verify: Judge | None,
+    *,
+    codes: frozenset[str],
+    options: ExchangeOptions,
 ) -> Iterator[Parcel]:
     """Read and judge a package that came in; its attachments are on the disk until the block ends.
 
     Raises:
         InputError: The folder cannot be written to.
     """
-    with _workspace(folder, payload.sha256) as work:
-        package, reasons = _read(payloads.path(payload.sha256), work, remote.kind)
+    with workspace(folder, payload.sha256) as work, payloads.local(payload.sha256) as path:
+        package, reasons = _read(path, work, remote.kind)
         warnings: tuple[Finding, ...] = ()
         same_sender = package is not None and remote.sender_code in {None, package.header.sender.organ_id}
         if package is not None:
@@ -154,7 +183,24 @@ def judged(
                 reasons = judgement.reasons
                 if not judgement.accepted and not reasons:
                     reasons = (Finding("exchange.not-accepted"),)
-        yield Parcel(_describe(remote, payload, package, reasons, warnings), package, same_sender)
+        new = _describe(remote, payload, package, reasons, warnings)
+        if package is not None:
+            orders = orders_in(package.header, codes=codes, options=options)
+            new = dataclasses.replace(
+                new, recipient_code=_addressed(remote, package.header, codes), orders=orders
+            )
+        yield Parcel(new, package, same_sender)
+
+
+def _addressed(
+    remote: RemoteMessage, header: DocumentHeader | StatusHeader, codes: frozenset[str]
+) -> str | None:
+    """Return which of our codes a package is addressed to."""
+    if remote.recipient_code in codes:
+        return remote.recipient_code
+    if isinstance(header, DocumentHeader):
+        return next((item.organ_id for item in header.recipients if item.organ_id in codes), None)
+    return header.response_for.organ_id
 
 
 def sweep(folder: Path, *, older_than_s: float = 24 * 3600.0) -> None:
@@ -166,62 +212,8 @@ def sweep(folder: Path, *, older_than_s: float = 24 * 3600.0) -> None:
                 shutil.rmtree(work)
 
 
-def place(message: ReceivedMessage, folder: Path) -> Path:
-    """Return where a message is laid out for people."""
-    if message.delivery is DeliveryState.QUARANTINED:
-        folder = folder / QUARANTINE
-    return folder / f"{message.id}.edxml"
-
-
-def publish(message: ReceivedMessage, payloads: PayloadStore, folder: Path) -> None:
-    """Lay a message out for people: the package and its attachments, or, apart, the package and the reasons.
-
-    Doing it again does it right: what a killed process left half done is replaced.
-
-    Raises:
-        InputError: The folder cannot be written to.
-    """
-    target = place(message, folder)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if message.delivery is DeliveryState.QUARANTINED:
-            _write_reasons(message, target.with_suffix(".json"))
-        elif message.kind is PackageKind.DOCUMENT:
-            _unpack(message, payloads, folder)
-        with payloads.open(message.payload.sha256) as source, files.atomic_write(target) as output:
-            shutil.copyfileobj(source, output)
-    except OSError as exc:
-        raise InputError("file.cannot-write", path=target, reason=exc.strerror) from exc
-
-
-def _unpack(message: ReceivedMessage, payloads: PayloadStore, folder: Path) -> None:
-    final = folder / message.id
-    if final.exists():
-        return
-    with _workspace(folder, message.id) as work:
-        read_package(payloads.path(message.payload.sha256), folder=work)
-        work.mkdir(exist_ok=True)
-        work.replace(final)
-
-
-def _write_reasons(message: ReceivedMessage, path: Path) -> None:
-    reasons = [
-        {"id": finding.id, "vi": finding.text("vi"), "en": finding.text("en")} for finding in message.reasons
-    ]
-    document = {
-        "schema": "vnedoc.quarantine/1",
-        "id": message.id,
-        "doc_id": message.remote_doc_id,
-        "from": message.sender_code,
-        "document_id": message.document_id,
-        "sha256": message.payload.sha256,
-        "reasons": reasons,
-    }
-    files.write_bytes(path, json.dumps(document, ensure_ascii=False, indent=2).encode() + b"\n")
-
-
 @contextlib.contextmanager
-def _workspace(folder: Path, name: str) -> Iterator[Path]:
+def workspace(folder: Path, name: str) -> Iterator[Path]:
     """Name a folder to work in, beside the final place so that a rename moves it there; removed at the end."""
     work = folder / f".{name}.{secrets.token_hex(4)}.part"
     try:
@@ -263,6 +255,7 @@ def _describe(
     warnings: tuple[Finding, ...],
 ) -> NewReceived:
     kind, news = remote.kind, None
+    facts: dict[str, Any] = {}  # fields of NewReceived
     sender_code, sender_name = remote.sender_code or "", ""
     document_id = code = subject = ""
     identity = payload.sha256
@@ -272,8 +265,11 @@ def _describe(
         sender_code, sender_name = header.sender.organ_id, header.sender.organ_name
         if isinstance(header, DocumentHeader):
             document_id, code, subject = header.document_id, header.code, header.subject
+            first = next((item.timestamp for item in header.trace if item.timestamp is not None), None)
+            facts = {**_facts(header), "due_on": header.due_date, "dispatched_at": first}
         else:
             news = _news(header)
+            facts = {"dispatched_at": header.timestamp}
             document_id, code, subject = news.document_id, news.document_code, news.code
     return NewReceived(
         remote_doc_id=remote.doc_id,
@@ -288,6 +284,7 @@ def _describe(
         subject=subject,
         payload=payload,
         news=news,
+        **facts,
     )
 
 

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AGENCY_PATH",
+    "AGENCY_QD20_PATH",
     "BODY_TAIL",
     "CONTENT_TYPE",
+    "COUNT_DOCUMENTS_PATH",
+    "COUNT_STATUSES_PATH",
     "DOWNLOAD_PATH",
     "FETCH_PATH",
     "HASH_HEADER",
@@ -33,12 +36,15 @@ __all__ = [
     "OCTET_TYPE",
     "PREFIX",
     "RECEIVED_PATH",
+    "REGISTER_PATH",
     "SEND_PATH",
     "SENT_PATH",
     "SERVICE_TYPE",
     "SIGN_HEADER",
     "SIGN_HEADER_KEY",
     "STATUS_PATH",
+    "UNITS_PATH",
+    "UNREGISTER_PATH",
     "VERSION",
     "Answer",
     "ErrorCode",
@@ -74,6 +80,12 @@ FETCH_PATH = "/getEdoc"
 DOWNLOAD_PATH = "/downloadEdoc"
 STATUS_PATH = "/updateStatus"
 AGENCY_PATH = "/getAgenciesList"
+AGENCY_QD20_PATH = "/getAgenciesListQD20"
+UNITS_PATH = "/getSynchronizeUnit"
+REGISTER_PATH = "/registerAgency"
+UNREGISTER_PATH = "/deleteAgency"
+COUNT_DOCUMENTS_PATH = "/countReceiveEdoc"
+COUNT_STATUSES_PATH = "/countReceiveStatus"
 
 MAX_SIGNED_KEYS = 32
 _TIMESTAMP = re.compile(r"(\d{8}T\d{6})\+(\d{4})")
@@ -108,6 +120,8 @@ class ErrorCode(enum.StrEnum):
     """A parameter is missing or not understood."""
     BACKWARDS = "27"
     """The transport status would move backwards."""
+    BUSY = "28"
+    """The hub takes nothing more from the caller now; try again after ``Retry-After``."""
 
 
 class HeaderError(ValueError):
@@ -123,20 +137,20 @@ class Answer:
     error_text: str = ""
     doc_id: str | None = None
     data: object = None
+    count: int | None = None
 
     def to_json(self) -> str:
         """Return the envelope as compact JSON."""
-        return json.dumps(
-            {
-                "status": "OK" if self.ok else "FAIL",
-                "ErrorCode": self.error_code,
-                "ErrorDesc": self.error_text,
-                "DocId": self.doc_id,
-                "data": self.data,
-            },
-            ensure_ascii=False,
-            separators=(",", ":"),
-        )
+        fields: dict[str, object] = {
+            "status": "OK" if self.ok else "FAIL",
+            "ErrorCode": self.error_code,
+            "ErrorDesc": self.error_text,
+            "DocId": self.doc_id,
+            "data": self.data,
+        }
+        if self.count is not None:
+            fields["count"] = self.count
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, content: bytes) -> Answer:
@@ -153,12 +167,14 @@ class Answer:
         if not isinstance(status, str) or status.upper() not in {"OK", "FAIL"}:
             raise ValueError("the answer has no status")
         doc_id = fields.get("docid")
+        count = str(fields.get("count", ""))
         return cls(
             ok=status.upper() == "OK",
             error_code=str(fields.get("errorcode") or "0"),
             error_text=str(fields.get("errordesc") or ""),
             doc_id=None if doc_id is None else str(doc_id),
             data=fields.get("data"),
+            count=int(count) if count.isascii() and count.isdigit() and len(count) < 10 else None,
         )
 
 

@@ -1,76 +1,51 @@
-"""Send, receive and answer packages without losing or doubling one.
+"""Send, receive, answer and take back packages without losing or doubling one.
 
 Outgoing: durable in the outbox first, then handed to the axis, as often as it takes; the axis recognises what it has.
 Incoming: listed, fetched, read, judged, kept in one transaction, laid out for people, and only then acknowledged.
 Whatever is killed in between, the next call goes on where this one ended.
+
+The steps are in the modules beside this one; :class:`Exchange` ties them to one connection and one store.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import datetime
-import logging
-import random
 from typing import TYPE_CHECKING
 
 from vnedoc._internal.clock import utc_now
-from vnedoc.errors import ConnectorError, NotAllowedError, RefusedError, UsageError, VnedocError
-from vnedoc.exchange import _parcels as parcels
-from vnedoc.exchange.codes import PackageKind, StatusCode
-from vnedoc.exchange.package import VNPT, Dialect, read_package
-from vnedoc.exchange.states import DeliveryState, TransportStatus
-from vnedoc.exchange.stores.records import ReceivedMessage, SentMessage
+from vnedoc.exchange import _ordering as ordering
+from vnedoc.exchange import _receiving as receiving
+from vnedoc.exchange import _replies as replies
+from vnedoc.exchange import _sending as sending
+from vnedoc.exchange._desk import Desk, ExchangeOptions, NoProgress, Progress, RecallForm
+from vnedoc.exchange._receiving import Received
+from vnedoc.exchange._replies import REPLY_CODES
+from vnedoc.exchange.codes import StatusCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import datetime
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from vnedoc.exchange.connectors.base import Connector, RemoteMessage
+    from vnedoc.errors import VnedocError
+    from vnedoc.exchange.connectors.base import Connector
     from vnedoc.exchange.judgement import Judge
-    from vnedoc.exchange.models import Organization, Package
-    from vnedoc.exchange.stores.records import NewReceived, NewSent, StatusNews
+    from vnedoc.exchange.models import Attachment, DocumentHeader, Organization, Package
+    from vnedoc.exchange.stores.records import DocumentOrder, ReceivedMessage, SentMessage
     from vnedoc.exchange.stores.store import AgencyStore
 
-__all__ = ["Exchange", "ExchangeOptions", "Received"]
-
-logger = logging.getLogger("vnedoc.exchange")
-
-REPLY_CODES = frozenset(StatusCode) - {StatusCode.TAKE_BACK}
-_NEEDS_REASON = frozenset({StatusCode.REFUSED, StatusCode.CHANGE_REFUSED})
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ExchangeOptions:
-    """How an exchange behaves."""
-
-    dialect: Dialect = VNPT
-    """How status packages are written."""
-    answer_quarantined: bool = False
-    """Whether the sender of a package that is kept apart is told so with status 02."""
-    first_retry: datetime.timedelta = datetime.timedelta(seconds=10)
-    """The longest wait before the second attempt; it is three times longer before each further one."""
-    longest_retry: datetime.timedelta = datetime.timedelta(hours=1)
-    """The longest wait between two attempts."""
+__all__ = [
+    "REPLY_CODES",
+    "Exchange",
+    "ExchangeOptions",
+    "NoProgress",
+    "Progress",
+    "RecallForm",
+    "Received",
+]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Received:
-    """What became of one package that was listed on the axis."""
-
-    remote_doc_id: str
-    """Its id on the axis."""
-    kind: PackageKind
-    """What it carries."""
-    message: ReceivedMessage | None
-    """The message; ``None`` if it could not be taken in now."""
-    path: Path | None = None
-    """The package as it was laid out for people; ``None`` for a status."""
-    repeated: bool = False
-    """Whether it was there before."""
-    matched: bool = True
-    """For a status: whether the document was found that it is about."""
-    error: VnedocError | None = None
-    """What went wrong; it is tried again by the next call."""
+def _never() -> bool:
+    return False
 
 
 class Exchange:
@@ -79,8 +54,11 @@ class Exchange:
     Args:
         connector: The way to the axis; its name is the name of the connection.
         store: The memory.
-        organization: The agency that sends and receives.
+        organization: The agency that sends and receives, under its present code.
+        also: Its other codes: those it had before a reorganisation, and those it works for. What is addressed to them
+            is taken in, and answered under them.
         options: How it behaves.
+        progress: Shows how far transfers are; ``None`` shows nothing.
         clock: Tells the time.
     """
 
@@ -90,14 +68,27 @@ class Exchange:
         store: AgencyStore,
         *,
         organization: Organization,
+        also: Iterable[str] = (),
         options: ExchangeOptions = ExchangeOptions(),
+        progress: Progress | None = None,
         clock: Callable[[], datetime.datetime] = utc_now,
     ) -> None:
-        self._connector = connector
-        self._store = store
-        self._organization = organization
-        self._options = options
-        self._clock = clock
+        self._desk = Desk(
+            connector=connector,
+            store=store,
+            organization=organization,
+            codes=frozenset({organization.organ_id, *also}),
+            options=options,
+            clock=clock,
+            progress=progress or NoProgress(),
+        )
+
+    @property
+    def name(self) -> str:
+        """The name of the connection."""
+        return self._desk.name
+
+    # Sending
 
     def send(self, path: Path) -> SentMessage:
         """Queue a package durably and hand it to the axis.
@@ -124,12 +115,7 @@ class Exchange:
             UsageError: It is not from this agency.
             NotAllowedError: Another package with the same document identifier was sent.
         """
-        # What is judged is our own copy: the file may change while we look at it.
-        payload = self._store.payloads.copy_in(path)
-        package = self._examine(self._store.payloads.path(payload.sha256), name=path)
-        return self._store.queue(
-            parcels.new_sent(package, payload), connection=self._connector.name, at=self._clock()
-        )
+        return sending.queue(self._desk, path)
 
     def examine(self, path: Path) -> Package:
         """Check that a package could be sent, and return it; nothing is queued.
@@ -138,63 +124,72 @@ class Exchange:
             PackageError: The file is no package that the axis could deliver.
             UsageError: It is not from this agency.
         """
-        return self._examine(path, name=path)
+        return sending.examine(self._desk, path, name=path)
 
     def deliver(self, message_id: str) -> SentMessage:
-        """Hand one queued message to the axis now, even if its next attempt is due later.
+        """Hand one message to the axis now, even if its next attempt is due later, or it was put aside.
 
         Raises:
-            ConnectorError: The axis did not take it now. It stays queued.
+            UsageError: There is no such message to send.
+            ConnectorError: The axis did not take it now. It waits, and is due again later.
+            RefusedError: The axis said no.
+            VnedocError: Something on our side is wrong; the message is parked until a person tries it again.
+        """
+        return sending.deliver(self._desk, message_id)
+
+    def deliver_due(
+        self, *, stop: Callable[[], bool] = _never
+    ) -> list[tuple[SentMessage, VnedocError | None]]:
+        """Hand over every message whose time has come; one that fails does not stop the others.
+
+        Messages whose time is over are given up first. An axis that did not answer several times in a row is left
+        alone for a while; what is due then stays due.
+
+        Args:
+            stop: Asked before each message; the one that is under way is finished.
+        """
+        return sending.deliver_due(self._desk, stop=stop)
+
+    def retry(self, message_ids: Iterable[str] | None = None) -> list[str]:
+        """Let messages that are parked, expired or waiting be tried again from the beginning; nothing is sent yet.
+
+        Args:
+            message_ids: The messages; ``None`` for all that are parked.
+
+        Returns:
+            The ids of those that are due now; what was sent, refused or taken back is not tried again.
+
+        Raises:
+            UsageError: One is unknown, was received, or goes by another connection.
+        """
+        return sending.retry(self._desk, message_ids)
+
+    def refresh(self) -> int:
+        """Ask the axis how far our packages came; return how many moved.
+
+        Raises:
+            ConnectorError: The axis cannot be asked now.
             RefusedError: The axis said no.
         """
-        now = self._clock()
-        known = self._store.find(message_id)
-        assert isinstance(known, SentMessage)
-        # A large package takes its time; nobody else may try it meanwhile.
-        lease = datetime.timedelta(seconds=60 + known.payload.size // 65536)
-        message = self._store.begin_attempt(known.id, now=now, lease=lease, early=True)
-        if message is None:
-            return known
-        path = self._store.payloads.path(message.payload.sha256)
-        try:
-            remote_doc_id = self._connector.send(path, sender_code=message.sender_code, kind=message.kind)
-        except RefusedError as error:
-            self._note_refusal(message, error)
-            raise
-        except ConnectorError as error:
-            self._note_trouble(message, error.code)
-            raise ConnectorError("exchange.kept", id=message.id, reason=error.code) from error
-        except BaseException as error:
-            # An interrupt, a missing payload: whatever it was, the message is not lost.
-            self._note_trouble(
-                message, error.code if isinstance(error, VnedocError) else type(error).__name__
-            )
-            raise
-        return self._store.end_attempt_sent(message.id, remote_doc_id=remote_doc_id, at=self._clock())
+        return sending.refresh(self._desk)
 
-    def deliver_due(self) -> list[tuple[SentMessage, VnedocError | None]]:
-        """Hand over every message whose time has come; one that fails does not stop the others."""
-        outcomes: list[tuple[SentMessage, VnedocError | None]] = []
-        for message_id in self._store.due(connection=self._connector.name, now=self._clock()):
-            try:
-                outcomes.append((self.deliver(message_id), None))
-            except VnedocError as error:
-                message = self._store.find(message_id)
-                assert isinstance(message, SentMessage)
-                outcomes.append((message, error))
-        return outcomes
+    # Receiving
 
-    def receive(self, folder: Path, *, verify: Judge | None = None) -> list[Received]:
+    def receive(
+        self, folder: Path, *, verify: Judge | None = None, stop: Callable[[], bool] = _never
+    ) -> list[Received]:
         """Take in what waits on the axis: documents, then statuses; then note how far our own packages came.
 
         An accepted document is laid out as ``<id>.edxml`` and ``<id>/`` with its attachments, acknowledged as done,
         and answered with status 01. One that is not is laid out in ``quarantine/`` with its reasons, and
-        acknowledged as failed.
+        acknowledged as failed. A recall cancels its document, whose files are moved to ``cancelled/``; an update and
+        a replacement take the place of theirs. A notice beside the files says so.
 
         Args:
             folder: Where packages are laid out; made if it is missing.
             verify: Judges a package whose attachments are on the disk, for example by
                 :func:`vnedoc.exchange.judgement.judge_package`; ``None`` accepts every package that can be read.
+            stop: Asked before each package; the one that is under way is finished.
 
         Returns:
             What became of each package; look at ``error`` of each.
@@ -204,40 +199,26 @@ class Exchange:
             RefusedError: The axis said no.
             InputError: The folder cannot be written to.
         """
-        parcels.sweep(folder)
-        outcomes = [
-            self._take_in(remote, folder, verify)
-            for kind in (PackageKind.DOCUMENT, PackageKind.STATUS)
-            for remote in self._connector.list_received(kind)
-            if remote.recipient_code in {None, self._organization.organ_id}
-        ]
-        for message, error in self.deliver_due():
-            if error is not None:
-                logger.warning("message %s stays in the outbox: %s", message.id, error)
-        self.refresh()
-        return outcomes
+        return receiving.receive(self._desk, folder, verify=verify, stop=stop)
 
-    def refresh(self) -> int:
-        """Ask the axis how far our packages came; return how many moved.
+    def confirm(self, message_id: str) -> SentMessage:
+        """Tell the sender of a received document that it was entered in the register (03).
 
         Raises:
-            ConnectorError: The axis cannot be asked now.
+            UsageError: There is no such received document.
+            NotAllowedError: It has come further, is in quarantine, was cancelled or superseded.
+            ConnectorError: The axis did not take the status now. It is queued, and due again soon.
             RefusedError: The axis said no.
         """
-        name = self._connector.name
-        moved = 0
-        for kind in PackageKind:
-            if not self._store.awaits_transport(kind, connection=name):
-                continue
-            reports = self._connector.list_sent(kind)
-            moved += self._store.note_transport(reports, connection=name, at=self._clock())
-        return moved
+        return self.reply(message_id, StatusCode.ACCEPTED)
 
     def reply(self, message_id: str, status_code: StatusCode, *, reason: str | None = None) -> SentMessage:
         """Tell the sender of a received document what was done with it.
 
+        15 and 16 decide on a recall, a request to give back or an update that waits for a person: 15 carries it out.
+
         Args:
-            message_id: The document.
+            message_id: The document; for 15 and 16 also the message that carries the order.
             status_code: What was done.
             reason: In words; required for 02 and 16.
 
@@ -246,26 +227,118 @@ class Exchange:
 
         Raises:
             UsageError: There is no such received document, the code is no reply, or the reason is missing.
-            NotAllowedError: The document has come further than this status, or is in quarantine.
+            NotAllowedError: The document has come further than this status, is in quarantine, was cancelled or
+                superseded; or nobody asked for what 15 or 16 answers.
             ConnectorError: The axis did not take it now. It is queued, and due again soon.
             RefusedError: The axis said no.
         """
-        if status_code not in REPLY_CODES:
-            raise UsageError("exchange.not-a-reply", status=status_code)
-        if status_code in _NEEDS_REASON and not (reason and reason.strip()):
-            raise UsageError("exchange.reason-required", status=status_code.value)
-        message = self._store.find(message_id)
-        if not isinstance(message, ReceivedMessage) or message.kind is not PackageKind.DOCUMENT:
-            raise UsageError("exchange.not-received", id=message_id)
-        name = self._connector.name
-        if message.connection != name:
-            raise UsageError("exchange.other-connection", id=message.id, came=message.connection, name=name)
-        if message.delivery is DeliveryState.QUARANTINED and status_code is not StatusCode.REFUSED:
-            raise NotAllowedError("exchange.in-quarantine", id=message.id)
-        package = read_package(self._store.payloads.path(message.payload.sha256), folder=None)
-        new, news = self._status_of(package, status_code, reason)
-        sent = self._store.reply(message.id, new, news, connection=name, at=self._clock())
-        return self.deliver(sent.id)
+        return replies.reply(self._desk, message_id, status_code, reason=reason)
+
+    # Orders about documents that were sent
+
+    def recall(
+        self,
+        message_id: str,
+        *,
+        reason: str,
+        form: RecallForm = RecallForm.ORDER,
+        recipients: Sequence[str] | None = None,
+        ordered_by: tuple[DocumentHeader, Sequence[Attachment]] | None = None,
+    ) -> list[SentMessage]:
+        """Take a document back.
+
+        What is still in the outbox is taken back here: nothing leaves, its state is ``recalled``. For what has left,
+        or may have left when an attempt ended without an answer, the recipients are told; all versions of the
+        document are meant.
+
+        Args:
+            message_id: The document, or an update of it.
+            reason: Why, in words.
+            form: How the recipients are told.
+            recipients: Codes of the recipients it is taken back from; ``None`` for all.
+            ordered_by: Another document that orders the recall, with its files: the package then carries it.
+
+        Returns:
+            The messages that tell it; the document itself if nothing had to leave.
+
+        Raises:
+            UsageError: There is no such sent document, no reason, or a code is none of its recipients.
+            NotAllowedError: It was taken back before, never went out, or is being sent at this moment.
+            ConnectorError: The axis did not take the recall now. It is queued, and due again soon.
+            RefusedError: The axis said no.
+        """
+        return ordering.recall(
+            self._desk, message_id, reason=reason, form=form, recipients=recipients, ordered_by=ordered_by
+        )
+
+    def update(
+        self,
+        message_id: str,
+        *,
+        changed: DocumentHeader | None = None,
+        attachments: Sequence[Attachment] | None = None,
+        added: Sequence[Organization] = (),
+        removed: Sequence[str] = (),
+        reason: str | None = None,
+    ) -> SentMessage:
+        """Send another version of a document, or change its recipients.
+
+        Args:
+            message_id: The document, or an update of it.
+            changed: The header with other metadata; what names the document stays.
+            attachments: The files of the new version; ``None`` sends those of the present one again.
+            added: New recipients.
+            removed: Codes of recipients that it is taken from.
+            reason: Why, in words.
+
+        Returns:
+            The message that carries the new version.
+
+        Raises:
+            UsageError: There is no such sent document, nothing changed, or a code is none of its recipients.
+            NotAllowedError: It has not left yet, was taken back, or another document took its place.
+            ConnectorError: The axis did not take it now. It is queued, and due again soon.
+            RefusedError: The axis said no.
+        """
+        return ordering.update(
+            self._desk,
+            message_id,
+            changed=changed,
+            attachments=attachments,
+            added=added,
+            removed=removed,
+            reason=reason,
+        )
+
+    def replace(
+        self,
+        *message_ids: str,
+        header: DocumentHeader,
+        attachments: Sequence[Attachment],
+        reason: str | None = None,
+    ) -> SentMessage:
+        """Send a new document that takes the place of others.
+
+        Args:
+            message_ids: The documents that it replaces.
+            header: The new document.
+            attachments: Its files.
+            reason: Why, in words.
+
+        Returns:
+            The message that carries the new document.
+
+        Raises:
+            UsageError: There is no such sent document, or the new one is not from this agency.
+            NotAllowedError: One has not left yet, was taken back, or was replaced before.
+            ConnectorError: The axis did not take it now. It is queued, and due again soon.
+            RefusedError: The axis said no.
+        """
+        return ordering.replace(
+            self._desk, message_ids, header=header, attachments=attachments, reason=reason
+        )
+
+    # Looking
 
     def status(self, message_id: str) -> SentMessage | ReceivedMessage:
         """Return one message by its id, the beginning of its id, or its id on the axis.
@@ -273,98 +346,8 @@ class Exchange:
         Raises:
             UsageError: There is none, or more than one.
         """
-        return self._store.find(message_id)
+        return self._desk.store.find(message_id)
 
-    def _examine(self, path: Path, *, name: Path) -> Package:
-        package = parcels.read_sendable(path, name=name)
-        own = self._organization.organ_id
-        if package.header.sender.organ_id != own:
-            raise UsageError("exchange.not-ours", path=name, code=package.header.sender.organ_id, own=own)
-        return package
-
-    def _take_in(self, remote: RemoteMessage, folder: Path, verify: Judge | None) -> Received:
-        try:
-            return self._take_in_or_raise(remote, folder, verify)
-        except VnedocError as error:
-            # One package must not stand in the way of the others; the next call tries it again.
-            return Received(remote.doc_id, remote.kind, None, error=error)
-
-    def _take_in_or_raise(self, remote: RemoteMessage, folder: Path, verify: Judge | None) -> Received:
-        name = self._connector.name
-        known = self._store.find_remote(remote.doc_id, connection=name)
-        matched = True
-        if known is None:
-            with self._store.payloads.temporary() as path:
-                self._connector.fetch(remote.doc_id, path)
-                payload = self._store.payloads.adopt(path)
-            with parcels.judged(remote, payload, self._store.payloads, folder, verify) as parcel:
-                kept = self._store.keep(
-                    parcel.new,
-                    conflict=parcel.as_conflict(),
-                    connection=name,
-                    at=self._clock(),
-                    reply=self._first_reply(parcel.new, parcel),
-                )
-            message, repeated, matched = kept.message, kept.repeated, kept.matched
-        else:
-            message, repeated = known[0], True
-        path_for_people = None
-        if message.kind is PackageKind.DOCUMENT or message.delivery is DeliveryState.QUARANTINED:
-            path_for_people = parcels.place(message, folder)
-            if message.published_at is None:
-                parcels.publish(message, self._store.payloads, folder)
-                self._store.note_published(message.id, at=self._clock())
-        accepted = message.delivery is DeliveryState.ACCEPTED
-        if known is None or not known[1]:
-            status = TransportStatus.DONE if accepted else TransportStatus.FAIL
-            self._connector.acknowledge(remote.doc_id, status)
-            self._store.note_acknowledged(remote.doc_id, status, connection=name, at=self._clock())
-        found = self._store.find(message.id)
-        assert isinstance(found, ReceivedMessage)
-        return Received(remote.doc_id, remote.kind, found, path_for_people, repeated, matched)
-
-    def _first_reply(self, new: NewReceived, parcel: parcels.Parcel) -> tuple[NewSent, StatusNews] | None:
-        if new.kind is not PackageKind.DOCUMENT or parcel.package is None:
-            return None
-        if new.accepted:
-            return self._status_of(parcel.package, StatusCode.ARRIVED, None)
-        if self._options.answer_quarantined and parcel.is_from_whom_the_axis_says:
-            reason = "; ".join(finding.text("vi") for finding in new.reasons)
-            return self._status_of(parcel.package, StatusCode.REFUSED, reason[:1000])
-        return None
-
-    def _status_of(
-        self, package: Package, code: StatusCode, reason: str | None
-    ) -> tuple[NewSent, StatusNews]:
-        return parcels.status_parcel(
-            package,
-            code,
-            reason,
-            organization=self._organization,
-            dialect=self._options.dialect,
-            payloads=self._store.payloads,
-            at=self._clock(),
-        )
-
-    def _note_refusal(self, message: SentMessage, error: RefusedError) -> None:
-        remote = (str(error.values.get("remote_code", "")), str(error.values.get("remote_message", "")))
-        if error.code == "connector.not-let-in":
-            # The secret or the clock is wrong, not the message.
-            self._note_trouble(message, error.code, remote=remote)
-        else:
-            self._store.end_attempt_refused(
-                message.id, error_code=error.code, remote=remote, at=self._clock()
-            )
-
-    def _note_trouble(
-        self, message: SentMessage, error_code: str, *, remote: tuple[str, str] | None = None
-    ) -> None:
-        now = self._clock()
-        wait = min(
-            self._options.first_retry * 3 ** min(len(message.attempts) - 1, 20), self._options.longest_retry
-        )
-        # Full jitter: a thousand systems that lost the axis together do not come back together.
-        due_at = now + wait * random.random()  # noqa: S311 - no secret
-        self._store.end_attempt_trouble(
-            message.id, error_code=error_code[:64], remote=remote, due_at=due_at, at=now
-        )
+    def orders(self, message_id: str) -> list[DocumentOrder]:
+        """Return the orders that a message carries, and those about it: recalls, updates, replacements."""
+        return self._desk.store.orders_of([self._desk.store.find(message_id).id])

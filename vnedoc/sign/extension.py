@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from vnedoc.sign.policy import Policy
     from vnedoc.sign.report import FileReport, SignatureReport
     from vnedoc.sign.revocation import RevocationSource
+    from vnedoc.sign.signers.base import SecretCallback
     from vnedoc.sign.timestamps import TimestampClient
     from vnedoc.sign.trust import TrustStore
 
@@ -77,6 +77,7 @@ def extend_pdf(
     revocation: RevocationSource | None = None,
     digest_algorithm: str = "sha256",
     at: datetime.datetime | None = None,
+    password: SecretCallback | None = None,
 ) -> ExtensionResult:
     """Raise every signature of a PDF to a level, or renew B-LTA, by one further revision.
 
@@ -96,14 +97,16 @@ def extend_pdf(
         revocation: Where revocation is asked for; needed from B-LT.
         digest_algorithm: The digest that is stamped.
         at: The time of the extension; ``None`` takes the clock.
+        password: Called once, with the name, if the document is encrypted.
 
     Returns:
         What was made.
 
     Raises:
         UsageError: The level cannot be asked for, or needs revocation data.
-        InputError: The document cannot be read, or the output cannot be written.
-        NotAllowedError: There is no signature, or all have the level already.
+        InputError: The document cannot be read, is encrypted and the password is missing or wrong, or the output
+            cannot be written.
+        NotAllowedError: There is no signature, all have the level already, or the password does not allow it.
         VerificationError: A signature is not valid.
         IndeterminateError: It cannot be told whether a signature is valid, or the level was not reached.
         TimestampError: No authority gave a time-stamp, or its chain is not trusted or revoked.
@@ -122,7 +125,10 @@ def extend_pdf(
     now = clock.utc_now() if at is None else clock.as_utc(at)
     policy = DEFAULT_POLICY if long_term else _TIME_ONLY
     collector = EvidenceCollector(revocation, at=now)
-    report = verify_pdf(file, trust=trust, policy=policy, at=now, revocation=collector).files[0]
+    unlock = None if password is None else _AskedOnce(password, name)
+    report = verify_pdf(
+        file, trust=trust, policy=policy, at=now, revocation=collector, password=unlock
+    ).files[0]
     _check_extensible(report, collector, name=name)
     if level is not SignatureLevel.B_LTA and all(_rank(signature) >= wanted for signature in _signed(report)):
         raise NotAllowedError("extension.already-there", path=name, level=level.value)
@@ -140,13 +146,19 @@ def extend_pdf(
     with _opened(output) as target:
         target.write(file)
         token = stamp_document(
-            target, name=name, timestamps=timestamps, digest_algorithm=digest_algorithm, data=data
+            target,
+            name=name,
+            timestamps=timestamps,
+            digest_algorithm=digest_algorithm,
+            data=data,
+            password=unlock,
         )
         target.seek(0)
         content = target.read()
-        levels = _reached(
-            content, name=name, trust=trust, policy=policy, at=max(now, token.time), wanted=wanted
-        )
+        after = verify_pdf(
+            content, trust=trust, policy=policy, at=max(now, token.time), password=unlock
+        ).files[0]
+        levels = _reached(after, name=name, wanted=wanted)
     return ExtensionResult(
         path=output,
         content=content if output is None else None,
@@ -155,7 +167,9 @@ def extend_pdf(
     )
 
 
-def long_term_gaps(source: Path | bytes, *, trust: TrustStore) -> tuple[Finding, ...]:
+def long_term_gaps(
+    source: Path | bytes, *, trust: TrustStore, password: SecretCallback | None = None
+) -> tuple[Finding, ...]:
     """Say why the signatures of a PDF cannot be verified for years from the file alone.
 
     Nobody is asked. The question is put for the time of the file's last time-stamp: what was enough then is kept.
@@ -163,6 +177,7 @@ def long_term_gaps(source: Path | bytes, *, trust: TrustStore) -> tuple[Finding,
     Args:
         source: The document: a file, or its bytes.
         trust: What the chains must lead to.
+        password: Called once, with the name, if the document is encrypted.
 
     Returns:
         What is missing; empty if every signature is at B-LT or above.
@@ -175,10 +190,11 @@ def long_term_gaps(source: Path | bytes, *, trust: TrustStore) -> tuple[Finding,
         source if isinstance(source, bytes) else files.read_bytes(source, max_bytes=DEFAULT_POLICY.max_bytes)
     )
     now = clock.utc_now()
-    first = verify_pdf(file, trust=trust, policy=_TIME_ONLY, at=now).files[0]
+    unlock = None if password is None else _AskedOnce(password, name)
+    first = verify_pdf(file, trust=trust, policy=_TIME_ONLY, at=now, password=unlock).files[0]
     at = max((moment for moment in map(_proven_time, first.signatures) if moment is not None), default=now)
     collector = EvidenceCollector(None, at=at)
-    report = verify_pdf(file, trust=trust, at=at, revocation=collector).files[0]
+    report = verify_pdf(file, trust=trust, at=at, revocation=collector, password=unlock).files[0]
     if report.conclusion is Conclusion.UNREADABLE:
         raise _unreadable(report, name)
     signatures = _signed(report)
@@ -221,15 +237,25 @@ def _check_extensible(report: FileReport, collector: EvidenceCollector, *, name:
     raise IndeterminateError("extension.not-valid", path=name, reason=reason)
 
 
-def _reached(
-    content: bytes, *, name: str, trust: TrustStore, policy: Policy, at: datetime.datetime, wanted: int
-) -> tuple[tuple[str, str], ...]:
-    """Return the level of each signature, from the file alone.
+class _AskedOnce:
+    """Asks for a password when it is first needed, and keeps the answer."""
+
+    def __init__(self, ask: SecretCallback, name: str) -> None:
+        self._ask, self._name = ask, name
+        self._answers: list[str | None] = []
+
+    def __call__(self, _document: str) -> str | None:
+        if not self._answers:
+            self._answers.append(self._ask(self._name))
+        return self._answers[0]
+
+
+def _reached(report: FileReport, *, name: str, wanted: int) -> tuple[tuple[str, str], ...]:
+    """Return the level of each signature, as it was verified from the file alone.
 
     Raises:
         IndeterminateError: One is lower than what was wanted.
     """
-    report = verify_pdf(content, trust=trust, policy=policy, at=at).files[0]
     signatures = _signed(report)
     for signature in signatures:
         if report.conclusion is not Conclusion.TOTAL_PASSED or _rank(signature) < wanted:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from vnedoc.sign._structure import SignatureField
     from vnedoc.sign.report import CertificateSummary
+    from vnedoc.sign.signers.base import SecretCallback
 
 __all__ = ["FoundSignature", "PDFContents", "inspect_pdf"]
 
@@ -90,14 +91,18 @@ class PDFContents:
         return tuple(gaps)
 
 
-def inspect_pdf(path: Path) -> PDFContents:
+def inspect_pdf(path: Path, *, password: SecretCallback | None = None) -> PDFContents:
     """Look into a PDF and judge nothing.
 
+    Args:
+        path: The file.
+        password: Called with the path if the file is encrypted; what anybody can open needs none.
+
     Raises:
-        InputError: The file cannot be read, is encrypted or is no PDF.
+        InputError: The file cannot be read, is encrypted and the password is missing or wrong, or is no PDF.
     """
     file = files.read_bytes(path, max_bytes=DEFAULT_POLICY.max_bytes)
-    readings = read_pdf(file)
+    readings = read_pdf(file, password=password, name=str(path))
     reading = readings.first or readings.second
     assert reading is not None
     return PDFContents(
@@ -108,7 +113,7 @@ def inspect_pdf(path: Path) -> PDFContents:
             _look_at(file, field) for field in readings.signatures[: DEFAULT_POLICY.max_signatures]
         ),
         problems=readings.problems,
-        has_security_store=has_security_store(file),
+        has_security_store=has_security_store(file, password=readings.password),
     )
 
 

@@ -19,6 +19,7 @@ from vnedoc.exchange.models import (
     ResponseFor,
     StaffInfo,
     StatusHeader,
+    UnknownElement,
 )
 from vnedoc.exchange.orders import answering, name_document, recall_header, replacing, update_header
 from vnedoc.exchange.package import DIALECTS, read_package, reply_header, write_package
@@ -150,3 +151,14 @@ def test_every_status(dialect: str, code: StatusCode) -> None:
 def test_orders_that_make_no_sense(make: object) -> None:
     with pytest.raises(UsageError):
         make()
+
+
+def test_orders_leave_out_what_stood_beside_the_files() -> None:
+    marks = tuple(
+        UnknownElement(parent, b"<X />")
+        for parent in ("MessageHeader", "edXMLBody/edXMLManifest/Reference[2]", "AttachmentEncoded")
+    )
+    sent = edxml.document(unknown=marks)
+    # The order has other files, or none.
+    assert recall_header(sent, reason="TEST").unknown == marks[:1]
+    assert update_header(sent, removed=[edxml.RECIPIENT.organ_id]).unknown == marks[:1]

@@ -6,14 +6,14 @@ import threading
 import pytest
 
 from vnedoc.errors import InputError
-from vnedoc.exchange.stores.payloads import PayloadStore, StoredPayload
+from vnedoc.exchange.stores.payloads import FolderPayloads, StoredPayload
 
 CONTENT = b"TEST" * 1000
 
 
 @pytest.fixture
 def store(tmp_path):
-    return PayloadStore(tmp_path / "payloads")
+    return FolderPayloads(tmp_path / "payloads")
 
 
 def adopt(store, content=CONTENT):
@@ -83,7 +83,7 @@ def test_only_digests_are_names(store, name):
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(InputError) as caught:
-        adopt(PayloadStore(tmp_path / "file" / "payloads"))
+        adopt(FolderPayloads(tmp_path / "file" / "payloads"))
     assert caught.value.code == "file.cannot-write"
 
 

@@ -1,12 +1,17 @@
+import functools
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vnedoc.exchange.states import (
     CHANGE_CODES,
+    IN_OUTBOX,
     PROGRESS_CODES,
     BusinessState,
     DeliveryState,
+    OverallState,
     TransportStatus,
 )
 
@@ -100,3 +105,98 @@ def test_every_status_code_of_the_standard_has_a_lane():
 
     assert {str(code) for code in StatusCode} == PROGRESS_CODES | CHANGE_CODES
     assert not PROGRESS_CODES & CHANGE_CODES
+
+
+# The outbox and several recipients
+
+
+def test_work_in_the_outbox_goes_round_and_news_does_not():
+    assert DeliveryState.QUEUED.may_step(DeliveryState.SENDING)
+    assert DeliveryState.SENDING.may_step(DeliveryState.WAITING)
+    assert DeliveryState.WAITING.may_step(DeliveryState.SENDING)
+    assert DeliveryState.PARKED.may_step(DeliveryState.QUEUED)
+    assert DeliveryState.EXPIRED.may_step(DeliveryState.QUEUED)
+    assert not DeliveryState.WAITING.may_become(DeliveryState.QUEUED)
+    assert not DeliveryState.PARKED.may_step(DeliveryState.SENDING)
+
+
+@pytest.mark.parametrize("state", sorted(IN_OUTBOX))
+def test_what_is_in_the_outbox_may_be_confirmed_refused_or_taken_back(state):
+    for new in (DeliveryState.SENT, DeliveryState.DELIVERED, DeliveryState.REFUSED, DeliveryState.RECALLED):
+        assert state.joined(new) is new
+
+
+@pytest.mark.parametrize("state", sorted(set(DeliveryState) - IN_OUTBOX))
+def test_what_left_the_outbox_never_comes_back(state):
+    for new in IN_OUTBOX:
+        assert not state.may_step(new)
+
+
+def test_only_what_was_accepted_can_be_cancelled():
+    able = {state for state in DeliveryState if state.may_become(DeliveryState.CANCELLED)}
+    assert able == {DeliveryState.ACCEPTED, DeliveryState.CANCELLED}
+
+
+@given(st.lists(st.sampled_from(sorted(DeliveryState)), max_size=12), st.sampled_from(sorted(DeliveryState)))
+def test_delivery_never_visits_a_state_twice(news, state):
+    visited = [state]
+    for new in news:
+        state = state.joined(new)
+        if state is not visited[-1]:
+            visited.append(state)
+    assert len(set(visited)) == len(visited)
+
+
+@given(st.lists(st.sampled_from(sorted(TransportStatus)), min_size=1, max_size=12))
+def test_transport_never_moves_backwards_whatever_comes(news):
+    rank = {"initial": 0, "processing": 1, "done": 2, "fail": 2}
+    status, seen = news[0], [news[0]]
+    for new in news[1:]:
+        status = status.joined(new)
+        seen.append(status)
+    assert [rank[item] for item in seen] == sorted(rank[item] for item in seen)
+    ends = {item for item in seen if rank[item] == 2}
+    assert len(ends) <= 1, "an end is final"
+
+
+@given(st.data())
+def test_progress_is_the_same_in_any_order_and_with_any_repetition(data):
+    codes = data.draw(st.lists(st.sampled_from(["01", "02", "03", "04", "05", "06"]), min_size=1, max_size=8))
+    late = data.draw(st.permutations(codes + codes[:3]))
+    first = functools.reduce(BusinessState.joined, codes, BusinessState())
+    second = functools.reduce(BusinessState.joined, late, BusinessState())
+    assert first == second
+    order = ["01", "03", "04", "05", "06", "02"]
+    assert first.progress == max(codes, key=order.index)
+
+
+@given(st.lists(st.sampled_from(["01", "03", "06", "13", "15", "16", "07", "999"]), max_size=12))
+def test_an_agreement_is_final_and_the_lanes_do_not_disturb_each_other(codes):
+    state = BusinessState()
+    agreed = False
+    for code in codes:
+        before, state = state, state.joined(code)
+        assert code in CHANGE_CODES or before.change == state.change
+        assert code in PROGRESS_CODES or before.progress == state.progress
+        agreed = agreed or code == "15"
+        assert not agreed or state.change == "15"
+
+
+@pytest.mark.parametrize(
+    ("states", "overall"),
+    [
+        (["queued", "delivered"], OverallState.PENDING),
+        (["sending", "refused"], OverallState.PENDING),
+        (["waiting", "failed"], OverallState.PENDING),
+        (["failed", "delivered"], OverallState.FAILED),
+        (["parked"], OverallState.FAILED),
+        (["expired", "sent"], OverallState.FAILED),
+        (["sent", "delivered"], OverallState.SENT),
+        (["delivered", "delivered"], OverallState.DELIVERED),
+        (["recalled", "recalled"], OverallState.RECALLED),
+        (["recalled", "delivered"], OverallState.DELIVERED),
+    ],
+)
+def test_the_overall_state_of_several_recipients(states, overall):
+    for order in itertools.permutations(states):
+        assert OverallState.of(DeliveryState(state) for state in order) is overall

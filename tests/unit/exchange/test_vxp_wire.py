@@ -1,13 +1,9 @@
-import base64
 import datetime
-import io
-import json
 
 import pytest
 from starlette.datastructures import Headers
 
 from vnedoc.exchange import _vxp
-from vnedoc.exchange.connectors._vxp_wire import MAX_REST_BYTES, EnvelopeError, split_envelope
 
 SECRET = "SECRET1"
 PARAMETERS = [
@@ -119,79 +115,3 @@ def test_envelope_reads_numbers_and_other_letter_case():
     answer = _vxp.Answer.from_json(b'{"Status":"fail","errorCode":15,"errorDesc":null,"docId":7}')
     assert answer == _vxp.Answer(ok=False, error_code="15", error_text="", doc_id="7")
     assert _vxp.Answer.from_json(answer.to_json().encode()) == answer
-
-
-# The streamed envelope of getEdoc.
-
-CONTENT = bytes(range(256)) * 40
-
-
-def envelope(data, *, before="", after=""):
-    return f'{{{before}"status":"OK",  "data" :\n "{data}","DocId":"D1"{after}}}'.encode()
-
-
-@pytest.mark.parametrize("step", [1, 2, 3, 5, 7, 64, 10_000_000])
-def test_base64_is_decoded_in_pieces_of_any_size(step):
-    text = envelope(base64.b64encode(CONTENT).decode())
-    output = io.BytesIO()
-    rest, count = split_envelope((text[i : i + step] for i in range(0, len(text), step)), output)
-    assert output.getvalue() == CONTENT
-    assert count == len(CONTENT)
-    assert json.loads(rest) == {"status": "OK", "data": "", "DocId": "D1"}
-
-
-@pytest.mark.parametrize("step", [1, 3, 4096])
-def test_escaped_slashes_and_line_ends_in_base64(step):
-    plain = base64.b64encode(b"\xff\xff\xff" * 300).decode()
-    folded = "\\r\\n".join(plain[i : i + 76] for i in range(0, len(plain), 76)).replace("/", "\\/")
-    text = envelope(folded)
-    output = io.BytesIO()
-    split_envelope((text[i : i + step] for i in range(0, len(text), step)), output)
-    assert output.getvalue() == b"\xff\xff\xff" * 300
-
-
-@pytest.mark.parametrize(
-    "before",
-    [
-        '"inner":{"data":"QUJD"},',
-        '"list":["data","QUJD"],',
-        '"note":"\\"data\\":\\"QUJD",',
-        '"datum":"QUJD",',
-        '"key":"data",',
-    ],
-)
-def test_only_the_data_of_the_envelope_itself_counts(before):
-    output = io.BytesIO()
-    split_envelope([envelope("REVG", before=before)], output)
-    assert output.getvalue() == b"DEF"
-
-
-def test_a_second_data_is_not_decoded():
-    output = io.BytesIO()
-    split_envelope([envelope("REVG", after=',"data":"QUJD"')], output)
-    assert output.getvalue() == b"DEF"
-
-
-def test_data_that_is_no_string_is_left_alone():
-    text = b'{"status":"FAIL","ErrorCode":"25","data":null}'
-    assert split_envelope([text], io.BytesIO()) == (text, 0)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"",
-        b'{"status":"OK","data":"QUJD"',
-        b'{"status":"OK","data":"QUJ',
-        envelope("QUJ"),
-        envelope("QU=DQUJD"),
-        envelope("QQ==QUJD"),
-        envelope("Q*JD"),
-        envelope("QUJD\\u0041AAA"),
-        b'{"x":"' + b"a" * (MAX_REST_BYTES + 1) + b'"}',
-        b"<html>",
-    ],
-)
-def test_broken_envelopes_are_refused(text):
-    with pytest.raises(EnvelopeError):
-        split_envelope((text[i : i + 4096] for i in range(0, len(text), 4096)), io.BytesIO())

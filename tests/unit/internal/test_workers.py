@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vnedoc._internal import workers
-from vnedoc._internal.workers import Lost, run_isolated
+from vnedoc._internal.workers import Crew, Lost, run_isolated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,3 +75,37 @@ def test_stopping_early_leaves_no_process() -> None:
     running = run_isolated(opener, 1, [1, "hang", "hang"], jobs=2, limit_s=lambda _: 60.0)
     assert next(running) == (0, 1)
     running.close()
+
+
+@contextlib.contextmanager
+def slow_opener(factor: int) -> Iterator[Callable[[int], tuple[int, int]]]:
+    time.sleep(0.6)
+    yield lambda item: (os.getpid(), item * factor)
+
+
+def test_a_crew_works_again_and_again_in_the_same_processes() -> None:
+    with Crew(slow_opener, jobs=1, limit_s=lambda _: 0.5, preload=("json",)) as crew:
+        crew.warm_up()
+        # What it takes to get ready is longer than an item may take, and does not count.
+        first = [answer for _, answer in crew.work(2, [1, 2])]
+        again = [answer for _, answer in crew.work(3, [1])]
+    assert [answer[1] for answer in (*first, *again)] == [2, 4, 3]
+    assert len({answer[0] for answer in (*first, *again)}) == 1
+
+
+def test_a_worker_that_died_of_one_call_is_replaced_in_the_next() -> None:
+    with Crew(opener, jobs=2, limit_s=lambda _: 60.0) as crew:
+        crew.warm_up()
+        assert dict(crew.work(10, ["die", 1])) == {0: Lost.DIED, 1: 10}
+        assert dict(crew.work(10, [2])) == {0: 20}
+        crew._idle[0]._process.kill()
+        crew._idle[0]._process.wait()
+        assert dict(crew.work(10, [3, 4])) == {0: 30, 1: 40}
+
+
+def test_who_stops_asking_gets_no_old_answer() -> None:
+    with Crew(opener, jobs=2, limit_s=lambda _: 60.0) as crew:
+        early = crew.work(10, [1, "hang"])
+        assert next(early) == (0, 10)
+        early.close()
+        assert dict(crew.work(10, [5])) == {0: 50}

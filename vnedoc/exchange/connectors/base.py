@@ -6,6 +6,9 @@ begin with an underscore; users call those without, which check what goes in and
 * the axis cannot be reached, is slow, breaks off or has trouble of its own: :class:`~vnedoc.errors.ConnectorError`,
   worth another try;
 * the axis understood and said no: :class:`~vnedoc.errors.RefusedError` with ``remote_code`` and ``remote_message``.
+
+Whether and when to try again is decided in one place, here: :func:`fault_of` sorts every error of a connector into
+:class:`Fault`, and :func:`error_for_status` and :func:`error_for_code` make the errors in the first place.
 """
 
 from __future__ import annotations
@@ -13,11 +16,13 @@ from __future__ import annotations
 import abc
 import contextlib
 import dataclasses
+import enum
 import re
 from typing import TYPE_CHECKING, Self
 
-from vnedoc._internal import files
-from vnedoc.errors import ConnectorError, InputError, RemoteError, UsageError
+from vnedoc._internal import files, http
+from vnedoc.errors import ConnectorError, InputError, RefusedError, RemoteError, UsageError, VnedocError
+from vnedoc.exchange.states import TransportStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,23 +31,118 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from vnedoc.exchange.codes import PackageKind
-    from vnedoc.exchange.states import TransportStatus
 
 __all__ = [
     "DEFAULT_MAX_PACKAGE_BYTES",
+    "MAX_RETRY_AFTER_S",
     "Connector",
+    "Fault",
     "RemoteAgency",
     "RemoteMessage",
     "SentReport",
+    "error_for_code",
+    "error_for_status",
+    "fault_of",
     "is_doc_id",
+    "is_not_let_in",
 ]
 
 DEFAULT_MAX_PACKAGE_BYTES = 512 * 1024 * 1024
 """The largest package that is sent or fetched when no other limit is set."""
 
+MAX_RETRY_AFTER_S = 24 * 3600.0
+"""No axis keeps a message waiting for longer with ``Retry-After``."""
+
 # Ids of the axis become header values and file names here.
 _DOC_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _ORGAN_ID = re.compile(r"[\x21-\x7e]{1,64}")
+
+# "Try again" in words of HTTP, although they are numbers of the 4xx family.
+_PASSING_TROUBLE = frozenset({408, 425, 429})
+_NOT_LET_IN = frozenset({401, 403, 407})
+_MAX_SHOWN_CODE, _MAX_SHOWN_MESSAGE = 64, 1000
+
+
+class Fault(enum.StrEnum):
+    """What an error of a connector means for the message that met it."""
+
+    NEVER = "never"
+    """The axis will not take this message, however often it is sent."""
+    LATER = "later"
+    """Trouble that passes: try again, each time after a longer pause."""
+    BUSY = "busy"
+    """The axis is there and asks for a pause; ``retry_after_s`` of the error says how long, if the axis did."""
+    OURS = "ours"
+    """Our settings, secret, clock or disk: a person must act, and the message waits for that."""
+
+
+def fault_of(error: BaseException) -> Fault:
+    """Sort an error that a connector raised."""
+    if isinstance(error, ConnectorError) and (
+        error.code == "connector.busy" or error.retry_after_s is not None
+    ):
+        return Fault.BUSY
+    if isinstance(error, RemoteError):
+        return Fault.LATER
+    # A wrong secret or clock is no fault of the message.
+    if isinstance(error, RefusedError) and not is_not_let_in(error):
+        return Fault.NEVER
+    return Fault.OURS
+
+
+def is_not_let_in(error: BaseException) -> bool:
+    """Tell whether an axis refused the system itself, not the message: id, secret, token, certificate or clock."""
+    return isinstance(error, RefusedError) and error.code == "connector.not-let-in"
+
+
+def error_for_status(
+    name: str, status: int, *, retry_after: str | None = None, code: str | None = None, message: str = ""
+) -> VnedocError:
+    """Return the error for an HTTP status that is not success.
+
+    Args:
+        name: The name of the connection.
+        status: The status.
+        retry_after: The header ``Retry-After``: seconds, or a date (RFC 9110, 10.2.3).
+        code: What the axis calls the error; ``None`` if it does not say.
+        message: What the axis says of it.
+    """
+    pause = http.parse_retry_after(retry_after, limit_s=MAX_RETRY_AFTER_S)
+    passing = status in _PASSING_TROUBLE or not 400 <= status < 500
+    if status == 429 or (passing and pause is not None):
+        return ConnectorError("connector.busy", name=name, status=status, retry_after_s=pause)
+    if passing:
+        return ConnectorError("connector.trouble", name=name, status=status)
+    fault = Fault.OURS if status in _NOT_LET_IN else Fault.NEVER
+    return error_for_code(name, code or str(status), message or f"HTTP {status}", fault)
+
+
+def error_for_code(name: str, code: str, message: str, fault: Fault) -> VnedocError:
+    """Return the error for a code of the axis; its text is made safe for terminals and logs.
+
+    Args:
+        name: The name of the connection.
+        code: What the axis calls the error.
+        message: What it says of it.
+        fault: What that code means; each connector has a table of the codes it knows.
+    """
+    values = {
+        "name": name,
+        "remote_code": _shown(code, _MAX_SHOWN_CODE),
+        "remote_message": _shown(message, _MAX_SHOWN_MESSAGE),
+    }
+    if fault is Fault.NEVER:
+        return RefusedError("connector.refused", **values)
+    if fault is Fault.OURS:
+        return RefusedError("connector.not-let-in", **values)
+    if fault is Fault.BUSY:
+        return ConnectorError("connector.busy", status=values["remote_code"], retry_after_s=None, **values)
+    return ConnectorError("connector.trouble-code", **values)
+
+
+def _shown(text: str, limit: int) -> str:
+    """Return a text of the other side as it may stand on a terminal and in a log."""
+    return "".join(char if char.isprintable() else " " for char in text[:limit])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,10 +196,24 @@ class RemoteAgency:
 class Connector(abc.ABC):
     """A way to one axis, for one system. Use it as a context manager, or call :meth:`close`.
 
+    Threads may share a connector.
+
     Args:
         name: What errors and attempts call it.
-        max_package_bytes: The largest package that is sent or fetched.
+        max_package_bytes: The largest package that is sent or fetched; known before anything is sent.
     """
+
+    reports_sent: bool = True
+    """Whether the wire tells how far the recipients of a sent package are; if not, :meth:`list_sent` is empty, and
+    only the statuses that recipients send tell it."""
+    acknowledges_failure: bool = True
+    """Whether the wire has a word for a package that was fetched and is unusable. If not, acknowledging it as failed
+    says that it was received: it would be listed for ever otherwise. The sender learns of it by status 02."""
+    tells_recipient: bool = True
+    """Whether the list of what waits says for which agency each package is, and from whom."""
+    keeps_bytes: bool = True
+    """Whether a package arrives byte for byte. If not, what it says and carries arrives, but not its own XML
+    signature, and its SHA-256 is another one."""
 
     def __init__(self, name: str, *, max_package_bytes: int = DEFAULT_MAX_PACKAGE_BYTES) -> None:
         self.name = name
@@ -126,7 +240,7 @@ class Connector(abc.ABC):
             return list(self._list_sent(kind))
 
     def fetch(self, doc_id: str, output: Path) -> None:
-        """Write one package to a file, whole or not at all.
+        """Write one package to a file, whole or not at all; memory does not grow with its size.
 
         Raises:
             ConnectorError: The axis cannot be asked now, or its answer broke off.
@@ -134,17 +248,29 @@ class Connector(abc.ABC):
             InputError: The file cannot be written.
         """
         _check_doc_id(doc_id)
-        with _as_connector_error(), files.atomic_write(output) as stream:
+        with _as_input_error(output), _as_connector_error(), files.atomic_write(output) as stream:
             self._fetch(doc_id, stream)
+            size = stream.tell()
+            if size == 0:
+                raise ConnectorError("connector.bad-answer", name=self.name, reason="no data")
+            if size > self.max_package_bytes:
+                raise ConnectorError("remote.answer-too-large", url=doc_id, limit=self.max_package_bytes)
 
     def acknowledge(self, doc_id: str, status: TransportStatus) -> None:
         """Tell the axis whether a package was taken.
+
+        Args:
+            doc_id: The id of the axis.
+            status: ``processing``, ``done`` or ``fail``. A wire that has no word for one of them says nothing, or
+                says the nearest; see the connector.
 
         Raises:
             ConnectorError: The axis cannot be told now.
             RefusedError: The axis said no.
         """
         _check_doc_id(doc_id)
+        if status is TransportStatus.INITIAL:
+            raise UsageError("connector.bad-acknowledgement", status=status.value)
         with _as_connector_error():
             self._acknowledge(doc_id, status)
 
@@ -237,3 +363,12 @@ def _as_connector_error() -> Iterator[None]:
         raise
     except RemoteError as exc:
         raise ConnectorError(exc.code, **exc.values) from exc
+
+
+@contextlib.contextmanager
+def _as_input_error(path: Path) -> Iterator[None]:
+    """Say that our own disk is full or read-only; what is wrong with the axis has errors of its own."""
+    try:
+        yield
+    except OSError as exc:
+        raise InputError("file.cannot-write", path=path, reason=exc.strerror or str(exc)) from exc

@@ -11,59 +11,75 @@ from typing import TYPE_CHECKING, Any
 
 from vnedoc._internal import http
 from vnedoc._internal.clock import utc_now
-from vnedoc.errors import ConnectorError, CredentialError, InputError, RefusedError, UsageError
+from vnedoc.errors import ConfigurationError, InputError
 from vnedoc.exchange import _vxp
-from vnedoc.exchange.connectors._vxp_wire import EnvelopeError, split_envelope
+from vnedoc.exchange._json_stream import EnvelopeError, split_envelope
+from vnedoc.exchange.codes import PackageKind
+from vnedoc.exchange.connectors._http import (
+    MAX_DIRECTORY_BYTES,
+    HTTPConnector,
+    HTTPOptions,
+    KeptSecret,
+    file_chunks,
+    object_rows,
+    status_of,
+    text_of,
+)
 from vnedoc.exchange.connectors.base import (
-    DEFAULT_MAX_PACKAGE_BYTES,
-    Connector,
+    Fault,
     RemoteAgency,
     RemoteMessage,
     SentReport,
+    error_for_code,
 )
-from vnedoc.exchange.states import TransportStatus
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
-    from vnedoc.exchange.codes import PackageKind
+    from vnedoc.exchange.states import TransportStatus
     from vnedoc.sign.signers.base import SecretCallback
 
-__all__ = ["VXPConnector", "VXPOptions"]
+__all__ = ["AGENCY_CALLS", "VXPConnector", "VXPOptions"]
 
-CHUNK_BYTES = 256 * 1024
-# "Try again" in words of HTTP, although they are numbers of the 4xx family.
-_PASSING_TROUBLE = frozenset({408, 425, 429})
 # The axis's own client sends the folder of its disk here; a constant says nothing of ours.
 _FILE_PATH = "store"
+AGENCY_CALLS = ("list", "qd20", "units")
+"""Which call gives the agencies: ``getAgenciesList``, ``getAgenciesListQD20`` by level, ``getSynchronizeUnit``."""
+_LEVELS = ("1", "2", "3", "4")
+# Codes of answers that say "try again". The national axis publishes no table; 20 is "trouble of the axis" on a
+# provincial axis that republishes its calls. Every other code says no.
+_FAULTS = {_vxp.ErrorCode.INTERNAL.value: Fault.LATER}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class VXPOptions:
+class VXPOptions(HTTPOptions):
     """How to speak to one adapter."""
 
-    timeout_s: float = 60.0
-    """Time limit for each step of a call: connecting, one read, one write."""
-    max_package_bytes: int = DEFAULT_MAX_PACKAGE_BYTES
-    """The largest package that is sent or fetched."""
     padded_file_hash: bool = False
     """Write ``hash-file`` with the leading zero of each byte; the axis's own client does not."""
     use_download: bool = False
     """Fetch with ``downloadEdoc`` (raw bytes, newer adapters) in place of ``getEdoc``."""
+    agency_call: str = "list"
+    """Which call gives the agencies; one of :data:`AGENCY_CALLS`."""
 
 
-class VXPConnector(Connector):
+class VXPConnector(HTTPConnector):
     """A system's way to the national axis, or to a hub that speaks its API.
 
     Args:
         base_url: Address of the adapter; the names of the calls are appended to it.
         system_id: The id that the axis gave to this system.
-        secret: Returns the secret of the system; called once, when it is first needed.
+        secret: Returns the secret of the system; called when it is first needed, and again when it does not work.
         name: What errors and attempts call it.
         options: How to speak to this adapter.
+        tls_passphrase: Returns the passphrase of an encrypted client key.
         clock: Tells the time.
+
+    Raises:
+        ConfigurationError: The address, a TLS file or an option cannot be used.
     """
 
     def __init__(
@@ -74,35 +90,78 @@ class VXPConnector(Connector):
         secret: SecretCallback,
         name: str = "vxp",
         options: VXPOptions = VXPOptions(),
+        tls_passphrase: SecretCallback | None = None,
         clock: Callable[[], datetime.datetime] = utc_now,
     ) -> None:
-        super().__init__(name, max_package_bytes=options.max_package_bytes)
-        self._base_url = base_url.rstrip("/")
+        if options.agency_call not in AGENCY_CALLS:
+            raise ConfigurationError(
+                "connector.bad-option", name=name, key="agency_call", reason=", ".join(AGENCY_CALLS)
+            )
+        self._secret = KeptSecret(secret, f"{name}: {system_id}", name=name, system_id=system_id)
+        super().__init__(
+            base_url, secrets=[self._secret], name=name, options=options, tls_passphrase=tls_passphrase
+        )
         self._system_id = system_id
-        self._ask_secret = secret
-        self._secret: str | None = None
         self._options = options
         self._clock = clock
         self._last_timestamp: datetime.datetime | None = None
         self._lock = threading.Lock()
-        self._client = http.make_client(timeout_s=options.timeout_s)
 
     def __repr__(self) -> str:
         return f"VXPConnector({self._base_url!r}, {self._system_id!r})"
 
-    def close(self) -> None:
-        """Let go of connections."""
-        self._client.close()
+    def count_received(self, kind: PackageKind) -> int:
+        """Return how many packages of a kind wait for this system; newer adapters only.
+
+        Raises:
+            ConnectorError: The axis cannot be asked now.
+            RefusedError: The axis said no.
+        """
+        if kind is PackageKind.STATUS:
+            answer = self._call(_vxp.COUNT_STATUSES_PATH, [], b"{}")
+        else:
+            answer = self._call(_vxp.COUNT_DOCUMENTS_PATH, [("messagetype", _vxp.MESSAGE_TYPES[kind])], b"{}")
+        if answer.count is None:
+            raise self._bad_answer("count")
+        return answer.count
+
+    def register_agency(self, agency: RemoteAgency) -> None:
+        """Register an agency below one of this system's.
+
+        Raises:
+            ConnectorError: The axis cannot be asked now.
+            RefusedError: The axis said no.
+        """
+        fields = {
+            "id": "",
+            "pcode": agency.parent_code or "",
+            "code": agency.code,
+            "name": agency.name,
+            "mail": agency.email or "",
+            "mobile": "",
+            "fax": "",
+        }
+        body = json.dumps(fields, ensure_ascii=False).encode()
+        self._call(_vxp.REGISTER_PATH, [("agencycode", agency.code)], body)
+
+    def delete_agency(self, code: str) -> None:
+        """Take an agency of this system off the axis.
+
+        Raises:
+            ConnectorError: The axis cannot be asked now.
+            RefusedError: The axis said no.
+        """
+        self._call(_vxp.UNREGISTER_PATH, [("agencycode", code)], b"{}")
 
     def _list_received(self, kind: PackageKind) -> list[RemoteMessage]:
         return [
             RemoteMessage(
-                doc_id=_text(row, "docId") or "",
+                doc_id=text_of(row, "docId") or "",
                 kind=kind,
-                sender_code=_text(row, "from"),
-                recipient_code=_text(row, "to"),
-                status=_status(_text(row, "status")),
-                created_at=_text(row, "created_time"),
+                sender_code=text_of(row, "from"),
+                recipient_code=text_of(row, "to"),
+                status=status_of(text_of(row, "status")),
+                created_at=text_of(row, "created_time"),
             )
             for row in self._list(_vxp.RECEIVED_PATH, kind)
         ]
@@ -110,10 +169,10 @@ class VXPConnector(Connector):
     def _list_sent(self, kind: PackageKind) -> list[SentReport]:
         return [
             SentReport(
-                sender_doc_id=_text(row, "senderDocId") or "",
-                receiver_doc_id=_text(row, "receiverDocId"),
-                recipient_code=_text(row, "toCode") or "",
-                status=_status(_text(row, "receiveStatus")),
+                sender_doc_id=text_of(row, "senderDocId") or "",
+                receiver_doc_id=text_of(row, "receiverDocId"),
+                recipient_code=text_of(row, "toCode") or "",
+                status=status_of(text_of(row, "receiveStatus")),
             )
             for row in self._list(_vxp.SENT_PATH, kind)
         ]
@@ -121,40 +180,35 @@ class VXPConnector(Connector):
     def _fetch(self, doc_id: str, stream: BinaryIO) -> None:
         parameters = [("docId", doc_id), ("filePath", _FILE_PATH)]
         if self._options.use_download:
-            headers = self._headers(parameters)
-            with http.open_answer(
-                self._client, "GET", self._base_url + _vxp.DOWNLOAD_PATH, headers=headers
-            ) as answer:
-                if answer.status != 200 or answer.media_type == _vxp.JSON_TYPE:
-                    self._read_envelope(answer)
-                    raise ConnectorError("connector.bad-answer", name=self.name, reason="no file")
-                count = 0
-                for chunk in answer.chunks(max_bytes=self.max_package_bytes):
-                    stream.write(chunk)
-                    count += len(chunk)
+            self._perform(
+                lambda _: self._open("GET", _vxp.DOWNLOAD_PATH, self._headers(parameters)),
+                lambda answer: self._read_file(answer, stream),
+            )
         else:
-            with http.open_answer(
-                self._client,
-                "POST",
-                self._base_url + _vxp.FETCH_PATH,
-                headers=self._headers(parameters),
-                content=b"{}",
-            ) as answer:
-                self._check_status(answer)
-                # Base64 is a third larger than what it carries; line ends may add to it.
-                chunks = answer.chunks(max_bytes=self.max_package_bytes * 3 // 2 + 4096)
-                try:
-                    rest, count = split_envelope(chunks, stream)
-                    envelope = _vxp.Answer.from_json(rest)
-                except (EnvelopeError, ValueError, RecursionError) as exc:
-                    raise ConnectorError("connector.bad-answer", name=self.name, reason=str(exc)) from exc
-                self._raise_refusal(envelope, answer.status)
-        if count == 0:
-            raise ConnectorError("connector.bad-answer", name=self.name, reason="no data")
+            self._perform(
+                lambda _: self._open("POST", _vxp.FETCH_PATH, self._headers(parameters), b"{}"),
+                lambda answer: self._read_encoded(answer, stream),
+            )
+
+    def _read_file(self, answer: http.StreamedAnswer, stream: BinaryIO) -> None:
+        if answer.status != 200 or answer.media_type == _vxp.JSON_TYPE:
+            self._read_envelope(answer)
+            raise self._bad_answer("no file")
+        stream.writelines(answer.chunks(max_bytes=self.max_package_bytes))
+
+    def _read_encoded(self, answer: http.StreamedAnswer, stream: BinaryIO) -> None:
+        if answer.status != 200:
+            self._read_envelope(answer)
+        # Base64 is a third larger than what it carries; line ends may add to it.
+        chunks = answer.chunks(max_bytes=self.max_package_bytes * 3 // 2 + 4096)
+        try:
+            rest, _count = split_envelope(chunks, stream)
+            envelope = _vxp.Answer.from_json(rest)
+        except (EnvelopeError, ValueError, RecursionError) as exc:
+            raise self._bad_answer(str(exc)) from exc
+        self._raise_refusal(envelope, answer)
 
     def _acknowledge(self, doc_id: str, status: TransportStatus) -> None:
-        if status is TransportStatus.INITIAL:
-            raise UsageError("connector.bad-acknowledgement", status=status.value)
         # The order and the spelling "docid" are those of the axis's own client.
         self._call(_vxp.STATUS_PATH, [("docid", doc_id)], b"{}", after=[("status", status.value)])
 
@@ -170,34 +224,42 @@ class VXPConnector(Connector):
             ("hash-file", _vxp.file_hash(digest, padded=self._options.padded_file_hash)),
             ("from", sender_code),
         ]
-        headers = self._headers(parameters, content_type=_vxp.OCTET_TYPE)
-        headers["Content-Length"] = str(size + len(_vxp.BODY_TAIL))
-        with http.open_answer(
-            self._client,
-            "POST",
-            self._base_url + _vxp.SEND_PATH,
-            headers=headers,
-            content=_body(path, size),
-        ) as answer:
-            return self._read_envelope(answer).doc_id or ""
+        length = str(size + len(_vxp.BODY_TAIL))
+
+        def request(_: object) -> contextlib.AbstractContextManager[http.StreamedAnswer]:
+            headers = self._headers(parameters, content_type=_vxp.OCTET_TYPE)
+            return self._open(
+                "POST", _vxp.SEND_PATH, {**headers, "Content-Length": length}, _body(path, size)
+            )
+
+        return self._perform(request, self._read_envelope).doc_id or ""
 
     def _agencies(self) -> list[RemoteAgency]:
-        rows = _rows(self._call(_vxp.AGENCY_PATH, [], b""), name=self.name)
-        codes = {_text(row, "id"): _text(row, "code") for row in rows}
+        call = self._options.agency_call
+        if call == "qd20":
+            requests = [(_vxp.AGENCY_QD20_PATH, [("level", level)]) for level in _LEVELS]
+        else:
+            requests = [(_vxp.UNITS_PATH if call == "units" else _vxp.AGENCY_PATH, [])]
+        answers = [
+            self._call(path, parameters, b"", max_bytes=MAX_DIRECTORY_BYTES) for path, parameters in requests
+        ]
+        rows = [row for answer in answers for row in object_rows(answer.data, name=self.name)]
+        codes = {text_of(row, "id"): text_of(row, "code") for row in rows}
         return [
             RemoteAgency(
-                code=_text(row, "code") or "",
-                name=_text(row, "name") or "",
-                parent_code=codes.get(_text(row, "pid")),
-                email=_text(row, "mail"),
-                old_code=_text(row, "oldCode"),
+                code=text_of(row, "code") or "",
+                name=text_of(row, "name") or "",
+                parent_code=codes.get(text_of(row, "pid")),
+                email=text_of(row, "mail"),
+                old_code=text_of(row, "code102") or text_of(row, "oldCode"),
             )
             for row in rows
+            if text_of(row, "deleted") not in {"1", "true"}
         ]
 
     def _list(self, path: str, kind: PackageKind) -> list[dict[str, Any]]:  # JSON
         parameters = [("servicetype", _vxp.SERVICE_TYPE), ("messagetype", _vxp.MESSAGE_TYPES[kind])]
-        return _rows(self._call(path, parameters, b""), name=self.name)
+        return object_rows(self._call(path, parameters, b"").data, name=self.name)
 
     def _call(
         self,
@@ -206,12 +268,12 @@ class VXPConnector(Connector):
         content: bytes,
         *,
         after: list[tuple[str, str]] | None = None,
+        max_bytes: int = http.MAX_ANSWER_BYTES,
     ) -> _vxp.Answer:
-        headers = self._headers(parameters, after=after or [])
-        with http.open_answer(
-            self._client, "POST", self._base_url + path, headers=headers, content=content
-        ) as answer:
-            return self._read_envelope(answer)
+        return self._perform(
+            lambda _: self._open("POST", path, self._headers(parameters, after=after or []), content),
+            lambda answer: self._read_envelope(answer, max_bytes=max_bytes),
+        )
 
     def _headers(
         self,
@@ -227,10 +289,7 @@ class VXPConnector(Connector):
             (_vxp.CONTENT_TYPE, content_type),
             *(after or []),
         ]
-        headers = _vxp.request_headers(signed, self._secret_text())
-        # An answer that unpacks to a thousand times its size would slip past the limits.
-        headers["Accept-Encoding"] = "identity"
-        return headers
+        return _vxp.request_headers(signed, self._secret.value())
 
     def _timestamp(self) -> str:
         """Return the time, never the same millisecond twice: equal requests would look like a replay."""
@@ -242,88 +301,29 @@ class VXPConnector(Connector):
             self._last_timestamp = now
         return _vxp.timestamp(now)
 
-    def _secret_text(self) -> str:
-        if self._secret is None:
-            secret = self._ask_secret(f"{self.name}: {self._system_id}")
-            if not secret:
-                raise CredentialError("connector.no-secret", name=self.name, system_id=self._system_id)
-            self._secret = secret
-        return self._secret
-
-    def _read_envelope(self, answer: http.StreamedAnswer) -> _vxp.Answer:
-        self._check_status(answer)
+    def _read_envelope(
+        self, answer: http.StreamedAnswer, *, max_bytes: int = http.MAX_ANSWER_BYTES
+    ) -> _vxp.Answer:
+        if not 400 <= answer.status < 500:
+            # Of other trouble an envelope says nothing that would change what is done.
+            self._raise_for_status(answer)
         try:
-            envelope = _vxp.Answer.from_json(answer.read())
+            envelope = _vxp.Answer.from_json(answer.read(max_bytes=max_bytes))
         except (ValueError, RecursionError) as exc:
-            if 400 <= answer.status < 500:
-                raise self._refusal(str(answer.status), f"HTTP {answer.status}", answer.status) from exc
-            raise ConnectorError("connector.bad-answer", name=self.name, reason=str(exc)) from exc
-        self._raise_refusal(envelope, answer.status)
+            self._raise_for_status(answer)
+            raise self._bad_answer(str(exc)) from exc
+        self._raise_refusal(envelope, answer)
         return envelope
 
-    def _check_status(self, answer: http.StreamedAnswer) -> None:
-        """Let through what carries an envelope: 200, and refusals."""
-        status = answer.status
-        if status == 200 or (400 <= status < 500 and status not in _PASSING_TROUBLE):
-            return
-        raise ConnectorError("connector.trouble", name=self.name, status=status)
-
-    def _raise_refusal(self, envelope: _vxp.Answer, status: int) -> None:
-        if envelope.ok and status == 200:
-            return
-        code = str(status) if envelope.ok else envelope.error_code
-        raise self._refusal(code, envelope.error_text or f"HTTP {status}", status)
-
-    def _refusal(self, code: str, message: str, status: int) -> RefusedError:
-        # A wrong secret or clock is no fault of the message: it keeps its place in the queue.
-        kind = "connector.not-let-in" if status in {401, 403} else "connector.refused"
-        return RefusedError(
-            kind, name=self.name, remote_code=_shown(code, 64), remote_message=_shown(message, 1000)
-        )
+    def _raise_refusal(self, envelope: _vxp.Answer, answer: http.StreamedAnswer) -> None:
+        code = None if envelope.ok else envelope.error_code
+        self._raise_for_status(answer, code=code, message=envelope.error_text)
+        if not envelope.ok:
+            fault = _FAULTS.get(envelope.error_code, Fault.NEVER)
+            message = envelope.error_text or f"HTTP {answer.status}"
+            raise error_for_code(self.name, envelope.error_code, message, fault)
 
 
 def _body(path: Path, size: int) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as stream:
-            # Exactly as much as was announced, or the request would be malformed.
-            while size > 0:
-                chunk = stream.read(min(size, CHUNK_BYTES))
-                if not chunk:
-                    raise InputError("connector.file-changed", path=path)
-                size -= len(chunk)
-                yield chunk
-    except OSError as exc:
-        raise InputError("file.cannot-read", path=path, reason=exc.strerror) from exc
+    yield from file_chunks(path, size)
     yield _vxp.BODY_TAIL
-
-
-def _rows(answer: _vxp.Answer, *, name: str) -> list[dict[str, Any]]:  # JSON
-    rows: object = answer.data
-    if isinstance(rows, str):
-        # Some adapters put the list as JSON text into the envelope.
-        try:
-            rows = json.loads(rows)
-        except (ValueError, RecursionError) as exc:
-            raise ConnectorError("connector.bad-answer", name=name, reason=str(exc)) from exc
-    if rows is None:
-        return []
-    if not isinstance(rows, list):
-        raise ConnectorError("connector.bad-answer", name=name, reason="data")
-    return [row for row in rows if isinstance(row, dict)]
-
-
-def _shown(text: str, limit: int) -> str:
-    """Return a text of the other side as it may stand on a terminal and in a log."""
-    return "".join(char if char.isprintable() else " " for char in text[:limit])
-
-
-def _text(row: dict[str, Any], key: str) -> str | None:  # JSON
-    value = row.get(key)
-    return None if value is None or value == "" else str(value)
-
-
-def _status(value: str | None) -> TransportStatus | None:
-    try:
-        return TransportStatus((value or "").lower())
-    except ValueError:
-        return None

@@ -1,17 +1,18 @@
 """The hub as a web application: one store, the wires of the axes in front of it.
 
-A wire is a list of routes with a handler each; :mod:`vnedoc.exchange.hub.vxp` is the first. This module adds what
-all of them need: options, health, and an end for errors that tells the caller nothing about our insides.
+A wire is a module with a function ``routes(hub)`` that returns its routes; the options say which wires are spoken.
+What all of them share is in :mod:`vnedoc.exchange.hub.core`. This module puts them together and adds health.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
+import importlib
 from typing import TYPE_CHECKING
 
 from vnedoc._internal.clock import utc_now
-from vnedoc.errors import MissingExtraError
+from vnedoc.errors import ConfigurationError, MissingExtraError
+from vnedoc.exchange.hub.core import Hub
 from vnedoc.exchange.hub.options import HubOptions
 
 try:
@@ -27,12 +28,21 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.routing import BaseRoute
 
     from vnedoc.exchange.stores.hub import HubStore
 
-__all__ = ["make_app", "serve"]
+__all__ = ["WIRES", "make_app", "serve"]
 
-logger = logging.getLogger("vnedoc.hub")
+WIRES = {
+    "vxp": "vnedoc.exchange.hub.vxp",
+    "lgsp": "vnedoc.exchange.hub.lgsp",
+    "lgsp-oauth2": "vnedoc.exchange.hub.lgsp_oauth2",
+    "bkav-rest": "vnedoc.exchange.hub.bkav_rest",
+    "bkav-soap": "vnedoc.exchange.hub.bkav_soap",
+    "xroad": "vnedoc.exchange.hub.xroad",
+}
+"""The wires by their names in the options; each module has a function ``routes(hub)``."""
 
 
 def make_app(
@@ -47,8 +57,11 @@ def make_app(
         store: Its memory; stays open when the application ends.
         options: How it behaves.
         clock: Tells the time.
+
+    Raises:
+        ConfigurationError: The options name a wire that there is not.
+        MissingExtraError: A part of the extra ``server`` is not installed.
     """
-    from vnedoc.exchange.hub.vxp import VXPWire
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -59,8 +72,24 @@ def make_app(
     async def live(_request: Request) -> Response:
         return PlainTextResponse("ok")
 
-    wire = VXPWire(store, options=options, clock=clock)
-    return Starlette(routes=[Route("/health", live, methods=["GET"]), *wire.routes()], lifespan=lifespan)
+    hub = Hub(store, options=options, clock=clock)
+    routes: list[BaseRoute] = [Route("/health", live, methods=["GET"])]
+    if options.admin:
+        try:
+            from vnedoc.exchange.hub.accounts import Accounts
+            from vnedoc.exchange.hub.admin import admin_routes
+        except ImportError as exc:
+            raise MissingExtraError("hub.missing-server") from exc
+        routes.extend(admin_routes(hub, Accounts(store, clock=clock)))
+    for name in options.wires:
+        if name not in WIRES:
+            raise ConfigurationError("hub.unknown-wire", name=name, known=", ".join(WIRES))
+        try:
+            wire = importlib.import_module(WIRES[name])
+        except ImportError as exc:
+            raise MissingExtraError("hub.missing-server") from exc
+        routes.extend(wire.routes(hub))
+    return Starlette(routes=routes, lifespan=lifespan)
 
 
 def serve(store: HubStore, *, host: str, port: int, options: HubOptions = HubOptions()) -> None:

@@ -11,7 +11,7 @@ from vnedoc.exchange.hub.refusals import RefusalError
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["Caller", "authenticate"]
 
@@ -47,7 +47,7 @@ class Caller:
 def authenticate(
     headers: Mapping[str, str],
     *,
-    secret_of: Callable[[str], str | None],
+    secrets_of: Callable[[str], Sequence[str]],
     now: datetime.datetime,
     window: datetime.timedelta,
 ) -> Caller:
@@ -55,7 +55,7 @@ def authenticate(
 
     Args:
         headers: The headers of the request; look-up must not depend on letter case.
-        secret_of: Returns the secret of a system, or ``None`` if there is no such system.
+        secrets_of: Returns the secrets of a system, two during a rotation; none if there is no such system.
         now: The time.
         window: How far the clock of the caller may be off.
 
@@ -68,9 +68,11 @@ def authenticate(
         raise _not_let_in("hub.not-signed") from exc
     given = headers.get(_vxp.HASH_HEADER, "").strip().lower()
     system_id = signed.get("systemid", "")
-    secret = secret_of(system_id) if system_id else None
-    expected = _vxp.sign(headers[_vxp.SIGN_HEADER], secret or _NOBODYS_SECRET)
-    if not hmac.compare_digest(expected.encode(), given.encode()) or secret is None:
+    secrets = secrets_of(system_id) if system_id else ()
+    signatures = [_vxp.sign(headers[_vxp.SIGN_HEADER], secret) for secret in secrets or (_NOBODYS_SECRET,)]
+    # All are compared, whichever is the right one.
+    same = [hmac.compare_digest(signature.encode(), given.encode()) for signature in signatures]
+    if not secrets or not any(same):
         raise _not_let_in("hub.wrong-signature")
     try:
         moment = _vxp.parse_timestamp(signed.get("timestamp", ""))
@@ -78,7 +80,7 @@ def authenticate(
         raise _not_let_in("hub.no-timestamp") from exc
     if abs(moment - now) > window:
         raise _not_let_in("hub.clock", minutes=int(window.total_seconds() // 60))
-    return Caller(system_id, signed, expected, moment + window)
+    return Caller(system_id, signed, given, moment + window)
 
 
 def _not_let_in(message_id: str, **values: object) -> RefusalError:

@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 __all__ = ["route_package"]
 
 
-def route_package(path: Path, *, kind: PackageKind, sender: str) -> HubPackage:
+def route_package(
+    path: Path, *, kind: PackageKind, sender: str | None, level: Level = Level.AXIS
+) -> HubPackage:
     """Return what the hub must know of a package.
 
     Args:
         path: The package.
         kind: What the caller says it carries.
-        sender: The code that the caller says it is from; signed.
+        sender: The code that the caller says it is from; ``None`` where a wire does not say.
+        level: How valid it must be.
 
     Raises:
         RefusalError: It is not a package of that kind from that sender, or names nobody to deliver to.
@@ -36,13 +39,13 @@ def route_package(path: Path, *, kind: PackageKind, sender: str) -> HubPackage:
     try:
         with path.open("rb") as stream:
             package = read_package(stream, folder=None)
-        validate_package(package, level=Level.AXIS).raise_for_status()
+        validate_package(package, level=level).raise_for_status()
     except PackageError as exc:
         raise RefusalError(ErrorCode.INVALID_PACKAGE, "hub.unreadable-package", reason=str(exc)) from exc
     if package.kind is not kind:
         raise RefusalError(ErrorCode.INVALID_PACKAGE, "hub.wrong-kind")
     header = package.header
-    if header.sender.organ_id != sender:
+    if sender is not None and header.sender.organ_id != sender:
         raise RefusalError(
             ErrorCode.UNKNOWN_SENDER, "hub.other-sender", code=sender, package_code=header.sender.organ_id
         )

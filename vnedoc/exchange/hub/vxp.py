@@ -12,146 +12,120 @@ The national axis publishes its calls, not its rules. These are choices of this 
   too large (413), too slow (408) or met by trouble of the hub itself (500) has a status of its own.
 * The lists show deliveries that are ``initial`` or ``processing``, the oldest first, a thousand at a time.
 * ``hash-file`` is checked, with or without leading zeros, over the body with or without the appended line end.
+* ``level`` of ``getAgenciesListQD20`` is how many groups a code has; without it, or with 0, all are listed.
+* ``registerAgency`` registers below an agency of the caller only, and never takes a code from another system.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import contextlib
+import dataclasses
 import hashlib
-import logging
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from vnedoc._internal.clock import vietnam
 from vnedoc.exchange import _vxp
 from vnedoc.exchange._vxp import Answer, ErrorCode
-from vnedoc.exchange.hub import intake
+from vnedoc.exchange.hub import answering
 from vnedoc.exchange.hub.auth import authenticate
+from vnedoc.exchange.hub.core import bad_parameter
 from vnedoc.exchange.hub.refusals import RefusalError
 from vnedoc.exchange.states import TransportStatus
-from vnedoc.exchange.stores.hub import ConflictError, UnknownRecipientsError, UnknownSenderError
+from vnedoc.exchange.stores.hub import HubAgency
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from starlette.requests import Request
 
     from vnedoc.exchange.codes import PackageKind
     from vnedoc.exchange.hub.auth import Caller
-    from vnedoc.exchange.hub.options import HubOptions
-    from vnedoc.exchange.stores.hub import HubDelivery, HubStore
+    from vnedoc.exchange.hub.core import Hub
+    from vnedoc.exchange.stores.hub import HubDelivery
 
-__all__ = ["VXPWire"]
+__all__ = ["routes"]
 
-logger = logging.getLogger("vnedoc.hub")
-
-# A multiple of three bytes becomes base64 without padding, so that pieces can be joined.
-_CHUNK_BYTES = 3 * 64 * 1024
-# How much of an unwanted body is read, so that the caller gets to read our answer.
-_DRAIN_BYTES = 1024 * 1024
-_DRAIN_TIMEOUT_S = 5.0
 _KINDS = {text: kind for kind, text in _vxp.MESSAGE_TYPES.items()}
-_MAX_ERROR_CODES = 50
 
 
-class VXPWire:
-    """Answers the VXP calls.
+def routes(hub: Hub) -> list[Route]:
+    """Return the routes of all calls."""
+    wire = _VXPWire(hub)
+    calls = [
+        (_vxp.SEND_PATH, "POST", wire.send),
+        (_vxp.RECEIVED_PATH, "POST", wire.received),
+        (_vxp.SENT_PATH, "POST", wire.sent),
+        (_vxp.FETCH_PATH, "POST", wire.fetch),
+        (_vxp.DOWNLOAD_PATH, "GET", wire.download),
+        (_vxp.STATUS_PATH, "POST", wire.status),
+        (_vxp.AGENCY_PATH, "POST", wire.agencies),
+        (_vxp.AGENCY_QD20_PATH, "POST", wire.agencies_by_level),
+        (_vxp.UNITS_PATH, "POST", wire.units),
+        (_vxp.REGISTER_PATH, "POST", wire.register),
+        (_vxp.UNREGISTER_PATH, "POST", wire.unregister),
+        (_vxp.COUNT_DOCUMENTS_PATH, "POST", wire.count_documents),
+        (_vxp.COUNT_STATUSES_PATH, "POST", wire.count_statuses),
+    ]
+    return [Route(path, wire.guarded(call), methods=[method]) for path, method, call in calls]
 
-    Args:
-        store: The memory of the hub.
-        options: How it behaves.
-        clock: Tells the time.
-    """
 
-    def __init__(
-        self, store: HubStore, *, options: HubOptions, clock: Callable[[], datetime.datetime]
-    ) -> None:
-        self._store = store
-        self._options = options
-        self._clock = clock
+class _VXPWire:
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
 
-    def routes(self) -> list[Route]:
-        """Return the routes of all calls."""
-        calls = [
-            (_vxp.SEND_PATH, "POST", self._send),
-            (_vxp.RECEIVED_PATH, "POST", self._received),
-            (_vxp.SENT_PATH, "POST", self._sent),
-            (_vxp.FETCH_PATH, "POST", self._fetch),
-            (_vxp.DOWNLOAD_PATH, "GET", self._download),
-            (_vxp.STATUS_PATH, "POST", self._status),
-            (_vxp.AGENCY_PATH, "POST", self._agencies),
-        ]
-        return [Route(path, self._guarded(call), methods=[method]) for path, method, call in calls]
-
-    def _guarded(
+    def guarded(
         self, call: Callable[[Request, Caller], Awaitable[Response]]
     ) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            try:
-                caller = await run_in_threadpool(self._let_in, request)
-                return await call(request, caller)
-            except RefusalError as refusal:
-                with contextlib.suppress(ClientDisconnect):
-                    await _drain(request)
-                return _envelope(refusal.answer(self._options.language), status=refusal.status)
-            except ClientDisconnect:
-                # Nobody is left to read this; nothing was taken over.
-                return Response(status_code=400)
-            except Exception:
-                logger.exception("a request to %s failed", request.url.path)
-                trouble = RefusalError(ErrorCode.INTERNAL, "hub.internal", status=500)
-                return _envelope(trouble.answer(self._options.language), status=trouble.status)
+            return await call(request, await run_in_threadpool(self._let_in, request))
 
-        return answer
+        return answering.guarded(answer, refuse=self._refuse)
+
+    def _refuse(self, refusal: RefusalError) -> Response:
+        return _envelope(refusal.answer(self._hub.options.language), status=refusal.status)
 
     def _let_in(self, request: Request) -> Caller:
-        now = self._clock()
+        now = self._hub.clock()
         caller = authenticate(
-            request.headers, secret_of=self._store.secret, now=now, window=self._options.clock_window
+            request.headers,
+            secrets_of=self._hub.secrets,
+            now=now,
+            window=self._hub.options.clock_window,
         )
-        if not self._store.admit(caller.hash_header, now=now, expires_at=caller.expires_at):
+        self._hub.enter(caller.system_id)
+        if not self._hub.store.admit(caller.hash_header, now=now, expires_at=caller.expires_at):
             raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.replayed", status=401)
         return caller
 
-    async def _send(self, request: Request, caller: Caller) -> Response:
+    async def send(self, request: Request, caller: Caller) -> Response:
         kind = _kind(caller)
         sender = caller.parameter("from")
         expected_hash = caller.parameter("hash-file")
         # Known from the headers alone; so no body of a stranger's name is read.
-        if not await run_in_threadpool(self._store.is_registered, caller.system_id, sender):
-            raise _unknown_sender(sender)
-        with self._store.payloads.temporary() as path:
-            try:
-                # A caller that drips holds a connection and a file, but not for ever.
-                async with asyncio.timeout(self._options.upload_timeout_s):
-                    await self._receive_body(request, path, expected_hash)
-            except TimeoutError as exc:
-                raise RefusalError(ErrorCode.INVALID_FILE, "hub.too-slow", status=408) from exc
-            receipt = await run_in_threadpool(self._take, path, caller, kind, sender)
-        return Response(receipt, media_type=_vxp.JSON_TYPE)
+        await run_in_threadpool(self._hub.check_sender, caller.system_id, sender)
+        with self._hub.store.payloads.temporary() as path:
+            await self._receive_body(request, path, expected_hash)
+            receipt = await run_in_threadpool(
+                self._hub.take, path, kind=kind, sender=sender, system_id=caller.system_id
+            )
+        return Response(receipt.text, media_type=_vxp.JSON_TYPE)
 
     async def _receive_body(self, request: Request, path: Path, expected_hash: str) -> None:
         """Write the file in the body of sendEdoc; the appended line end is not part of it."""
-        limit = self._options.max_package_bytes
+        limit = self._hub.options.max_package_bytes
         tail_length = len(_vxp.BODY_TAIL)
         digest = hashlib.sha256()
-        size = 0
         tail = b""
         with path.open("xb") as stream:
-            async for chunk in request.stream():
+            async for chunk in answering.body_chunks(request, self._hub, limit=limit + tail_length):
                 tail += chunk
                 piece, tail = tail[:-tail_length], tail[-tail_length:]
-                size += len(piece)
-                if size > limit:
-                    raise RefusalError(ErrorCode.INVALID_FILE, "hub.too-large", status=413, limit=limit)
                 digest.update(piece)
                 stream.write(piece)
             # Clients that do not append the line end signed the whole body.
@@ -161,152 +135,160 @@ class VXPWire:
                 if not _vxp.is_file_hash(expected_hash, digest.digest()):
                     raise RefusalError(ErrorCode.INVALID_FILE, "hub.wrong-file-hash")
 
-    def _take(self, path: Path, caller: Caller, kind: PackageKind, sender: str) -> str:
-        package = intake.route_package(path, kind=kind, sender=sender)
-        payload = self._store.payloads.adopt(path)
-        try:
-            return self._store.take(
-                package,
-                payload,
-                system_id=caller.system_id,
-                at=self._clock(),
-                receipt=lambda doc_id: Answer(ok=True, doc_id=doc_id).to_json(),
-            )
-        except UnknownSenderError as exc:
-            raise _unknown_sender(sender) from exc
-        except UnknownRecipientsError as exc:
-            codes = ", ".join(exc.codes[:_MAX_ERROR_CODES]) or "-"
-            raise RefusalError(ErrorCode.UNKNOWN_RECIPIENT, "hub.unknown-recipients", codes=codes) from exc
-        except ConflictError as exc:
-            raise RefusalError(ErrorCode.CONFLICT, "hub.conflict", document_id=package.document_id) from exc
+    async def received(self, _request: Request, caller: Caller) -> Response:
+        rows = await run_in_threadpool(self._hub.store.waiting, caller.system_id, _kind(caller))
+        return _envelope(Answer(ok=True, data=[_received_row(row) for row in rows]))
 
-    async def _received(self, _request: Request, caller: Caller) -> Response:
-        rows = await run_in_threadpool(self._store.waiting, caller.system_id, _kind(caller))
-        return _envelope(
-            Answer(
-                ok=True,
-                data=[
-                    {
-                        "docId": row.doc_id,
-                        "serviceType": _vxp.SERVICE_TYPE,
-                        "messageType": _vxp.MESSAGE_TYPES[row.kind],
-                        "created_time": _time(row.received_at),
-                        "updated_time": _time(row.updated_at),
-                        "from": row.sender_code,
-                        "to": row.recipient_code,
-                        "status": row.status.value,
-                        "status_desc": row.status_text or "",
-                    }
-                    for row in rows
-                ],
-            )
-        )
+    async def sent(self, _request: Request, caller: Caller) -> Response:
+        rows = await run_in_threadpool(self._hub.store.sent, caller.system_id, _kind(caller))
+        return _envelope(Answer(ok=True, data=[_sent_row(row) for row in rows]))
 
-    async def _sent(self, _request: Request, caller: Caller) -> Response:
-        rows = await run_in_threadpool(self._store.sent, caller.system_id, _kind(caller))
-        return _envelope(
-            Answer(
-                ok=True,
-                data=[
-                    {
-                        "serviceType": _vxp.SERVICE_TYPE,
-                        "messageType": _vxp.MESSAGE_TYPES[row.kind],
-                        "senderDocId": row.sender_doc_id,
-                        "receiverDocId": row.doc_id,
-                        "fromCode": row.sender_code,
-                        "toCode": row.recipient_code,
-                        "title": row.title,
-                        "notation": row.notation,
-                        "sentTime": _time(row.received_at),
-                        "sendStatus": TransportStatus.DONE.value,
-                        "sendStatusDesc": "",
-                        "receivedTime": _time(row.updated_at) if row.status is TransportStatus.DONE else "",
-                        "receiveStatus": row.status.value,
-                        "receiveStatusDesc": row.status_text or "",
-                    }
-                    for row in rows
-                ],
-            )
-        )
-
-    async def _fetch(self, _request: Request, caller: Caller) -> Response:
+    async def fetch(self, _request: Request, caller: Caller) -> Response:
         delivery = await self._delivery(caller)
-        head, tail = (
-            Answer(ok=True, doc_id=delivery.doc_id, data="|").to_json().encode().split(b"|", maxsplit=1)
-        )
-        path = self._store.payloads.path(delivery.payload.sha256)
-        length = len(head) + 4 * -(-delivery.payload.size // 3) + len(tail)
-        return StreamingResponse(
-            _encoded(path, head, tail),
-            media_type=_vxp.JSON_TYPE,
-            headers={"Content-Length": str(length)},
-        )
+        envelope = Answer(ok=True, doc_id=delivery.doc_id, data="|").to_json().encode()
+        head, tail = envelope.split(b"|", maxsplit=1)
+        return answering.encoded_file(self._hub, delivery.payload, head, tail, media_type=_vxp.JSON_TYPE)
 
-    async def _download(self, _request: Request, caller: Caller) -> Response:
+    async def download(self, _request: Request, caller: Caller) -> Response:
         delivery = await self._delivery(caller)
-        return FileResponse(self._store.payloads.path(delivery.payload.sha256), media_type=_vxp.OCTET_TYPE)
+        return answering.raw_file(self._hub, delivery.payload, media_type=_vxp.OCTET_TYPE)
 
     async def _delivery(self, caller: Caller) -> HubDelivery:
-        doc_id = caller.parameter("docId")
-        delivery = await run_in_threadpool(self._store.delivery, caller.system_id, doc_id)
-        if delivery is None:
-            raise RefusalError(ErrorCode.UNKNOWN_DOCUMENT, "hub.unknown-document", doc_id=doc_id)
-        return delivery
+        return await run_in_threadpool(self._hub.delivery, caller.system_id, caller.parameter("docId"))
 
-    async def _status(self, _request: Request, caller: Caller) -> Response:
-        doc_id, word = caller.parameter("docId"), caller.parameter("status")
-        try:
-            status = TransportStatus(word.lower())
-        except ValueError as exc:
-            raise RefusalError(
-                ErrorCode.BAD_PARAMETER, "hub.bad-parameter", name="status", value=word
-            ) from exc
-        moved = await run_in_threadpool(
-            lambda: self._store.set_status(
-                caller.system_id,
-                doc_id,
-                status,
-                text=caller.parameters.get("description"),
-                at=self._clock(),
-            )
-        )
-        if moved is None:
-            raise RefusalError(ErrorCode.UNKNOWN_DOCUMENT, "hub.unknown-document", doc_id=doc_id)
-        if not moved:
-            raise RefusalError(ErrorCode.BACKWARDS, "hub.backwards", doc_id=doc_id, word=status.value)
+    async def status(self, _request: Request, caller: Caller) -> Response:
+        doc_id = caller.parameter("docId")
+        status = self._hub.transport_status(caller.parameter("status"))
+        text = caller.parameters.get("description")
+        await run_in_threadpool(self._hub.move, caller.system_id, doc_id, status, text=text)
         return _envelope(Answer(ok=True, doc_id=doc_id))
 
-    async def _agencies(self, _request: Request, _caller: Caller) -> Response:
-        agencies = await run_in_threadpool(self._store.agencies)
-        return _envelope(
-            Answer(
-                ok=True,
-                data=[
-                    {
-                        # The code serves as id: it is unique, and a parent need not be registered to be named.
-                        "id": agency.code,
-                        "pid": agency.parent_code or "",
-                        "code": agency.code,
-                        "name": agency.name,
-                        "mail": agency.email or "",
-                        "oldCode": agency.old_code or "",
-                    }
-                    for agency in agencies
-                ],
-            )
+    async def agencies(self, _request: Request, _caller: Caller) -> Response:
+        agencies = await run_in_threadpool(self._hub.agencies)
+        return _envelope(Answer(ok=True, data=[_agency_row(agency) for agency in agencies]))
+
+    async def agencies_by_level(self, _request: Request, caller: Caller) -> Response:
+        word = caller.parameters.get("level", "") or "0"
+        if not (word.isascii() and word.isdigit() and len(word) < 3):
+            raise bad_parameter("level", word)
+        agencies = await run_in_threadpool(self._hub.agencies)
+        rows = [
+            {**_agency_row(agency), "code102": agency.old_code or ""}
+            for agency in agencies
+            if int(word) in {0, agency.code.count(".") + 1}
+        ]
+        return _envelope(Answer(ok=True, data=rows))
+
+    async def units(self, _request: Request, _caller: Caller) -> Response:
+        agencies = await run_in_threadpool(self._hub.agencies)
+        rows = [
+            {
+                **_agency_row(agency),
+                "version": "",
+                "centerCode": "",
+                "deleted": "0",
+                "modifyDate": "",
+                "isAgency": "1",
+            }
+            for agency in agencies
+        ]
+        return _envelope(Answer(ok=True, data=rows))
+
+    async def register(self, request: Request, caller: Caller) -> Response:
+        code = caller.parameter("agencycode")
+        fields = _fields(await answering.read_small_body(request, self._hub))
+        if fields.get("code", code) != code:
+            raise bad_parameter("code", fields["code"])
+        agency = HubAgency(
+            code,
+            fields.get("name") or code,
+            fields.get("pcode") or fields.get("pid") or None,
+            fields.get("mail") or None,
         )
+        known = {known.code: known for known in await run_in_threadpool(self._hub.agencies)}
+        if code in known:
+            # What this call cannot say is kept.
+            agency = dataclasses.replace(agency, old_code=known[code].old_code)
+        await run_in_threadpool(self._hub.register, caller.system_id, agency)
+        return _envelope(Answer(ok=True))
+
+    async def unregister(self, _request: Request, caller: Caller) -> Response:
+        await run_in_threadpool(self._hub.unregister, caller.system_id, caller.parameter("agencycode"))
+        return _envelope(Answer(ok=True))
+
+    async def count_documents(self, _request: Request, caller: Caller) -> Response:
+        kind = _kind(caller) if caller.parameters.get("messagetype") else _KINDS["edoc"]
+        return await self._count(caller, kind)
+
+    async def count_statuses(self, _request: Request, caller: Caller) -> Response:
+        return await self._count(caller, _KINDS["status"])
+
+    async def _count(self, caller: Caller, kind: PackageKind) -> Response:
+        count = await run_in_threadpool(self._hub.lookup.count_waiting, caller.system_id, kind)
+        return _envelope(Answer(ok=True, count=count))
+
+
+def _received_row(row: HubDelivery) -> dict[str, str]:
+    return {
+        "docId": row.doc_id,
+        "serviceType": _vxp.SERVICE_TYPE,
+        "messageType": _vxp.MESSAGE_TYPES[row.kind],
+        "created_time": _time(row.received_at),
+        "updated_time": _time(row.updated_at),
+        "from": row.sender_code,
+        "to": row.recipient_code,
+        "status": row.status.value,
+        "status_desc": row.status_text or "",
+    }
+
+
+def _sent_row(row: HubDelivery) -> dict[str, str]:
+    return {
+        "serviceType": _vxp.SERVICE_TYPE,
+        "messageType": _vxp.MESSAGE_TYPES[row.kind],
+        "senderDocId": row.sender_doc_id,
+        "receiverDocId": row.doc_id,
+        "fromCode": row.sender_code,
+        "toCode": row.recipient_code,
+        "title": row.title,
+        "notation": row.notation,
+        "sentTime": _time(row.received_at),
+        "sendStatus": TransportStatus.DONE.value,
+        "sendStatusDesc": "",
+        "receivedTime": _time(row.updated_at) if row.status is TransportStatus.DONE else "",
+        "receiveStatus": row.status.value,
+        "receiveStatusDesc": row.status_text or "",
+    }
+
+
+def _agency_row(agency: HubAgency) -> dict[str, str]:
+    return {
+        # The code serves as id: it is unique, and a parent need not be registered to be named.
+        "id": agency.code,
+        "pid": agency.parent_code or "",
+        "code": agency.code,
+        "name": agency.name,
+        "mail": agency.email or "",
+        "oldCode": agency.old_code or "",
+    }
+
+
+def _fields(body: bytes) -> dict[str, str]:
+    try:
+        fields: Any = json.loads(body)  # JSON
+    except (ValueError, RecursionError) as exc:
+        raise bad_parameter("body", "") from exc
+    if not isinstance(fields, dict):
+        raise bad_parameter("body", "")
+    return {key: str(value) for key, value in fields.items() if isinstance(value, str | int)}
 
 
 def _kind(caller: Caller) -> PackageKind:
     word = caller.parameter("messagetype")
     kind = _KINDS.get(word.lower())
     if kind is None:
-        raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.bad-parameter", name="messagetype", value=word)
+        raise bad_parameter("messagetype", word)
     return kind
-
-
-def _unknown_sender(code: str) -> RefusalError:
-    return RefusalError(ErrorCode.UNKNOWN_SENDER, "hub.unknown-sender", code=code)
 
 
 def _envelope(answer: Answer, *, status: int = 200) -> Response:
@@ -315,22 +297,3 @@ def _envelope(answer: Answer, *, status: int = 200) -> Response:
 
 def _time(moment: datetime.datetime) -> str:
     return f"{vietnam(moment):%Y/%m/%d %H:%M:%S}"
-
-
-def _encoded(path: Path, head: bytes, tail: bytes) -> Iterator[bytes]:
-    yield head
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            yield base64.b64encode(chunk)
-    yield tail
-
-
-async def _drain(request: Request) -> None:
-    """Read what is left of a small body: a connection cut while the caller writes hides our answer from it."""
-    count = 0
-    with contextlib.suppress(RuntimeError, TimeoutError):
-        async with asyncio.timeout(_DRAIN_TIMEOUT_S):
-            async for chunk in request.stream():
-                count += len(chunk)
-                if count > _DRAIN_BYTES:
-                    return

@@ -48,6 +48,11 @@ def sent_record(row: SentRow) -> SentMessage:
         remote_doc_id=row.remote_doc_id,
         consignments=tuple(_consignment(item) for item in row.consignments),
         attempts=tuple(_attempt(item) for item in row.attempts),
+        business_kind=row.business_kind,
+        priority=row.priority,
+        expires_at=row.expires_at,
+        tries=row.tries,
+        payload_pruned_at=row.payload_pruned_at,
     )
 
 
@@ -72,6 +77,12 @@ def received_record(row: ReceivedRow) -> ReceivedMessage:
         business=BusinessState(row.progress, row.change),
         updated_at=row.updated_at,
         events=tuple(_event(item) for item in row.events),
+        recipient_code=row.recipient_code,
+        business_kind=row.business_kind,
+        priority=row.priority,
+        due_on=row.due_on,
+        published_in=row.published_in,
+        payload_pruned_at=row.payload_pruned_at,
     )
 
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from vnedoc.errors import NotAllowedError
-from vnedoc.exchange.codes import PackageKind, StatusCode
-from vnedoc.exchange.states import PROGRESS_CODES, BusinessState, DeliveryState, TransportStatus
+from vnedoc.exchange.states import BusinessState, DeliveryState, TransportStatus
+from vnedoc.exchange.stores import _log
 from vnedoc.exchange.stores._rows import dump_findings
+from vnedoc.exchange.stores._search import folded
+from vnedoc.exchange.stores._types import plain
 from vnedoc.exchange.stores.models import (
     ConsignmentRow,
     ReceivedIdRow,
@@ -28,15 +30,35 @@ if TYPE_CHECKING:
     from vnedoc.exchange.stores.records import NewReceived, NewSent, StatusNews
 
 __all__ = [
-    "apply_news",
-    "end_attempt",
+    "lock_received",
+    "lock_sent",
     "move",
     "move_by_report",
     "queue",
     "received_id",
     "received_row",
     "record_news",
+    "step",
 ]
+
+# People do not look for a document by the last of a thousand recipients.
+_MAX_SEARCHED_RECIPIENTS = 20
+
+
+def lock_sent(session: orm.Session, message_id: str) -> SentRow:
+    """Return a sent message as it is now; until the transaction ends nobody else changes it or its consignments.
+
+    Who needs several locks them in the order of their ids.
+    """
+    # Consignments and attempts are loaded by statements of their own, after the lock was given.
+    row = session.get_one(SentRow, message_id, with_for_update=True, populate_existing=True)
+    _log.note_locked(session, row)
+    return row
+
+
+def lock_received(session: orm.Session, message_id: str) -> ReceivedRow:
+    """Return a received message as it is now; until the transaction ends nobody else changes it."""
+    return session.get_one(ReceivedRow, message_id, with_for_update=True, populate_existing=True)
 
 
 def queue(
@@ -72,8 +94,16 @@ def queue(
         payload_size=new.payload.size,
         created_at=at,
         due_at=at,
+        expires_at=new.expires_at,
         attempt_count=0,
+        tries=0,
+        attempts=[],
         answers=answers,
+        search_text=_searched(new),
+        business_kind=new.business_kind,
+        paper=new.paper,
+        issued_on=new.issued_on,
+        priority=new.priority,
     )
     seen: set[str] = set()
     for recipient in new.recipients:
@@ -88,26 +118,37 @@ def queue(
                 recipient_name=recipient.name,
                 delivery_state=DeliveryState.QUEUED.value,
                 updated_at=at,
+                queued_at=at,
+                events=[],
             )
         )
     session.add(row)
     session.flush()
+    _log.note_locked(session, row)
+    _log.append(
+        session,
+        "queued",
+        at=at,
+        message_id=row.id,
+        sha256=new.payload.sha256,
+        recipients=len(row.consignments),
+        answers=answers,
+    )
     return row
 
 
-def end_attempt(
-    row: SentRow,
-    outcome: str,
-    *,
-    error_code: str | None = None,
-    remote: tuple[str, str] | None = None,
-    at: datetime.datetime,
-) -> None:
-    """Write down how the latest attempt of a message ended."""
-    attempt = row.attempts[-1]
-    attempt.outcome, attempt.ended_at, attempt.error_code = outcome, at, error_code
-    if remote is not None:
-        attempt.remote_code, attempt.remote_message = remote
+def _searched(new: NewSent) -> str:
+    names = [part for item in new.recipients[:_MAX_SEARCHED_RECIPIENTS] for part in (item.code, item.name)]
+    return folded(new.code, new.subject, new.document_id, *names)
+
+
+def step(row: ConsignmentRow, new: DeliveryState, *, at: datetime.datetime) -> bool:
+    """Move a consignment by work in the outbox or by a person's order; return whether it moved."""
+    state = DeliveryState(row.delivery_state)
+    if new is state or not state.may_step(new):
+        return False
+    row.delivery_state, row.updated_at = new.value, at
+    return True
 
 
 def move(
@@ -163,61 +204,21 @@ def received_row(new: NewReceived, *, connection: str, at: datetime.datetime) ->
         delivery_state=state.value,
         transport_status=TransportStatus.PROCESSING.value,
         updated_at=at,
+        recipient_code=new.recipient_code,
+        business_kind=new.business_kind,
+        priority=new.priority,
+        paper=new.paper,
+        issued_on=new.issued_on,
+        due_on=new.due_on,
+        dispatched_at=new.dispatched_at,
+        search_text=folded(new.code, new.subject, new.document_id, new.sender_code, new.sender_name),
+        events=[],
     )
 
 
 def received_id(connection: str, remote_doc_id: str, message_id: str) -> ReceivedIdRow:
     """Return a new row for an id of the axis."""
     return ReceivedIdRow(connection=connection, remote_doc_id=remote_doc_id, message_id=message_id)
-
-
-def apply_news(session: orm.Session, news: StatusNews, *, connection: str, at: datetime.datetime) -> bool:
-    """Record a business status that came in; return whether its document was found."""
-    if news.code == StatusCode.TAKE_BACK:
-        received = session.scalars(
-            sa.select(ReceivedRow)
-            .where(
-                ReceivedRow.connection == connection,
-                ReceivedRow.kind == PackageKind.DOCUMENT.value,
-                ReceivedRow.delivery_state == DeliveryState.ACCEPTED.value,
-                # Only who sent a document may ask for it back.
-                ReceivedRow.sender_code == news.reporter,
-                ReceivedRow.document_id == news.document_id,
-            )
-            .order_by(ReceivedRow.received_at)
-        ).first()
-        if received is not None:
-            record_news(session, received, news, at=at)
-        return received is not None
-    consignment = _reported_consignment(session, news, connection=connection)
-    if consignment is None:
-        return False
-    record_news(session, consignment, news, at=at)
-    if news.code in PROGRESS_CODES:
-        # Whoever reports on a document has it, whatever the axis knows.
-        move(consignment, delivery=DeliveryState.DELIVERED, at=at)
-    return True
-
-
-def _reported_consignment(
-    session: orm.Session, news: StatusNews, *, connection: str
-) -> ConsignmentRow | None:
-    """Find what a status is about. Only the recipient itself can report on its consignment."""
-    query = (
-        sa.select(ConsignmentRow)
-        .join(SentRow)
-        .where(
-            SentRow.connection == connection,
-            SentRow.kind == PackageKind.DOCUMENT.value,
-            SentRow.sender_code == news.about,
-            ConsignmentRow.recipient_code == news.reporter,
-        )
-    )
-    # The document itself, not a later update or recall of it.
-    same_id = query.where(SentRow.document_id == news.document_id).order_by(SentRow.created_at)
-    # Some systems give no identifier, or rewrite it. Numbers begin anew each year, so the newest is meant.
-    same_code = query.where(SentRow.code == news.document_code).order_by(SentRow.created_at.desc())
-    return session.scalars(same_id).first() or session.scalars(same_code).first()
 
 
 def record_news(
@@ -234,7 +235,7 @@ def record_news(
         StatusEventRow(
             id=uuid.uuid4().hex,
             number=len(row.events) + 1,
-            code=news.code[:16],
+            code=plain(news.code, 16),
             description=news.description,
             reported_at=news.reported_at,
             recorded_at=at,
@@ -242,3 +243,12 @@ def record_news(
         )
     )
     session.flush()
+    _log.append(
+        session,
+        "status",
+        at=at,
+        message_id=row.id if isinstance(row, ReceivedRow) else row.message_id,
+        consignment_id=None if isinstance(row, ReceivedRow) else row.id,
+        code=plain(news.code, 16),
+        taken=taken,
+    )

@@ -1,98 +1,190 @@
 """Connect to a database, bring its tables up to date, and hold transactions that mean what they say.
 
 SQLite is the default: write-ahead log, and ``synchronous=FULL`` so that a commit that returned is on the disk. A
-writing transaction takes the write lock when it begins, so that it cannot lose a race half way. Everything else is
-plain SQL that PostgreSQL understands too.
+writing transaction takes the write lock when it begins, so that it cannot lose a race half way.
+
+On PostgreSQL a reading transaction sees one state of the database (``REPEATABLE READ``); a writing one works under
+``READ COMMITTED``, locks the rows that it decides upon, and is run again by :meth:`Database.run` when another took
+what it wanted between its look and its write.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import random
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc, orm
 
-from vnedoc.errors import ConfigurationError, InputError
+from vnedoc.errors import ConfigurationError, InputError, MissingExtraError, RemoteError
+from vnedoc.exchange.stores import _log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Database"]
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 30_000
-# As many as a server has threads that work with the database.
+CONNECT_TIMEOUT_S = 10
+# As many as a server has threads that work with the database. Four processes share the hundred connections that
+# PostgreSQL gives by default.
 POOL_SIZE = 20
+POSTGRESQL_POOL_SIZE = 10
+ATTEMPTS = 5
+# Serialization failure and deadlock: the other one goes on, we begin again.
+_AGAIN = frozenset({"40001", "40P01"})
+# Any number, the same in all processes: who holds it brings the tables up to date.
+_MIGRATION_LOCK = 7_061_952
+_Result = TypeVar("_Result")
 
 
 class Database:
     """One database with the tables of one kind of store.
 
     Args:
-        url: A database URL of SQLAlchemy, such as ``sqlite:////srv/vnedoc/store.sqlite3``.
+        url: A database URL of SQLAlchemy, such as ``sqlite:////srv/vnedoc/store.sqlite3`` or
+            ``postgresql://vnedoc@db.internal/vnedoc``.
         branch: Whose tables: ``agency`` or ``hub``.
 
     Raises:
         ConfigurationError: The URL is wrong, its driver is missing, or the tables are newer than this version.
         InputError: The database cannot be opened.
+        RemoteError: The database server does not answer.
     """
 
     def __init__(self, url: str, *, branch: str) -> None:
         self._branch = branch
         try:
             self._url = sa.make_url(url)
+            if self._url.drivername in {"postgresql", "postgres"}:
+                self._url = self._url.set(drivername="postgresql+psycopg")
             self._engine = sa.create_engine(self._url, **self._options())
+        except ModuleNotFoundError as error:
+            if error.name == "psycopg":
+                raise MissingExtraError("exchange.no-postgresql") from error
+            raise ConfigurationError("exchange.store-url", branch=branch) from error
         except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:
             # The URL may hold a password; the reason of SQLAlchemy may repeat the URL.
             raise ConfigurationError("exchange.store-url", branch=branch) from error
-        if self._is_sqlite:
+        if self.is_sqlite:
             _keep_private(self._url.database)
             event.listen(self._engine, "connect", _prepare_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
+        else:
+            event.listen(self._engine, "connect", _prepare_postgresql)
         self._sessions = orm.sessionmaker(self._engine, expire_on_commit=False)
-        self._migrate()
+        if branch == "agency":
+            _log.watch(self._sessions)
+        try:
+            self._migrate()
+        except BaseException:
+            self._engine.dispose()
+            raise
 
     @property
     def engine(self) -> sa.Engine:
         """The engine, for tests and tools that look at the tables."""
         return self._engine
 
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is a SQLite file."""
+        return self._url.get_backend_name() == "sqlite"
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without the password."""
+        return self._url.render_as_string(hide_password=True)
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[orm.Session]:
         """Open a transaction that sees one state of the database and changes nothing."""
-        with _translated(), self._sessions() as session:
+        with self._translated(), self._sessions() as session:
+            if not self.is_sqlite:
+                session.connection(
+                    execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+                )
             yield session
             session.rollback()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[orm.Session]:
         """Open a transaction that is on the disk when the block ends well, and never was when it raises."""
-        with _translated(), self._sessions() as session:
+        with self._translated(), self._sessions() as session:
             session.connection(execution_options={"vnedoc_writing": True})
             yield session
             session.commit()
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[orm.Session]:
+        """Open a transaction during which nobody else writes: neither other processes nor other threads."""
+        with self.writing() as session:
+            if not self.is_sqlite:
+                names = session.scalars(
+                    sa.text(
+                        "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = current_schema()"
+                    )
+                ).all()
+                # Others may read, but neither change anything nor freeze it, too.
+                session.execute(sa.text(f"LOCK TABLE {', '.join(sorted(names))} IN EXCLUSIVE MODE"))
+            yield session
+
+    def run(self, step: Callable[[orm.Session], _Result]) -> _Result:
+        """Run a step in a writing transaction; begin again if another one got in its way.
+
+        Args:
+            step: What to do. It may be called several times, and must not keep rows for later.
+
+        Returns:
+            What the step returned, when it is on the disk.
+        """
+        for _ in range(ATTEMPTS - 1):
+            try:
+                with self.writing() as session:
+                    return step(session)
+            except (exc.IntegrityError, _AgainError):
+                # The other one is done or about to be: now there is something to be found.
+                time.sleep(random.random() * 0.02)  # noqa: S311 - no secret
+        with self.writing() as session:
+            return step(session)
+
+    def require_payloads(self, size: Callable[[str], int | None]) -> None:
+        """Let no message name a payload that is not there.
+
+        Args:
+            size: Tells the size of a payload, or ``None`` if it is not there.
+        """
+        self._sessions.configure(info={_log.PAYLOAD_SIZE: size})
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
 
-    @property
-    def _is_sqlite(self) -> bool:
-        return self._url.get_backend_name() == "sqlite"
-
     def _options(self) -> dict[str, Any]:  # keyword arguments of create_engine
-        if self._is_sqlite:
+        if self.is_sqlite:
             return {
                 "connect_args": {"timeout": BUSY_TIMEOUT_MS / 1000},
                 "pool_size": POOL_SIZE,
                 "max_overflow": POOL_SIZE,
             }
-        return {"pool_pre_ping": True, "pool_size": POOL_SIZE, "max_overflow": POOL_SIZE}
+        return {
+            "connect_args": {}
+            if "connect_timeout" in self._url.query
+            else {"connect_timeout": CONNECT_TIMEOUT_S},
+            "pool_pre_ping": True,
+            "pool_size": POSTGRESQL_POOL_SIZE,
+            "max_overflow": POSTGRESQL_POOL_SIZE,
+        }
 
     def _migrate(self) -> None:
+        with self._translated(), self._engine.connect() as connection:
+            if _is_current(connection, self._branch):
+                return
         import alembic.command
         import alembic.config
         import alembic.util
@@ -102,14 +194,51 @@ class Database:
         config.set_main_option("path_separator", "os")
         config.set_main_option("version_locations", str(_MIGRATIONS / self._branch))
         try:
-            with _translated(), self._engine.connect() as connection:
+            with self._translated(), self._engine.connect() as connection:
                 # Two processes that start together: the second waits, and finds the work done.
                 connection = connection.execution_options(vnedoc_writing=True)
                 config.attributes["connection"] = connection
                 with connection.begin():
+                    if not self.is_sqlite:
+                        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
                     alembic.command.upgrade(config, "head")
         except alembic.util.CommandError as error:
             raise ConfigurationError("exchange.store-revision", branch=self._branch) from error
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except exc.IntegrityError:
+            raise
+        except exc.DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) in _AGAIN:
+                raise _AgainError("exchange.store-away", reason=_reason(error.orig)) from error
+            if not self.is_sqlite and isinstance(error, exc.OperationalError | exc.InterfaceError):
+                raise RemoteError("exchange.store-away", reason=_reason(error.orig)) from error
+            raise InputError("exchange.store-trouble", reason=_reason(error.orig)) from error
+        except exc.TimeoutError as error:
+            raise RemoteError("exchange.store-busy") from error
+
+
+class _AgainError(RemoteError):
+    """PostgreSQL ended the transaction so that another could go on."""
+
+
+def _reason(error: BaseException | None) -> str:
+    """Return the first line of what a driver says: what follows may repeat the statement with its values."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def _is_current(connection: sa.Connection, branch: str) -> bool:
+    """Tell whether there is nothing to do, without loading Alembic and without a lock: most times it is so."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return False
+    # A file of a migration begins with its number, and its revision is named after the branch and that number.
+    newest = max(path.name[:4] for path in (_MIGRATIONS / branch).glob("[0-9]*.py"))
+    versions = connection.scalars(sa.text("SELECT version_num FROM alembic_version")).all()
+    return list(versions) == [f"{branch}_{newest}"]
 
 
 def _keep_private(database: str | None) -> None:
@@ -142,11 +271,14 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
 
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except exc.IntegrityError:
-        raise
-    except exc.DBAPIError as error:
-        raise InputError("exchange.store-trouble", reason=str(error.orig)) from error
+def _prepare_postgresql(connection: Any, _record: object) -> None:  # a DBAPI connection
+    with connection.cursor() as cursor:
+        # A commit that returned must be on the disk, whatever the server's default; stronger settings stay.
+        cursor.execute(
+            "SELECT set_config('synchronous_commit', 'on', false)"
+            " WHERE current_setting('synchronous_commit') = 'off'"
+        )
+        # Who waits longer for a lock waits for somebody who is gone.
+        cursor.execute(f"SET lock_timeout = {BUSY_TIMEOUT_MS}")
+        cursor.execute("SET timezone = 'UTC'")
+    connection.commit()

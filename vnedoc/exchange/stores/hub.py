@@ -13,27 +13,44 @@ from typing import TYPE_CHECKING, Self
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from vnedoc.errors import ConfigurationError
+from vnedoc._internal.clock import utc_now, vietnam
 from vnedoc.exchange.codes import PackageKind
+from vnedoc.exchange.hub.audit import By
+from vnedoc.exchange.hub.sealing import KEY_FILE_NAME
 from vnedoc.exchange.states import TransportStatus
+from vnedoc.exchange.stores._hub_admission import Admission
+from vnedoc.exchange.stores._hub_routing import (
+    ClosedRecipientsError,
+    UnknownRecipientsError,
+    is_open,
+    is_registered,
+    resolve,
+)
+from vnedoc.exchange.stores._search import document_key, folded
 from vnedoc.exchange.stores.database import Database
+from vnedoc.exchange.stores.hub_administration import HubAdministration
+from vnedoc.exchange.stores.hub_deliveries import EXPIRED, PARKED, HubDeliveries, axis_status
+from vnedoc.exchange.stores.hub_flow_models import HubEventRow
+from vnedoc.exchange.stores.hub_secrets import HubSecrets, key_for
 from vnedoc.exchange.stores.models import (
     HubAgencyRow,
     HubDeliveryRow,
     HubMessageRow,
     HubSystemRow,
-    SeenRequestRow,
 )
-from vnedoc.exchange.stores.payloads import PayloadStore, StoredPayload
+from vnedoc.exchange.stores.payloads import PayloadStore, StoredPayload, open_payloads
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from sqlalchemy import orm
 
+    from vnedoc.exchange.hub.sealing import HubKey
+
 __all__ = [
+    "ClosedRecipientsError",
     "ConflictError",
     "HubAgency",
     "HubDelivery",
@@ -50,20 +67,10 @@ PAYLOAD_FOLDER = "payloads"
 MAX_WAITING_LISTED = 1000
 MAX_SENT_LISTED = 10_000
 _WAITING = (TransportStatus.INITIAL.value, TransportStatus.PROCESSING.value)
-# Databases limit the parameters of one statement.
-_BATCH = 500
 
 
 class UnknownSenderError(Exception):
     """The sender's code is not registered for the system."""
-
-
-class UnknownRecipientsError(Exception):
-    """Recipients are not registered; ``codes`` holds them."""
-
-    def __init__(self, codes: Sequence[str]) -> None:
-        super().__init__(codes)
-        self.codes = tuple(codes)
 
 
 class ConflictError(Exception):
@@ -163,7 +170,7 @@ class HubStats:
     payload_bytes: int
     """Their size together, each counted once."""
     deliveries: dict[str, int]
-    """Deliveries by transport status."""
+    """Deliveries by status: the words of the axis, and the hub's own ``parked`` and ``expired``."""
 
 
 class HubStore:
@@ -172,21 +179,56 @@ class HubStore:
     Args:
         database: Its tables.
         payloads: Its packages.
+        key: What seals the secrets of systems; ``None`` where nobody asks for one. Secrets that an older version kept
+            in plain are sealed now.
+
+    Raises:
+        CredentialError: The key is not the one that the secrets were sealed with.
     """
 
-    def __init__(self, database: Database, payloads: PayloadStore) -> None:
-        self._database = database
+    def __init__(self, database: Database, payloads: PayloadStore, *, key: HubKey | None = None) -> None:
+        self.database = database
         self.payloads = payloads
+        self._admission = Admission(database)
+        self.deliveries = HubDeliveries(database)
+        self.system_secrets = HubSecrets(database, key)
+        if key is not None:
+            self.system_secrets.check_key()
+            self.system_secrets.seal_old()
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Open the hub that lives in a folder; make it if there is none."""
-        database = Database(f"sqlite:///{(folder / DATABASE_NAME).absolute()}", branch="hub")
-        return cls(database, PayloadStore(folder / PAYLOAD_FOLDER))
+    def open(
+        cls,
+        folder: Path,
+        *,
+        url: str | None = None,
+        payloads: Path | str | None = None,
+        key_file: Path | None = None,
+    ) -> Self:
+        """Open the hub that lives in a folder; make it, with a key, if there is none.
+
+        Args:
+            folder: Where all is that is not said to be elsewhere.
+            url: A database URL of SQLAlchemy; ``None``: a SQLite file in the folder.
+            payloads: A folder for the packages, or ``s3://BUCKET/PREFIX``; ``None``: a folder in the folder.
+            key_file: The key that seals secrets; ``None``: a file in the folder.
+
+        Raises:
+            ConfigurationError: The URL or the address of the object store is wrong.
+            CredentialError: The key is missing, wrong, or others can read it.
+            RemoteError: The database server does not answer.
+        """
+        database = Database(url or f"sqlite:///{(folder / DATABASE_NAME).absolute()}", branch="hub")
+        try:
+            place = open_payloads(folder / PAYLOAD_FOLDER if payloads is None else payloads)
+            return cls(database, place, key=key_for(database, key_file or folder / KEY_FILE_NAME))
+        except BaseException:
+            database.close()
+            raise
 
     def close(self) -> None:
         """Close the database."""
-        self._database.close()
+        self.database.close()
 
     def add_system(self, system_id: str, *, name: str, secret: str, at: datetime.datetime) -> None:
         """Let a system call the hub.
@@ -194,11 +236,9 @@ class HubStore:
         Raises:
             ConfigurationError: There is a system with this id.
         """
-        try:
-            with self._database.writing() as session:
-                session.add(HubSystemRow(id=system_id, name=name, secret=secret, created_at=at))
-        except exc.IntegrityError as error:
-            raise ConfigurationError("hub.system-exists", system_id=system_id) from error
+        HubAdministration(self).run(
+            By("local", at), lambda changes: changes.add_system(system_id, name=name, secret=secret)
+        )
 
     def systems(self) -> list[HubSystem]:
         """Return all systems."""
@@ -212,33 +252,29 @@ class HubStore:
             .outerjoin(counted, counted.c.system_id == HubSystemRow.id)
             .order_by(HubSystemRow.id)
         )
-        with self._database.reading() as session:
+        with self.database.reading() as session:
             return [HubSystem(row[0], row[1], int(row[2])) for row in session.execute(query)]
 
-    def secret(self, system_id: str) -> str | None:
-        """Return the secret of a system, or ``None`` if there is no such system."""
-        with self._database.reading() as session:
-            return session.scalar(sa.select(HubSystemRow.secret).where(HubSystemRow.id == system_id))
-
-    def register_agencies(self, system_id: str, agencies: Iterable[HubAgency]) -> int:
+    def register_agencies(
+        self, system_id: str, agencies: Iterable[HubAgency], *, by: By | None = None
+    ) -> int:
         """Let a system send and receive for agencies; an agency moves if another system had it. Return how many.
 
         Raises:
             ConfigurationError: There is no such system.
         """
-        count = 0
-        with self._database.writing() as session:
-            if session.get(HubSystemRow, system_id) is None:
-                raise ConfigurationError("hub.unknown-system", system_id=system_id)
-            for agency in agencies:
-                session.merge(HubAgencyRow(**dataclasses.asdict(agency), system_id=system_id))
-                count += 1
-        return count
+        wanted = list(agencies)
+        change = HubAdministration(self).run
+        return change(
+            by or By("local", utc_now()), lambda changes: changes.register_agencies(system_id, wanted).count
+        )
 
-    def agencies(self) -> list[HubAgency]:
-        """Return all agencies that can be delivered to."""
+    def agencies(self, *, on: datetime.date | None = None) -> list[HubAgency]:
+        """Return all agencies, or only those that can be delivered to on a day."""
         query = sa.select(HubAgencyRow).order_by(HubAgencyRow.code)
-        with self._database.reading() as session:
+        if on is not None:
+            query = query.where(sa.or_(is_open(on), HubAgencyRow.forwards))
+        with self.database.reading() as session:
             return [
                 HubAgency(row.code, row.name, row.parent_code, row.email, row.old_code)
                 for row in session.scalars(query)
@@ -246,18 +282,12 @@ class HubStore:
 
     def admit(self, hash_header: str, *, now: datetime.datetime, expires_at: datetime.datetime) -> bool:
         """Remember a request; return ``False`` if it was seen before."""
-        try:
-            with self._database.writing() as session:
-                session.execute(sa.delete(SeenRequestRow).where(SeenRequestRow.expires_at < now))
-                session.add(SeenRequestRow(hash_header=hash_header, expires_at=expires_at))
-        except exc.IntegrityError:
-            return False
-        return True
+        return self._admission.admit(hash_header, now=now, expires_at=expires_at)
 
     def is_registered(self, system_id: str, code: str) -> bool:
         """Tell whether a system sends for an agency."""
-        with self._database.reading() as session:
-            return _is_registered(session, system_id, code)
+        with self.database.reading() as session:
+            return is_registered(session, system_id, code)
 
     def take(
         self,
@@ -280,6 +310,7 @@ class HubStore:
         Raises:
             UnknownSenderError: See the class.
             UnknownRecipientsError: See the class; nothing was taken over.
+            ClosedRecipientsError: See the class; nothing was taken over.
             ConflictError: See the class.
         """
         try:
@@ -297,8 +328,8 @@ class HubStore:
         at: datetime.datetime,
         receipt: Callable[[str], str],
     ) -> str:
-        with self._database.writing() as session:
-            if not _is_registered(session, system_id, package.sender_code):
+        with self.database.writing() as session:
+            if not is_registered(session, system_id, package.sender_code):
                 raise UnknownSenderError
             known = session.scalar(
                 sa.select(HubMessageRow).where(
@@ -310,7 +341,7 @@ class HubStore:
                 if known.payload_sha256 != payload.sha256:
                     raise ConflictError
                 return known.receipt
-            recipients = _resolve(session, package.recipient_codes)
+            recipients = resolve(session, package.recipient_codes, day=vietnam(at).date())
             message = HubMessageRow(
                 id=uuid.uuid4().hex,
                 kind=package.kind.value,
@@ -325,10 +356,13 @@ class HubStore:
                 payload_size=payload.size,
                 received_at=at,
                 receipt="",
+                document_key=document_key(package.document_id),
+                search_text=folded(package.notation, package.document_id, package.title),
             )
             message.receipt = receipt(message.id)
             session.add(message)
             session.flush()
+            session.add(HubEventRow(message_id=message.id, at=at, kind="received", system_id=system_id))
             session.execute(
                 sa.insert(HubDeliveryRow),
                 [
@@ -356,7 +390,7 @@ class HubStore:
             .order_by(HubMessageRow.received_at, HubDeliveryRow.doc_id)
             .limit(MAX_WAITING_LISTED)
         )
-        with self._database.reading() as session:
+        with self.database.reading() as session:
             return [_delivery(row, message) for row, message in session.execute(query)]
 
     def sent(self, system_id: str, kind: PackageKind) -> list[HubDelivery]:
@@ -367,13 +401,13 @@ class HubStore:
             .order_by(HubMessageRow.received_at.desc(), HubMessageRow.id, HubDeliveryRow.position)
             .limit(MAX_SENT_LISTED)
         )
-        with self._database.reading() as session:
+        with self.database.reading() as session:
             return [_delivery(row, message) for row, message in session.execute(query)]
 
     def delivery(self, system_id: str, doc_id: str) -> HubDelivery | None:
         """Return one delivery if it is for an agency of the system."""
         query = _deliveries(None).where(HubAgencyRow.system_id == system_id, HubDeliveryRow.doc_id == doc_id)
-        with self._database.reading() as session:
+        with self.database.reading() as session:
             found = session.execute(query).first()
             return None if found is None else _delivery(found[0], found[1])
 
@@ -392,26 +426,12 @@ class HubStore:
             ``True`` if it moved or stands there already, ``False`` if that would be backwards, ``None`` if the system
             has no such delivery.
         """
-        with self._database.writing() as session:
-            query = (
-                sa.select(HubDeliveryRow)
-                .join(HubAgencyRow, HubAgencyRow.code == HubDeliveryRow.recipient_code)
-                .where(HubAgencyRow.system_id == system_id, HubDeliveryRow.doc_id == doc_id)
-                .with_for_update(of=HubDeliveryRow)
-            )
-            row = session.scalar(query)
-            if row is None:
-                return None
-            current = TransportStatus(row.status)
-            if not current.may_become(status):
-                return False
-            if status is not current:
-                row.status, row.status_text, row.updated_at = status.value, text, at
-            return True
+        moved = self.deliveries.move(system_id, doc_id, status, text=text, at=at)
+        return None if moved is None else moved.allowed
 
     def stats(self) -> HubStats:
         """Count what the hub holds."""
-        with self._database.reading() as session:
+        with self.database.reading() as session:
             kinds = _counts(session, HubMessageRow.kind)
             states = _counts(session, HubDeliveryRow.status)
             payloads = (
@@ -423,7 +443,10 @@ class HubStore:
                 documents=kinds.get(PackageKind.DOCUMENT.value, 0),
                 statuses=kinds.get(PackageKind.STATUS.value, 0),
                 payload_bytes=int(session.scalar(sa.select(sa.func.sum(payloads.c.payload_size))) or 0),
-                deliveries={status.value: states.get(status.value, 0) for status in TransportStatus},
+                deliveries={
+                    word: states.get(word, 0)
+                    for word in (*(status.value for status in TransportStatus), PARKED, EXPIRED)
+                },
             )
 
 
@@ -443,7 +466,7 @@ def _delivery(row: HubDeliveryRow, message: HubMessageRow) -> HubDelivery:
         kind=PackageKind(message.kind),
         sender_code=message.sender_code,
         recipient_code=row.recipient_code,
-        status=TransportStatus(row.status),
+        status=axis_status(row.status),
         status_text=row.status_text,
         title=message.title,
         notation=message.notation,
@@ -455,29 +478,3 @@ def _delivery(row: HubDeliveryRow, message: HubMessageRow) -> HubDelivery:
 
 def _counts(session: orm.Session, column: orm.InstrumentedAttribute[str]) -> dict[str, int]:
     return {row[0]: row[1] for row in session.execute(sa.select(column, sa.func.count()).group_by(column))}
-
-
-def _is_registered(session: orm.Session, system_id: str, code: str) -> bool:
-    query = sa.select(HubAgencyRow.code).where(
-        HubAgencyRow.system_id == system_id,
-        sa.or_(HubAgencyRow.code == code, HubAgencyRow.old_code == code),
-    )
-    return session.scalars(query).first() is not None
-
-
-def _resolve(session: orm.Session, codes: Collection[str]) -> list[str]:
-    """Return the registered codes for codes of either scheme, each once, in the order given."""
-    wanted = list(dict.fromkeys(codes))
-    known: dict[str, str] = {}
-    for start in range(0, len(wanted), _BATCH):
-        batch = wanted[start : start + _BATCH]
-        query = sa.select(HubAgencyRow.code, HubAgencyRow.old_code).where(
-            sa.or_(HubAgencyRow.code.in_(batch), HubAgencyRow.old_code.in_(batch))
-        )
-        for code, old_code in session.execute(query):
-            known.setdefault(old_code or code, code)
-            known[code] = code
-    unknown = [code for code in wanted if code not in known]
-    if unknown or not wanted:
-        raise UnknownRecipientsError(unknown)
-    return list(dict.fromkeys(known[code] for code in wanted))

@@ -1,28 +1,41 @@
-"""Packages as files, named by their content: one file for any number of recipients, attempts and copies.
+"""Packages, named by their content: one object for any number of recipients, attempts and copies.
 
-A payload is written under a temporary name, reaches the disk, and takes its name by a rename; then the folder
-reaches the disk. When :meth:`PayloadStore.adopt` returns, a power failure does not take the payload away.
+In a folder a payload is written under a temporary name, reaches the disk, and takes its name by a rename; then the
+folder reaches the disk. When :meth:`PayloadStore.adopt` returns, a power failure does not take the payload away. The
+other place is an object store: :mod:`vnedoc.exchange.stores.s3`.
 """
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import dataclasses
+import datetime
+import errno
 import hashlib
 import os
 import re
 import secrets
+import shutil
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vnedoc.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+    from contextlib import AbstractContextManager
     from typing import BinaryIO
 
-__all__ = ["PayloadStore", "StoredPayload"]
+__all__ = [
+    "FolderPayloads",
+    "ListedPayload",
+    "PayloadStore",
+    "StoredPayload",
+    "check_digest",
+    "open_payloads",
+]
 
 CHUNK_BYTES = 1024 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -38,8 +51,140 @@ class StoredPayload:
     """Its size in bytes."""
 
 
-class PayloadStore:
-    """A folder of payloads; several processes may use it at the same time.
+@dataclasses.dataclass(frozen=True, slots=True)
+class ListedPayload:
+    """A payload as a listing of the store shows it."""
+
+    sha256: str
+    """Its name."""
+    size: int
+    """Its size in bytes."""
+    modified_at: datetime.datetime
+    """When it was last taken into the store."""
+
+
+class PayloadStore(abc.ABC):
+    """A place for payloads; several processes may use it at the same time. No payload is ever whole in memory."""
+
+    @abc.abstractmethod
+    def temporary(self) -> AbstractContextManager[Path]:
+        """Name a local file to write a payload to; what is left of it is removed at the end.
+
+        Raises:
+            InputError: Its folder cannot be made.
+        """
+
+    @abc.abstractmethod
+    def adopt(self, path: Path) -> StoredPayload:
+        """Take a file of :meth:`temporary` into the store, durably.
+
+        Raises:
+            InputError: The file cannot be read, or the store not written.
+            RemoteError: The store does not answer.
+        """
+
+    def copy_in(self, source: Path) -> StoredPayload:
+        """Copy a file into the store, durably.
+
+        Raises:
+            InputError: The file cannot be read, or the store not written.
+            RemoteError: The store does not answer.
+        """
+        with self.temporary() as path:
+            try:
+                with source.open("rb") as original, path.open("xb") as stream:
+                    while chunk := original.read(CHUNK_BYTES):
+                        stream.write(chunk)
+            except OSError as exc:
+                raise InputError("file.cannot-read", path=source, reason=exc.strerror) from exc
+            return self.adopt(path)
+
+    @abc.abstractmethod
+    def local(self, sha256: str) -> AbstractContextManager[Path]:
+        """Give a payload as a local file, for those who need one; it may be gone when the block ends.
+
+        Raises:
+            InputError: It is missing or cannot be read.
+            RemoteError: The store does not answer.
+        """
+
+    @abc.abstractmethod
+    def open(self, sha256: str) -> BinaryIO:
+        """Open a payload for reading from its beginning to its end.
+
+        Raises:
+            InputError: It is missing or cannot be read.
+            RemoteError: The store does not answer.
+        """
+
+    @abc.abstractmethod
+    def size(self, sha256: str) -> int | None:
+        """Return the size of a payload in bytes, or ``None`` if it is not there.
+
+        Raises:
+            InputError: The store cannot be read.
+            RemoteError: The store does not answer.
+        """
+
+    @abc.abstractmethod
+    def listed(self) -> Iterator[ListedPayload]:
+        """List all payloads, in no order.
+
+        Raises:
+            InputError: The store cannot be read.
+            RemoteError: The store does not answer.
+        """
+
+    @abc.abstractmethod
+    def remove(self, sha256: str) -> None:
+        """Remove a payload; one that is not there is removed already.
+
+        Raises:
+            InputError: It cannot be removed.
+            RemoteError: The store does not answer.
+        """
+
+    @abc.abstractmethod
+    def sweep(self, *, older_than_s: float = 24 * 3600.0) -> int:
+        """Remove what a killed process left half written on this machine; return how many files.
+
+        Args:
+            older_than_s: Younger files may belong to a process that is still at work.
+        """
+
+
+def open_payloads(place: Path | str) -> PayloadStore:
+    """Open the place where payloads are.
+
+    Args:
+        place: A folder, or ``s3://BUCKET/PREFIX`` with the options of
+            :meth:`vnedoc.exchange.stores.s3.S3Payloads.from_address`.
+
+    Raises:
+        ConfigurationError: The address is wrong.
+        MissingExtraError: The part for object stores is not installed.
+    """
+    text = str(place)
+    if text.startswith("s3:/"):
+        from vnedoc.exchange.stores.s3 import S3Payloads
+
+        return S3Payloads.from_address(text)
+    return FolderPayloads(Path(place))
+
+
+def check_digest(sha256: str) -> str:
+    """Return a SHA-256 in lower-case hexadecimal; it becomes part of a path.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if not _DIGEST.fullmatch(sha256):
+        raise ValueError("not a SHA-256 digest")
+    return sha256
+
+
+class FolderPayloads(PayloadStore):
+    """A folder of payloads.
 
     Args:
         folder: The folder; made if it is missing, readable for its owner only.
@@ -51,11 +196,7 @@ class PayloadStore:
 
     @contextlib.contextmanager
     def temporary(self) -> Iterator[Path]:
-        """Name a file in the store's own folder to write a payload to; what is left of it is removed at the end.
-
-        Raises:
-            InputError: The folder cannot be made.
-        """
+        """Name a file in the store's own folder: from there a payload takes its name by a rename."""
         try:
             _make_folder(self._folder)
             _make_folder(self._incoming)
@@ -68,11 +209,7 @@ class PayloadStore:
             path.unlink(missing_ok=True)
 
     def adopt(self, path: Path) -> StoredPayload:
-        """Take a file of :meth:`temporary` into the store, durably.
-
-        Raises:
-            InputError: The file cannot be read, or the store not written.
-        """
+        """Take a file of :meth:`temporary` into the store, durably."""
         try:
             with path.open("rb+") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -89,55 +226,70 @@ class PayloadStore:
             raise InputError("file.cannot-write", path=self._folder, reason=exc.strerror) from exc
         return StoredPayload(digest, size)
 
-    def copy_in(self, source: Path) -> StoredPayload:
-        """Copy a file into the store, durably.
-
-        Raises:
-            InputError: The file cannot be read, or the store not written.
-        """
-        with self.temporary() as path:
-            try:
-                with source.open("rb") as original, path.open("xb") as stream:
-                    while chunk := original.read(CHUNK_BYTES):
-                        stream.write(chunk)
-            except OSError as exc:
-                raise InputError("file.cannot-read", path=source, reason=exc.strerror) from exc
-            return self.adopt(path)
-
     def path(self, sha256: str) -> Path:
         """Return where a payload lies, whether it is there or not.
 
         Raises:
             ValueError: It is not a SHA-256 in lower-case hexadecimal.
         """
-        if not _DIGEST.fullmatch(sha256):
-            raise ValueError("not a SHA-256 digest")
-        return self._folder / "sha256" / sha256[:2] / sha256
+        return self._folder / "sha256" / check_digest(sha256)[:2] / sha256
+
+    @contextlib.contextmanager
+    def local(self, sha256: str) -> Iterator[Path]:
+        """Give the file itself."""
+        path = self.path(sha256)
+        if not path.is_file():
+            raise InputError("file.cannot-read", path=path, reason=os.strerror(errno.ENOENT))
+        yield path
 
     def open(self, sha256: str) -> BinaryIO:
-        """Open a payload for reading.
-
-        Raises:
-            InputError: It is missing or cannot be read.
-        """
+        """Open a payload for reading."""
         path = self.path(sha256)
         try:
             return path.open("rb")
         except OSError as exc:
             raise InputError("file.cannot-read", path=path, reason=exc.strerror) from exc
 
-    def sweep(self, *, older_than_s: float = 24 * 3600.0) -> int:
-        """Remove what a killed process left half written; return how many files.
+    def size(self, sha256: str) -> int | None:
+        """Return the size of a payload in bytes, or ``None`` if it is not there."""
+        path = self.path(sha256)
+        try:
+            return path.stat().st_size
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise InputError("file.cannot-read", path=path, reason=exc.strerror) from exc
 
-        Args:
-            older_than_s: Younger files may belong to a process that is still at work.
-        """
+    def listed(self) -> Iterator[ListedPayload]:
+        """List all payloads, in no order; those that come or go meanwhile may be among them or not."""
+        for path in (self._folder / "sha256").glob("??/*"):
+            if not _DIGEST.fullmatch(path.name):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                about = path.stat()
+                moment = datetime.datetime.fromtimestamp(about.st_mtime, datetime.UTC)
+                yield ListedPayload(path.name, about.st_size, moment)
+
+    def remove(self, sha256: str) -> None:
+        """Remove a payload; one that is not there is removed already."""
+        path = self.path(sha256)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as exc:
+            raise InputError("file.cannot-write", path=path, reason=exc.strerror) from exc
+
+    def sweep(self, *, older_than_s: float = 24 * 3600.0) -> int:
+        """Remove what a killed process left half written; return how many files."""
         count = 0
         limit = time.time() - older_than_s
         for path in self._incoming.iterdir() if self._incoming.is_dir() else ():
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_mtime <= limit:
-                    path.unlink()
+                    # A wire that sends attachments apart takes packages apart in a folder of its own.
+                    if path.is_dir():
+                        shutil.rmtree(path, ignore_errors=True)
+                    else:
+                        path.unlink()
                     count += 1
         return count
 

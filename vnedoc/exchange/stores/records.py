@@ -5,19 +5,30 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from vnedoc.exchange.codes import PackageKind
+
 if TYPE_CHECKING:
     import datetime
 
-    from vnedoc.exchange.codes import PackageKind
-    from vnedoc.exchange.states import BusinessState, DeliveryState, TransportStatus
+    from vnedoc.exchange.states import (
+        BusinessState,
+        DeliveryState,
+        OrderKind,
+        OrderState,
+        TransportStatus,
+    )
     from vnedoc.exchange.stores.payloads import StoredPayload
     from vnedoc.sign.report import Finding
 
 __all__ = [
     "Attempt",
     "Consignment",
+    "DocumentOrder",
+    "MessageFilter",
+    "NewOrder",
     "NewReceived",
     "NewSent",
+    "Page",
     "ReceivedMessage",
     "Recipient",
     "SentMessage",
@@ -56,6 +67,16 @@ class NewSent:
     """What it is about; for a status its code."""
     payload: StoredPayload
     """The package; already durable."""
+    business_kind: int | None = None
+    """Why a document is sent; ``None`` for a status."""
+    paper: bool | None = None
+    """Whether paper follows; ``None`` if the package does not say."""
+    issued_on: datetime.date | None = None
+    """The date of issue, where the deadline of sending counts from it."""
+    priority: int = 0
+    """How urgent the document is: a :class:`~vnedoc.exchange.codes.Priority`."""
+    expires_at: datetime.datetime | None = None
+    """When it is given up if the axis does not have it by then; ``None`` if never."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,6 +97,60 @@ class StatusNews:
     """In words."""
     reported_at: datetime.datetime | None
     """When, as the reporter says."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class NewOrder:
+    """An order about one document that came in or is to go out."""
+
+    kind: OrderKind
+    """What it wants."""
+    document_id: str
+    """Identifier of the document."""
+    document_code: str
+    """Number and notation of the document; empty if the order does not say."""
+    reason: str | None
+    """Why, in words."""
+    automatic: bool
+    """Whether it is carried out without asking a person."""
+    issued_on: datetime.date | None = None
+    """The date of issue of the document, where the order says it."""
+    withdraws: bool = False
+    """For an update: whether it takes the document from us, because we are no receiver any more."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentOrder:
+    """An order about one document, and what became of it."""
+
+    id: str
+    """Its id."""
+    kind: OrderKind
+    """What it wants."""
+    state: OrderState
+    """What became of it."""
+    is_ours: bool
+    """Whether we gave it; if not, it came in."""
+    orderer_code: str
+    """Code of the agency that gave it."""
+    document_id: str
+    """Identifier of the document."""
+    document_code: str
+    """Number and notation of the document; may be empty."""
+    reason: str | None
+    """Why, in words."""
+    order_id: str | None
+    """The message that carries it; ``None`` for what was taken back before it left."""
+    target_id: str | None
+    """The message of the document; ``None`` while the document has not come."""
+    created_at: datetime.datetime
+    """When it was given or came in."""
+    settled_at: datetime.datetime | None
+    """When it was carried out or refused."""
+    answer: str | None
+    """The status that answers it: 15 or 16."""
+    answer_id: str | None
+    """The message of the answer; ``None`` while there is none."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +181,22 @@ class NewReceived:
     """The package; already durable."""
     news: StatusNews | None = None
     """What a status package says."""
+    recipient_code: str | None = None
+    """Which of our codes it is addressed to."""
+    business_kind: int | None = None
+    """Why a document was sent; ``None`` for a status."""
+    priority: int = 0
+    """How urgent it is."""
+    paper: bool | None = None
+    """Whether paper follows; ``None`` if the package does not say."""
+    issued_on: datetime.date | None = None
+    """The date of issue."""
+    due_on: datetime.date | None = None
+    """When its sender wants an answer."""
+    dispatched_at: datetime.datetime | None = None
+    """When its sender's system let it go, as its first trace says."""
+    orders: tuple[NewOrder, ...] = ()
+    """What it orders about other documents."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -135,7 +226,7 @@ class Attempt:
     ended_at: datetime.datetime | None
     """When it ended; ``None`` while it is under way, or for ever if the process died."""
     outcome: str
-    """``started``, ``sent``, ``trouble`` or ``refused``."""
+    """``started``, ``sent``, ``trouble``, ``refused`` or ``parked``."""
     error_code: str | None
     """The code of our error."""
     remote_code: str | None
@@ -196,6 +287,16 @@ class SentMessage:
     """Its recipients."""
     attempts: tuple[Attempt, ...]
     """The attempts so far."""
+    business_kind: int | None = None
+    """Why a document is sent; ``None`` for a status, and for what was kept by an earlier version."""
+    priority: int = 0
+    """How urgent it is."""
+    expires_at: datetime.datetime | None = None
+    """When it is given up; ``None`` if never."""
+    tries: int = 0
+    """Attempts since it was queued, or since a person last asked to try again."""
+    payload_pruned_at: datetime.datetime | None = None
+    """When the package was removed because of its age; ``None`` while it is there."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -238,3 +339,43 @@ class ReceivedMessage:
     """When one of the three changed last."""
     events: tuple[StatusEvent, ...]
     """The business statuses in the order they were sent or came."""
+    recipient_code: str | None = None
+    """Which of our codes it is addressed to; ``None`` for what was kept by an earlier version."""
+    business_kind: int | None = None
+    """Why a document was sent; ``None`` for a status, and for what was kept by an earlier version."""
+    priority: int = 0
+    """How urgent it is."""
+    due_on: datetime.date | None = None
+    """When its sender wants an answer."""
+    published_in: str | None = None
+    """The folder in which it was laid out."""
+    payload_pruned_at: datetime.datetime | None = None
+    """When the package was removed because of its age; ``None`` while it is there."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class MessageFilter:
+    """Which messages of a long list are wanted."""
+
+    kind: PackageKind = PackageKind.DOCUMENT
+    """What they carry."""
+    state: DeliveryState | None = None
+    """A state that at least one recipient's consignment is in; for received messages, their state."""
+    connection: str | None = None
+    """The connection that they go or came by."""
+    since: datetime.datetime | None = None
+    """Queued or received at this time or later."""
+    until: datetime.datetime | None = None
+    """Queued or received before this time."""
+    text: str | None = None
+    """Part of number, subject, identifier, or code or name of the other side; case and diacritics do not count."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Page:
+    """Some messages of a long list, the newest first."""
+
+    items: tuple[SentMessage, ...] | tuple[ReceivedMessage, ...]
+    """The messages."""
+    next: str | None
+    """What to ask the next page with; ``None`` if this is the last."""

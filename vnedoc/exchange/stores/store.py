@@ -7,36 +7,41 @@ claimed it dies, it becomes due again by itself.
 
 from __future__ import annotations
 
-import uuid
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import exc
 
 from vnedoc.errors import NotAllowedError, UsageError
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.states import BusinessState, DeliveryState, TransportStatus
+from vnedoc.exchange.stores import _changes as changes
+from vnedoc.exchange.stores import _inbox as inbox
+from vnedoc.exchange.stores import _listing as listing
+from vnedoc.exchange.stores import _log
+from vnedoc.exchange.stores import _outbox as outbox
 from vnedoc.exchange.stores import _steps as steps
+from vnedoc.exchange.stores._inbox import Kept
+from vnedoc.exchange.stores._info import refuse_moved
+from vnedoc.exchange.stores._order_book import OrderBook
 from vnedoc.exchange.stores._rows import received_record, sent_record
 from vnedoc.exchange.stores.database import Database
-from vnedoc.exchange.stores.models import (
-    AttemptRow,
-    ConsignmentRow,
-    ReceivedIdRow,
-    ReceivedRow,
-    SentRow,
-)
-from vnedoc.exchange.stores.payloads import PayloadStore
+from vnedoc.exchange.stores.models import ConsignmentRow, ReceivedIdRow, ReceivedRow, SentRow
+from vnedoc.exchange.stores.payloads import open_payloads
+from vnedoc.exchange.stores.records import MessageFilter
 
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Iterable
     from pathlib import Path
 
+    from sqlalchemy import orm
+
     from vnedoc.exchange.connectors.base import SentReport
+    from vnedoc.exchange.stores.payloads import PayloadStore
     from vnedoc.exchange.stores.records import (
         NewReceived,
         NewSent,
+        Page,
         ReceivedMessage,
         SentMessage,
         StatusNews,
@@ -45,23 +50,14 @@ if TYPE_CHECKING:
 __all__ = ["AgencyStore", "Kept"]
 
 MIN_ID_PREFIX = 8
-_UNDER_WAY = (TransportStatus.INITIAL.value, TransportStatus.PROCESSING.value)
+_ID_LENGTH = 32
+# Reports of so many messages are noted in one transaction.
+_BATCH = 100
+_ALL_DOCUMENTS = MessageFilter()
 _Row = TypeVar("_Row", SentRow, ReceivedRow)
 
 
-class Kept:
-    """What became of a package that came in."""
-
-    def __init__(self, message: ReceivedMessage, *, repeated: bool = False, matched: bool = True) -> None:
-        self.message = message
-        """The message; for a repeated one, the first."""
-        self.repeated = repeated
-        """Whether the same package was there before."""
-        self.matched = matched
-        """For a status: whether the document was found that it is about."""
-
-
-class AgencyStore:
+class AgencyStore(OrderBook):
     """The memory of an agency.
 
     Args:
@@ -72,24 +68,39 @@ class AgencyStore:
     def __init__(self, database: Database, payloads: PayloadStore) -> None:
         self._database = database
         self.payloads = payloads
+        database.require_payloads(payloads.size)
 
     @classmethod
-    def open(cls, url: str, payload_folder: Path) -> Self:
+    def open(cls, url: str, payloads: Path | str) -> Self:
         """Open a store; make it if there is none.
 
         Args:
             url: A database URL of SQLAlchemy.
-            payload_folder: Folder for the packages.
+            payloads: Where the packages are: a folder, or an address for
+                :func:`~vnedoc.exchange.stores.payloads.open_payloads`.
 
         Raises:
-            ConfigurationError: The URL is wrong, or the store is of another kind or a newer version.
+            ConfigurationError: An address is wrong, or the store is of another kind or a newer version, or it moved
+                to another database.
             InputError: It cannot be opened.
+            RemoteError: The database server does not answer.
         """
-        return cls(Database(url, branch="agency"), PayloadStore(payload_folder))
+        database = Database(url, branch="agency")
+        try:
+            refuse_moved(database)
+            return cls(database, open_payloads(payloads))
+        except BaseException:
+            database.close()
+            raise
 
     def close(self) -> None:
         """Close the database."""
         self._database.close()
+
+    @property
+    def database(self) -> Database:
+        """Its tables, for transactions that are not among the methods here."""
+        return self._database
 
     # Outbox
 
@@ -99,13 +110,9 @@ class AgencyStore:
         Raises:
             NotAllowedError: Another package with the same identity is there, and the axis did not refuse it.
         """
-        try:
-            with self._database.writing() as session:
-                return sent_record(steps.queue(session, new, connection=connection, at=at))
-        except exc.IntegrityError:
-            # Another process queued it between our look and our insert: now it is there to be found.
-            with self._database.writing() as session:
-                return sent_record(steps.queue(session, new, connection=connection, at=at))
+        return self._database.run(
+            lambda session: sent_record(steps.queue(session, new, connection=connection, at=at))
+        )
 
     def reply(
         self,
@@ -119,15 +126,19 @@ class AgencyStore:
         """Put the status of a received document into the outbox, and into the document's history.
 
         Raises:
-            NotAllowedError: The document has come further than this status.
+            NotAllowedError: The document has come further than this status, was cancelled, or another took its place.
         """
-        with self._database.writing() as session:
-            row = session.get_one(ReceivedRow, received_id, with_for_update=True)
+
+        def step(session: orm.Session) -> SentMessage:
+            row = steps.lock_received(session, received_id)
+            changes.check_answerable(session, row)
             if not BusinessState(row.progress, row.change).may_take(news.code):
                 raise NotAllowedError("exchange.backwards", status=news.code, current=row.progress or "-")
             message = steps.queue(session, new, connection=connection, at=at, answers=received_id)
             steps.record_news(session, row, news, at=at)
             return sent_record(message)
+
+        return self._database.run(step)
 
     def due(self, *, connection: str, now: datetime.datetime, limit: int = 100) -> list[str]:
         """Return the ids of messages that are due, the longest waiting first."""
@@ -140,69 +151,188 @@ class AgencyStore:
         with self._database.reading() as session:
             return list(session.scalars(query))
 
+    def claim_due(
+        self,
+        *,
+        connection: str,
+        now: datetime.datetime,
+        lease: datetime.timedelta,
+        owner: str,
+        limit: int = 20,
+    ) -> list[SentMessage]:
+        """Claim messages that are due for one attempt each: the most urgent first, then the longest waiting.
+
+        Args:
+            connection: The connection that they go by.
+            now: The time.
+            lease: How long nobody else may try them; see :meth:`renew`.
+            owner: Who claims them: a token of its own for every worker.
+            limit: How many at most.
+        """
+
+        def step(session: orm.Session) -> list[SentMessage]:
+            rows = outbox.claim(
+                session, connection=connection, now=now, lease=lease, owner=owner, limit=limit
+            )
+            return [sent_record(row) for row in rows]
+
+        return self._database.run(step)
+
     def begin_attempt(
-        self, message_id: str, *, now: datetime.datetime, lease: datetime.timedelta, early: bool = False
+        self,
+        message_id: str,
+        *,
+        now: datetime.datetime,
+        lease: datetime.timedelta,
+        owner: str = "",
+        early: bool = False,
     ) -> SentMessage | None:
-        """Claim a message for one attempt; ``None`` if it is not due, or somebody else has it.
+        """Claim one message for one attempt; ``None`` if it is not due, or somebody else has it.
 
         Args:
             message_id: The message.
             now: The time.
-            lease: How long nobody else may try it.
+            lease: How long nobody else may try it; see :meth:`renew`.
+            owner: Who claims it.
             early: Whether a message that only waits for its next try may be tried now.
         """
-        with self._database.writing() as session:
-            row = session.get_one(SentRow, message_id, with_for_update=True)
-            under_way = any(
-                item.outcome == "started" and item.number == row.attempt_count for item in row.attempts
-            )
-            if row.due_at is None or (row.due_at > now and (under_way or not early)):
-                return None
-            row.due_at = now + lease
-            row.attempt_count += 1
-            row.attempts.append(
-                AttemptRow(id=uuid.uuid4().hex, number=row.attempt_count, started_at=now, outcome="started")
-            )
-            session.flush()
-            return sent_record(row)
 
-    def end_attempt_sent(self, message_id: str, *, remote_doc_id: str, at: datetime.datetime) -> SentMessage:
+        def step(session: orm.Session) -> SentMessage | None:
+            row = outbox.begin(session, message_id, now=now, lease=lease, owner=owner, early=early)
+            return None if row is None else sent_record(row)
+
+        return self._database.run(step)
+
+    def renew(
+        self, message_id: str, *, owner: str, now: datetime.datetime, lease: datetime.timedelta
+    ) -> bool:
+        """Hold a message for longer; return whether it was still held."""
+        statement = (
+            sa.update(SentRow)
+            .where(SentRow.id == message_id, SentRow.lease_owner == owner, SentRow.due_at.is_not(None))
+            .values(due_at=now + lease)
+            .returning(SentRow.id)
+            .execution_options(synchronize_session=False)
+        )
+        return self._database.run(lambda session: session.scalar(statement) is not None)
+
+    def end_attempt_sent(
+        self, message_id: str, *, owner: str = "", remote_doc_id: str, at: datetime.datetime
+    ) -> SentMessage:
         """Record that the axis has a message."""
-        with self._database.writing() as session:
-            row = session.get_one(SentRow, message_id, with_for_update=True)
-            row.due_at, row.remote_doc_id = None, remote_doc_id
-            steps.end_attempt(row, "sent", at=at)
-            for item in row.consignments:
-                steps.move(item, delivery=DeliveryState.SENT, transport=TransportStatus.INITIAL, at=at)
-            return sent_record(row)
+        return self._database.run(
+            lambda session: sent_record(
+                outbox.end_sent(session, message_id, owner=owner, remote_doc_id=remote_doc_id, at=at)
+            )
+        )
 
     def end_attempt_trouble(
         self,
         message_id: str,
         *,
+        owner: str = "",
         error_code: str,
         remote: tuple[str, str] | None = None,
         due_at: datetime.datetime,
         at: datetime.datetime,
     ) -> SentMessage:
-        """Record that a message could not be handed over now; it stays queued and is due again later."""
-        with self._database.writing() as session:
-            row = session.get_one(SentRow, message_id, with_for_update=True)
-            row.due_at = due_at
-            steps.end_attempt(row, "trouble", error_code=error_code, remote=remote, at=at)
-            return sent_record(row)
+        """Record that a message could not be handed over now; it waits, and is due again later.
+
+        Who lost the lease changes nothing but its attempt.
+        """
+        return self._database.run(
+            lambda session: sent_record(
+                outbox.end_trouble(
+                    session,
+                    message_id,
+                    owner=owner,
+                    error_code=error_code,
+                    remote=remote,
+                    due_at=due_at,
+                    at=at,
+                )
+            )
+        )
 
     def end_attempt_refused(
-        self, message_id: str, *, error_code: str, remote: tuple[str, str], at: datetime.datetime
+        self,
+        message_id: str,
+        *,
+        owner: str = "",
+        error_code: str,
+        remote: tuple[str, str],
+        at: datetime.datetime,
     ) -> SentMessage:
-        """Record that the axis refused a message. A corrected package may take its place."""
-        with self._database.writing() as session:
-            row = session.get_one(SentRow, message_id, with_for_update=True)
-            row.due_at = row.identity = None
-            steps.end_attempt(row, "refused", error_code=error_code, remote=remote, at=at)
-            for item in row.consignments:
-                steps.move(item, delivery=DeliveryState.REFUSED, at=at)
-            return sent_record(row)
+        """Record that the axis refused a message. A corrected package may take its place.
+
+        Who lost the lease changes nothing but its attempt.
+        """
+        return self._database.run(
+            lambda session: sent_record(
+                outbox.end_refused(
+                    session, message_id, owner=owner, error_code=error_code, remote=remote, at=at
+                )
+            )
+        )
+
+    def park(
+        self, message_id: str, *, owner: str | None, error_code: str, at: datetime.datetime
+    ) -> SentMessage:
+        """Put a message aside until a person asks to try again; what is not in the outbox any more stays.
+
+        Args:
+            message_id: The message.
+            owner: Who holds it, and ends its attempt so; ``None`` to take it out of anybody's hands.
+            error_code: Why.
+            at: When.
+        """
+        return self._database.run(
+            lambda session: sent_record(
+                outbox.park(session, message_id, owner=owner, error_code=error_code, at=at)
+            )
+        )
+
+    def requeue(
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        at: datetime.datetime,
+        expires_at: datetime.datetime | None = None,
+        connection: str | None = None,
+    ) -> list[str]:
+        """Let messages that were put aside, gave up or wait be tried again from the beginning.
+
+        Args:
+            ids: The messages; ``None`` for all that were put aside.
+            at: When they are due.
+            expires_at: When they are given up; if it is not said and their time is over, never.
+            connection: Only those of this connection.
+
+        Returns:
+            The ids of those that are due now.
+        """
+        wanted = None if ids is None else list(ids)
+
+        def step(session: orm.Session) -> list[str]:
+            query = sa.select(SentRow.id).distinct()
+            if wanted is None:
+                query = query.join(ConsignmentRow).where(
+                    ConsignmentRow.delivery_state == DeliveryState.PARKED.value
+                )
+            else:
+                query = query.where(SentRow.id.in_(wanted))
+            if connection is not None:
+                query = query.where(SentRow.connection == connection)
+            return outbox.requeue(session, session.scalars(query).all(), at=at, expires_at=expires_at)
+
+        return self._database.run(step)
+
+    def expire(self, now: datetime.datetime) -> list[str]:
+        """Give up messages whose time is over and that nobody is sending at this moment; return their ids."""
+        done: list[str] = []
+        while batch := self._database.run(lambda session: outbox.expire(session, now=now)):
+            done += batch
+        return done
 
     def awaits_transport(self, kind: PackageKind, *, connection: str) -> bool:
         """Tell whether there are packages of a kind whose transport is not at its end, as far as we know."""
@@ -212,7 +342,7 @@ class AgencyStore:
             .where(
                 SentRow.connection == connection,
                 SentRow.kind == kind.value,
-                ConsignmentRow.transport_status.in_(_UNDER_WAY),
+                outbox.under_way(),
             )
             .limit(1)
         )
@@ -224,23 +354,17 @@ class AgencyStore:
         by_message: dict[str, list[SentReport]] = {}
         for report in reports:
             by_message.setdefault(report.sender_doc_id, []).append(report)
+        with self._database.reading() as session:
+            known = sorted(outbox.reported(session, list(by_message), connection=connection).items())
         moved = 0
-        with self._database.writing() as session:
-            for sender_doc_id, group in by_message.items():
-                query = (
-                    sa.select(ConsignmentRow)
-                    .join(SentRow)
-                    .where(
-                        SentRow.connection == connection,
-                        SentRow.remote_doc_id == sender_doc_id,
-                        ConsignmentRow.transport_status.in_(_UNDER_WAY),
-                    )
+        for start in range(0, len(known), _BATCH):
+            batch = known[start : start + _BATCH]
+            moved += self._database.run(
+                lambda session, batch=batch: sum(  # type: ignore[misc] # mypy does not know bound defaults
+                    outbox.note_transport(session, message_id, by_message[remote_id], at=at)
+                    for message_id, remote_id in batch
                 )
-                rows = {row.recipient_code: row for row in session.scalars(query)}
-                for report in group:
-                    row = rows.get(report.recipient_code)
-                    if row is not None:
-                        moved += steps.move_by_report(row, report, at=at)
+            )
         return moved
 
     # Inbox
@@ -270,54 +394,19 @@ class AgencyStore:
             reply: A status to queue in the same transaction if the package is kept for the first time, and what it
                 says.
         """
-        try:
-            return self._keep(new, connection=connection, at=at, conflict=conflict, reply=reply)
-        except exc.IntegrityError:
-            # Another process kept it between our look and our insert: now it is there to be found.
-            return self._keep(new, connection=connection, at=at, conflict=conflict, reply=reply)
+        return self._database.run(
+            lambda session: inbox.keep(
+                session, new, connection=connection, at=at, conflict=conflict, reply=reply
+            )
+        )
 
-    def _keep(
-        self,
-        new: NewReceived,
-        *,
-        connection: str,
-        at: datetime.datetime,
-        conflict: NewReceived,
-        reply: tuple[NewSent, StatusNews] | None,
-    ) -> Kept:
+    def note_published(self, message_id: str, *, at: datetime.datetime, folder: Path | None = None) -> None:
+        """Record that the files of a message were laid out for people, and where."""
         with self._database.writing() as session:
-            seen = session.get(ReceivedIdRow, (connection, new.remote_doc_id))
-            if seen is not None:
-                return Kept(received_record(seen.message), repeated=True)
-            if new.accepted:
-                known = session.scalar(
-                    sa.select(ReceivedRow).where(
-                        ReceivedRow.connection == connection, ReceivedRow.identity == new.identity
-                    )
-                )
-                if known is not None and known.payload_sha256 == new.payload.sha256:
-                    session.add(steps.received_id(connection, new.remote_doc_id, known.id))
-                    return Kept(received_record(known), repeated=True)
-                if known is not None:
-                    new, reply = conflict, None
-            row = steps.received_row(new, connection=connection, at=at)
-            session.add(row)
-            session.flush()
-            session.add(steps.received_id(connection, new.remote_doc_id, row.id))
-            if reply is not None:
-                message, news = reply
-                steps.queue(session, message, connection=connection, at=at, answers=row.id)
-                steps.record_news(session, row, news, at=at)
-            matched = True
-            if new.accepted and new.news is not None:
-                matched = steps.apply_news(session, new.news, connection=connection, at=at)
-            session.flush()
-            return Kept(received_record(row), matched=matched)
-
-    def note_published(self, message_id: str, *, at: datetime.datetime) -> None:
-        """Record that the files of a message were laid out for people."""
-        with self._database.writing() as session:
-            session.get_one(ReceivedRow, message_id).published_at = at
+            row = steps.lock_received(session, message_id)
+            row.published_at = at
+            row.published_in = None if folder is None else str(folder.absolute())
+            _log.append(session, "published", at=at, message_id=message_id)
 
     def note_acknowledged(
         self, remote_doc_id: str, status: TransportStatus, *, connection: str, at: datetime.datetime
@@ -326,9 +415,17 @@ class AgencyStore:
         with self._database.writing() as session:
             row = session.get_one(ReceivedIdRow, (connection, remote_doc_id))
             row.acknowledged_at = at
-            message = row.message
+            message = steps.lock_received(session, row.message_id)
             message.transport_status = TransportStatus(message.transport_status).joined(status).value
             message.updated_at = at
+            _log.append(
+                session,
+                "acknowledged",
+                at=at,
+                message_id=message.id,
+                remote_doc_id=remote_doc_id,
+                status=status,
+            )
 
     # Both
 
@@ -347,6 +444,38 @@ class AgencyStore:
         )
         with self._database.reading() as session:
             return [received_record(row) for row in session.scalars(query)]
+
+    def page(
+        self,
+        direction: Literal["sent", "received"],
+        where: MessageFilter = _ALL_DOCUMENTS,
+        *,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page:
+        """Return some of the messages that fit a filter, the newest first.
+
+        Args:
+            direction: ``sent`` or ``received``.
+            where: Which messages.
+            limit: How many at most.
+            after: ``next`` of the page before.
+
+        Raises:
+            UsageError: The limit or ``after`` is wrong.
+        """
+        page = listing.sent_page if direction == "sent" else listing.received_page
+        with self._database.reading() as session:
+            return page(session, where, limit=limit, after=after)
+
+    def count_stuck(self, *, overdue_since: datetime.datetime) -> tuple[int, int]:
+        """Return how many messages wait for a person, and how many should have been tried before a time."""
+        parked = sa.select(sa.func.count(sa.distinct(ConsignmentRow.message_id))).where(
+            ConsignmentRow.delivery_state == "parked"
+        )
+        overdue = sa.select(sa.func.count()).select_from(SentRow).where(SentRow.due_at < overdue_since)
+        with self._database.reading() as session:
+            return session.scalar(parked) or 0, session.scalar(overdue) or 0
 
     def find(self, message_id: str) -> SentMessage | ReceivedMessage:
         """Return one message by its id, the beginning of its id, or its id on the axis.
@@ -367,6 +496,8 @@ class AgencyStore:
 
 def _by_id(table: type[_Row], message_id: str) -> sa.Select[_Row]:
     conditions = [table.id == message_id, table.remote_doc_id == message_id]
-    if len(message_id) >= MIN_ID_PREFIX:
-        conditions.append(table.id.startswith(message_id, autoescape=True))
+    # A range instead of a pattern: every database finds it by the index, whatever its rules for sorting letters.
+    if MIN_ID_PREFIX <= len(message_id) < _ID_LENGTH and set(message_id) <= set("0123456789abcdef"):
+        rest = _ID_LENGTH - len(message_id)
+        conditions.append(table.id.between(message_id + "0" * rest, message_id + "f" * rest))
     return sa.select(table).where(sa.or_(*conditions)).limit(2)

@@ -1,0 +1,276 @@
+"""Long lists stay quick: the same questions to a store of 2,000 messages and to one of 200,000, on both databases.
+
+A question is good if it costs about the same in both: the ratio is what counts, the times are for orientation. And
+one document to 1,000 recipients is queued in less than a second, with one stored payload.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import statistics
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from tests.benchmarks.harness import peak_mib
+from tests.database_fixtures import PostgreSQL
+from vnedoc.exchange.codes import PackageKind
+from vnedoc.exchange.states import DeliveryState
+from vnedoc.exchange.stores import _log
+from vnedoc.exchange.stores._search import folded
+from vnedoc.exchange.stores.models import (
+    AttemptRow,
+    ConsignmentRow,
+    EventRow,
+    LogHeadRow,
+    ReceivedIdRow,
+    ReceivedRow,
+    SentRow,
+)
+from vnedoc.exchange.stores.records import MessageFilter, NewSent, Recipient
+from vnedoc.exchange.stores.store import AgencyStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vnedoc.exchange.stores.payloads import StoredPayload
+
+SIZES = (2_000, 200_000)
+NOW = datetime.datetime(2026, 11, 21, tzinfo=datetime.UTC)
+LEASE = datetime.timedelta(seconds=60)
+_BATCH = 5_000
+_ROUNDS = 9
+_PARKED_EVERY = 1_000
+_DUE = 50
+
+
+def run(folder: Path) -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory(prefix="vnedoc-pg-") as name:
+        data = Path(name) / "data"
+        data.mkdir(mode=0o700)
+        server = PostgreSQL(data, durable=True)
+        try:
+            for kind in ("SQLite", "PostgreSQL"):
+                _measure(kind, folder, server)
+        finally:
+            server.stop()
+
+
+def _measure(kind: str, folder: Path, server: PostgreSQL) -> None:
+    stores, questions = [], []
+    for size in SIZES:
+        url = server.create() if kind == "PostgreSQL" else f"sqlite:///{folder}/bench-{size}.sqlite3"
+        store = AgencyStore.open(url, folder / f"payloads-{kind}-{size}")
+        stores.append(store)
+        questions.append(_questions(store, _fill(store, size)))
+    print(f"\nStore on {kind}: {SIZES[0]:,} and {SIZES[1]:,} messages")
+    print(f"  {'':44} {'small':>10} {'large':>10} {'ratio':>8}")
+    for label in questions[0]:
+        small, large = _in_turn(*(asked[label] for asked in questions))
+        print(f"  {label:44} {small * 1000:>7.2f} ms {large * 1000:>7.2f} ms {large / small:>7.1f}x")
+    print(f"  peak RSS {peak_mib():.0f} MiB")
+    for store in stores:
+        store.close()
+
+
+def _questions(store: AgencyStore, middle: datetime.datetime) -> dict[str, Callable[[], object]]:
+    numbers = iter(range(1_000_000))
+    payload = _payload(store)
+    [some] = store.page("sent", MessageFilter(until=middle), limit=1).items
+
+    def queue(recipients: int) -> object:
+        number = next(numbers)
+        new = NewSent(
+            kind=PackageKind.DOCUMENT,
+            identity=hashlib.sha256(f"bench {number}".encode()).hexdigest(),
+            sender_code="H99",
+            recipients=tuple(Recipient(f"H98.{place}", f"XÃ TEST {place}") for place in range(recipients)),
+            document_id=f"TEST-bench-{number}",
+            code="1/TEST",
+            subject="TEST",
+            payload=payload,
+        )
+        return store.queue(new, connection="OTHER", at=NOW)
+
+    return {
+        "newest 50": lambda: store.page("sent"),
+        "50 from the middle": lambda: store.page("sent", MessageFilter(until=middle)),
+        "received, newest 50": lambda: store.page("received"),
+        "state most are in, 50": lambda: store.page("sent", MessageFilter(state=DeliveryState.DELIVERED)),
+        "state 1 in 1,000 is in, 2": lambda: store.page(
+            "sent", MessageFilter(state=DeliveryState.PARKED), limit=2
+        ),
+        "state nobody is in": lambda: store.page("sent", MessageFilter(state=DeliveryState.FAILED)),
+        "text found in many, 50": lambda: store.page("sent", MessageFilter(text="quyết định")),
+        "text found nowhere (reads all of them)": lambda: store.page("sent", MessageFilter(text="không có")),
+        "one by the beginning of its id": lambda: store.find(some.id[:12]),
+        "one by its id on the axis": lambda: store.find(some.remote_doc_id or ""),
+        "claim 1 of 50 due": lambda: store.claim_due(
+            connection="BENCH", now=NOW, lease=LEASE, owner="bench", limit=1
+        ),
+        "queue for 1 recipient, durable": lambda: queue(1),
+        "queue for 1,000 recipients, durable": lambda: queue(1000),
+    }
+
+
+def _in_turn(*asked: Callable[[], object]) -> list[float]:
+    """Ask in turn, so that a drift of the machine's speed touches all alike; return the medians."""
+    taken: list[list[float]] = [[] for _ in asked]
+    for number in range(_ROUNDS + 1):
+        for place, question in enumerate(asked):
+            started = time.perf_counter()
+            question()
+            if number:  # what is done once is not what is measured
+                taken[place].append(time.perf_counter() - started)
+    return [statistics.median(times) for times in taken]
+
+
+def _payload(store: AgencyStore) -> StoredPayload:
+    with store.payloads.temporary() as path:
+        path.write_bytes(b"TEST")
+        return store.payloads.adopt(path)
+
+
+def _fill(store: AgencyStore, size: int) -> datetime.datetime:
+    """Write messages as they are after years: delivered, received, a few parked, a few due. Return the middle."""
+    payload = _payload(store)
+    number, previous = 0, _log.FIRST_HASH
+    begin = NOW - datetime.timedelta(minutes=size)
+    for start in range(0, size, _BATCH):
+        rows: dict[type[Any], list[dict[str, Any]]] = {
+            table: [] for table in (SentRow, ConsignmentRow, AttemptRow, ReceivedRow, ReceivedIdRow, EventRow)
+        }
+        for place in range(start, min(start + _BATCH, size)):
+            at = begin + datetime.timedelta(minutes=place)
+            message_id = uuid.uuid4().hex
+            if place % 2:
+                states = _add_received(rows, message_id, place, at, payload)
+            else:
+                states = _add_sent(rows, message_id, place, at, payload, is_due=size - place <= 2 * _DUE)
+            number += 1
+            event: dict[str, Any] = {
+                "number": number,
+                "at": at,
+                "kind": "taken-over",
+                "message_id": message_id,
+                "consignment_id": None,
+                "detail": _log.canonical({"moved": [{"set": states}]}),
+                "previous_hash": previous,
+            }
+            previous = _log.seal(**event)
+            rows[EventRow].append({**event, "hash": previous})
+        with store.database.writing() as session:
+            for table, values in rows.items():
+                session.connection().execute(table.__table__.insert(), values)
+    with store.database.writing() as session:
+        session.execute(sa.update(LogHeadRow).values(number=number, hash=previous))
+        if not store.database.is_sqlite:
+            session.execute(sa.text("ANALYZE"))
+    return begin + datetime.timedelta(minutes=size // 2)
+
+
+def _add_sent(
+    rows: dict[type[Any], list[dict[str, Any]]],
+    message_id: str,
+    place: int,
+    at: datetime.datetime,
+    payload: StoredPayload,
+    *,
+    is_due: bool,
+) -> dict[str, str]:
+    state = "queued" if is_due else "parked" if place % (2 * _PARKED_EVERY) == 0 else "delivered"
+    code, subject = f"{place}/QĐ-UBND", f"Quyết định TEST về việc giao nhiệm vụ số {place}"
+    rows[SentRow].append(
+        _common(message_id, place, code, subject, payload)
+        | {
+            "connection": "BENCH",
+            "created_at": at,
+            "due_at": NOW - datetime.timedelta(hours=1) if is_due else None,
+            "expires_at": None,
+            "attempt_count": 0 if is_due else 1,
+            "remote_doc_id": None if is_due else uuid.uuid4().hex,
+            "search_text": folded(code, subject, "H98 UBND TEST"),
+        }
+    )
+    rows[ConsignmentRow].append(
+        {
+            "id": uuid.uuid4().hex,
+            "message_id": message_id,
+            "position": 0,
+            "recipient_code": "H98",
+            "recipient_name": "UBND TEST",
+            "delivery_state": state,
+            "transport_status": "done" if state == "delivered" else None,
+            "updated_at": at,
+            "queued_at": at,
+        }
+    )
+    if not is_due:
+        rows[AttemptRow].append(
+            {
+                "id": uuid.uuid4().hex,
+                "message_id": message_id,
+                "number": 1,
+                "started_at": at,
+                "ended_at": at,
+                "outcome": "sent",
+            }
+        )
+    return {"delivery": state} | ({"transport": "done"} if state == "delivered" else {})
+
+
+def _add_received(
+    rows: dict[type[Any], list[dict[str, Any]]],
+    message_id: str,
+    place: int,
+    at: datetime.datetime,
+    payload: StoredPayload,
+) -> dict[str, str]:
+    code, subject = f"{place}/CV-SNV", f"Công văn TEST về việc báo cáo số {place}"
+    remote_doc_id = uuid.uuid4().hex
+    rows[ReceivedRow].append(
+        _common(message_id, place, code, subject, payload)
+        | {
+            "connection": "BENCH",
+            "remote_doc_id": remote_doc_id,
+            "sender_name": "SỞ TEST",
+            "received_at": at,
+            "reasons": json.dumps([]),
+            "published_at": at,
+            "delivery_state": "accepted",
+            "transport_status": "done",
+            "updated_at": at,
+            "search_text": folded(code, subject, "H97 SỞ TEST"),
+        }
+    )
+    rows[ReceivedIdRow].append(
+        {
+            "connection": "BENCH",
+            "remote_doc_id": remote_doc_id,
+            "message_id": message_id,
+            "acknowledged_at": at,
+        }
+    )
+    return {"delivery": "accepted", "transport": "done"}
+
+
+def _common(message_id: str, place: int, code: str, subject: str, payload: StoredPayload) -> dict[str, Any]:
+    return {
+        "id": message_id,
+        "kind": PackageKind.DOCUMENT.value,
+        "identity": hashlib.sha256(str(place).encode()).hexdigest(),
+        "sender_code": "H99" if place % 2 == 0 else "H97",
+        "document_id": f"TEST-{place}",
+        "code": code,
+        "subject": subject,
+        "payload_sha256": payload.sha256,
+        "payload_size": payload.size,
+        "priority": 0,
+    }

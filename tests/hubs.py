@@ -1,0 +1,62 @@
+"""A hub's store with TEST systems, agencies and packages in it."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+
+from vnedoc.exchange.codes import PackageKind
+from vnedoc.exchange.hub.administration import Administration
+from vnedoc.exchange.hub.sealing import HubKey
+from vnedoc.exchange.stores.database import Database
+from vnedoc.exchange.stores.hub import HubAgency, HubPackage, HubStore
+from vnedoc.exchange.stores.payloads import FolderPayloads, StoredPayload
+
+NOW = datetime.datetime(2026, 11, 21, 3, tzinfo=datetime.UTC)
+KEY = HubKey(bytes(range(32)))
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime.datetime:
+        return self.now
+
+    def go_on(self, **units: float) -> None:
+        self.now += datetime.timedelta(**units)
+
+
+def open_store(url: str, folder, key: HubKey | None = KEY) -> HubStore:
+    return HubStore(Database(url, branch="hub"), FolderPayloads(folder / "payloads"), key=key)
+
+
+def fill(administration: Administration) -> None:
+    """Two systems with two agencies each."""
+    administration.add_system("TEST.A", name="Hệ thống TEST A")
+    administration.add_system("TEST.B")
+    administration.register_agencies("TEST.A", [HubAgency("H99", "UBND TEST"), HubAgency("H99.1", "SỞ TEST")])
+    administration.register_agencies(
+        "TEST.B", [HubAgency("H98", "UBND TEST 98", old_code="000.00.00.H98"), HubAgency("H98.1", "XÃ TEST")]
+    )
+
+
+def package(number: int, *recipients: str, sender: str = "H99", kind: PackageKind = PackageKind.DOCUMENT):
+    return HubPackage(
+        kind=kind,
+        identity=hashlib.sha256(f"{sender}-{number}-{kind}".encode()).hexdigest(),
+        sender_code=sender,
+        recipient_codes=recipients,
+        document_id=f"TEST-{number}",
+        title=f"Công văn TEST số {number}",
+        notation=f"{number}/TEST",
+    )
+
+
+def take(store: HubStore, number: int, *recipients: str, at=NOW, system="TEST.A", **changes) -> str:
+    """Let the hub take a package over; return its id for the sender."""
+    payload = StoredPayload(hashlib.sha256(str(number).encode()).hexdigest(), 1000 + number)
+    made = package(number, *recipients, **changes)
+    return store.take(made, payload, system_id=system, at=at, receipt=str)

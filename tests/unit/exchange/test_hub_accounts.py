@@ -1,0 +1,202 @@
+"""People and programs that run a hub: who gets in, who does not, and what a stolen database is worth."""
+
+import datetime
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from vnedoc.errors import ConfigurationError, UsageError
+from vnedoc.exchange.hub.accounts import FREE_FAILURES, Accounts, LockedError, NewSession, Role
+from vnedoc.exchange.stores.database import Database
+from vnedoc.exchange.stores.hub import HubStore
+from vnedoc.exchange.stores.payloads import FolderPayloads
+
+PASSWORD = "đúng là mật khẩu TEST"
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = datetime.datetime(2026, 11, 21, 3, tzinfo=datetime.UTC)
+
+    def __call__(self) -> datetime.datetime:
+        return self.now
+
+    def pass_minutes(self, minutes: float) -> None:
+        self.now += datetime.timedelta(minutes=minutes)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def database(hub_url: str) -> Iterator[Database]:
+    database = Database(hub_url, branch="hub")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def accounts(database: Database, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Accounts:
+    # Dear on purpose; what is tested here does not depend on how dear.
+    monkeypatch.setattr("vnedoc.exchange.hub.accounts._COST", 2)
+    accounts = Accounts(HubStore(database, FolderPayloads(tmp_path / "payloads")), clock=clock)
+    accounts.add_user("test.operator", PASSWORD, Role.OPERATOR)
+    return accounts
+
+
+def _login(accounts: Accounts, password: str = PASSWORD) -> NewSession:
+    session = accounts.login("test.operator", password)
+    assert session is not None
+    return session
+
+
+def test_the_right_password_gets_in(accounts: Accounts) -> None:
+    session = _login(accounts)
+    principal = accounts.session(session.token)
+    assert principal == session.principal
+    assert (principal.name, principal.role) == ("test.operator", Role.OPERATOR)
+    assert principal.may(Role.VIEWER)
+    assert not principal.may(Role.ADMIN)
+    assert len(principal.csrf) >= 32
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [
+        ("test.operator", PASSWORD + "x"),
+        ("test.operator", ""),
+        ("test.operator", PASSWORD * 100),
+        ("TEST.OPERATOR", PASSWORD),
+        ("nobody", PASSWORD),
+        ("' OR 1=1 --", PASSWORD),
+        ("test.operator", "\ud800"),
+    ],
+)
+def test_anything_else_does_not(accounts: Accounts, name: str, password: str) -> None:
+    assert accounts.login(name, password) is None
+
+
+def test_a_session_ends(accounts: Accounts, clock: Clock) -> None:
+    token = _login(accounts).token
+    for _ in range(30):
+        clock.pass_minutes(20)
+        assert accounts.session(token) is not None, "in use"
+    idle = _login(accounts).token
+    clock.pass_minutes(31)
+    assert accounts.session(idle) is None
+    clock.pass_minutes(-31)
+    assert accounts.session(idle) is None, "what is over does not come back"
+    long = _login(accounts).token
+    for _ in range(36):
+        clock.pass_minutes(20)
+        accounts.session(long)
+    clock.pass_minutes(1)
+    assert accounts.session(long) is None, "twelve hours are enough"
+
+
+def test_logging_out_ends_it_at_once(accounts: Accounts) -> None:
+    first, second = _login(accounts).token, _login(accounts).token
+    accounts.logout(first)
+    assert accounts.session(first) is None
+    assert accounts.session(second) is not None
+    assert accounts.session("") is None
+
+
+def test_guessing_locks_the_account_for_longer_and_longer(accounts: Accounts, clock: Clock) -> None:
+    for _ in range(FREE_FAILURES):
+        assert accounts.login("test.operator", "wrong") is None
+    with pytest.raises(LockedError) as caught:
+        accounts.login("test.operator", PASSWORD)
+    assert caught.value.until == clock.now + datetime.timedelta(seconds=30)
+    clock.pass_minutes(0.5)
+    assert accounts.login("test.operator", "wrong") is None
+    with pytest.raises(LockedError) as caught:
+        accounts.login("test.operator", PASSWORD)
+    assert caught.value.until == clock.now + datetime.timedelta(seconds=60)
+    clock.pass_minutes(1)
+    _login(accounts)
+    for _ in range(FREE_FAILURES - 1):
+        assert accounts.login("test.operator", "wrong") is None
+    _login(accounts)
+
+
+def test_a_new_password_or_role_logs_out(accounts: Accounts) -> None:
+    token = _login(accounts).token
+    accounts.set_password("test.operator", "một mật khẩu khác TEST")
+    assert accounts.session(token) is None
+    assert accounts.login("test.operator", PASSWORD) is None
+    token = _login(accounts, "một mật khẩu khác TEST").token
+    accounts.set_role("test.operator", Role.VIEWER)
+    assert accounts.session(token) is None
+    accounts.remove_user("test.operator")
+    assert accounts.login("test.operator", "một mật khẩu khác TEST") is None
+
+
+@pytest.mark.parametrize("password", ["short", "x" * 40, "my test.operator password", "y" * 257])
+def test_passwords_that_will_not_do(accounts: Accounts, password: str) -> None:
+    with pytest.raises(UsageError):
+        accounts.set_password("test.operator", password)
+    _login(accounts)
+
+
+@pytest.mark.parametrize("name", ["", "a", "Tên", "a b", "x" * 65, "test.operator"])
+def test_names_that_will_not_do(accounts: Accounts, name: str) -> None:
+    with pytest.raises(UsageError):
+        accounts.add_user(name, "một mật khẩu tốt", Role.VIEWER)
+    assert [user.name for user in accounts.users()] == ["test.operator"]
+
+
+def test_what_is_not_there_says_so(accounts: Accounts) -> None:
+    for call in (
+        lambda: accounts.remove_user("nobody"),
+        lambda: accounts.set_role("nobody", Role.ADMIN),
+        lambda: accounts.set_password("nobody", "một mật khẩu tốt"),
+        lambda: accounts.remove_token("00000000"),
+    ):
+        with pytest.raises(ConfigurationError):
+            call()
+
+
+def test_a_program_gets_in_with_its_token_until_it_ends(accounts: Accounts, clock: Clock) -> None:
+    token_id, token = accounts.add_token("backup TEST", Role.VIEWER, lasts=datetime.timedelta(days=1))
+    principal = accounts.bearer(token)
+    assert principal is not None
+    assert (principal.name, principal.role, principal.csrf) == (f"token:{token_id}", Role.VIEWER, "")
+    assert accounts.bearer(token[:-1]) is None
+    assert accounts.session(token) is None, "a token is no session"
+    clock.pass_minutes(24 * 60)
+    assert accounts.bearer(token) is None
+    forever_id, forever = accounts.add_token("TEST", Role.ADMIN)
+    accounts.remove_token(forever_id)
+    assert accounts.bearer(forever) is None
+
+
+def test_a_hash_is_dear(
+    database: Database, tmp_path: Path, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    accounts.set_password("test.operator", PASSWORD)
+    (user,) = accounts.users()
+    assert user.password.startswith("scrypt$16384$")
+    _login(accounts)
+
+
+def test_a_stolen_database_lets_nobody_in(accounts: Accounts, database: Database) -> None:
+    session = _login(accounts)
+    _, token = accounts.add_token("TEST", Role.ADMIN)
+    kept = []
+    with database.engine.connect() as connection:
+        for table in ("hub_users", "hub_sessions", "hub_tokens"):
+            kept += [
+                str(value) for row in connection.execute(sa.text(f"SELECT * FROM {table}")) for value in row
+            ]
+    text = " ".join(kept)
+    for secret in (PASSWORD, session.token, token):
+        assert secret not in text
+    assert "scrypt$" in text

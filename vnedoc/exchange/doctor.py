@@ -1,0 +1,349 @@
+"""Look an installation over for the faults that keep documents from travelling, before they do.
+
+Each check is a function that yields what it found, good or bad, and never raises: one broken part must not hide the
+others. Nothing is sent but questions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import email.utils
+import enum
+import shutil
+import socket
+import ssl
+import tempfile
+import time
+import urllib.parse
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from vnedoc import messages
+from vnedoc._internal import files, http
+from vnedoc._internal.clock import utc_now, vietnam
+from vnedoc.agencies import load_directory
+from vnedoc.agencies.checks import Severity, check_directory
+from vnedoc.errors import ConfigurationError, CredentialError, RefusedError, VnedocError
+from vnedoc.exchange.codes import PackageKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from vnedoc.exchange.connectors.base import Connector
+
+__all__ = [
+    "Health",
+    "Symptom",
+    "check_agency_directory",
+    "check_certificate_file",
+    "check_connection",
+    "check_disk",
+    "check_server",
+    "check_store",
+    "check_trust_sources",
+]
+
+EXPIRES_SOON = datetime.timedelta(days=60)
+"""Renewing a certificate of the Government takes weeks; so much earlier it is said."""
+OLD_DIRECTORY = datetime.timedelta(days=30)
+OVERDUE = datetime.timedelta(hours=1)
+"""A message whose next attempt has been due for so long is tried by nobody: no worker runs."""
+SKEW_WARNING = datetime.timedelta(seconds=30)
+SKEW_ERROR = datetime.timedelta(minutes=5)
+MIB = 1024 * 1024
+FREE_WARNING_BYTES = 2048 * MIB
+FREE_ERROR_BYTES = 600 * MIB
+"""Less than one package of the largest size, and what it unpacks to."""
+MAX_CERTIFICATE_BYTES = MIB
+
+
+class Health(enum.StrEnum):
+    """How a part of the installation is."""
+
+    GOOD = "good"
+    """As it should be."""
+    WARNING = "warning"
+    """It works; somebody should see to it."""
+    BAD = "bad"
+    """Documents do not travel, or cannot be relied on."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Symptom:
+    """What a check found."""
+
+    id: str
+    """What it is; stable."""
+    health: Health
+    """How bad it is."""
+    values: dict[str, str]
+    """What the text names."""
+    error: VnedocError | None = None
+    """The error behind it, if there is one."""
+
+    def text(self, language: str) -> str:
+        """Return the sentence in a language."""
+        values: dict[str, object] = dict(self.values)
+        if self.error is not None:
+            values["reason"] = self.error.text(language).rstrip(".")
+        return messages.text(self.id, language, **values)
+
+    def hint(self, language: str) -> str | None:
+        """Return what to do about it, if there is something to say."""
+        return messages.hint(self.id, language, **self.values)
+
+
+def check_disk(label: str, folder: Path) -> Iterator[Symptom]:
+    """Check that a folder can be written to and that its disk has room for some of the largest packages.
+
+    Args:
+        label: What the folder is for.
+        folder: The folder; an ancestor stands for it while it does not exist.
+    """
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    values = {"label": label, "path": str(folder)}
+    try:
+        with tempfile.TemporaryFile(dir=folder) as stream:
+            stream.write(b"vnedoc")
+        free = shutil.disk_usage(folder).free
+    except OSError as exc:
+        yield Symptom("doctor.cannot-write", Health.BAD, {**values, "reason": exc.strerror or str(exc)})
+        return
+    health = Health.GOOD
+    if free < FREE_WARNING_BYTES:
+        health = Health.BAD if free < FREE_ERROR_BYTES else Health.WARNING
+    name = "doctor.room" if health is Health.GOOD else "doctor.little-room"
+    yield Symptom(name, health, {**values, "free": f"{free // MIB:,}"})
+
+
+def check_store(url: str, payloads: Path | str, *, now: datetime.datetime) -> Iterator[Symptom]:
+    """Check that the store can be opened, and whether messages are stuck in it.
+
+    Args:
+        url: A database URL of SQLAlchemy.
+        payloads: Where the packages are: a folder, or the address of an object store.
+        now: The time.
+    """
+    from vnedoc.exchange.stores.store import AgencyStore
+
+    try:
+        store = AgencyStore.open(url, payloads)
+    except VnedocError as exc:
+        yield Symptom("doctor.store-broken", Health.BAD, {}, exc)
+        return
+    try:
+        parked, due = store.count_stuck(overdue_since=now - OVERDUE)
+    except VnedocError as exc:
+        yield Symptom("doctor.store-broken", Health.BAD, {}, exc)
+        return
+    finally:
+        store.close()
+    stuck = bool(parked or due)
+    yield Symptom(
+        "doctor.store-waits" if stuck else "doctor.store",
+        Health.WARNING if stuck else Health.GOOD,
+        {"parked": str(parked), "due": str(due)},
+    )
+
+
+def check_agency_directory(path: Path, *, own_code: str | None, now: datetime.datetime) -> Iterator[Symptom]:
+    """Check that the directory can be read, is not old, is sound, and has our own agency today.
+
+    Args:
+        path: The directory.
+        own_code: Code of our own agency, if it is known.
+        now: The time.
+    """
+    try:
+        directory = load_directory(path)
+        changed = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+    except VnedocError as exc:
+        yield Symptom("doctor.directory-unreadable", Health.BAD, {"path": str(path)}, exc)
+        return
+    today = vietnam(now).date()
+    age = (now - changed).days
+    values = {"path": str(path), "count": f"{len(directory.agencies):,}", "days": str(age)}
+    old = now - changed > OLD_DIRECTORY
+    yield Symptom(
+        "doctor.directory-old" if old else "doctor.directory",
+        Health.WARNING if old else Health.GOOD,
+        values,
+    )
+    errors = [item for item in check_directory(directory, day=today) if item.severity is Severity.ERROR]
+    if errors:
+        yield Symptom("doctor.directory-wrong", Health.BAD, {"path": str(path), "count": str(len(errors))})
+    if own_code is not None:
+        try:
+            directory.resolve(own_code, at=today)
+        except ConfigurationError as exc:
+            yield Symptom("doctor.not-in-directory", Health.BAD, {"code": own_code}, exc)
+
+
+def check_trust_sources(sources: Sequence[str], *, now: datetime.datetime) -> Iterator[Symptom]:
+    """Check that the trust anchors can be read, and which of them end soon."""
+    from vnedoc.sign.trust import check_trust, load_trust
+
+    if not sources:
+        yield Symptom("doctor.no-trust", Health.WARNING, {})
+        return
+    try:
+        checked = check_trust(load_trust(*sources), at=now)
+    except VnedocError as exc:
+        yield Symptom("doctor.trust-unreadable", Health.BAD, {}, exc)
+        return
+    anchors = [item for item in checked if item.is_anchor]
+    good = [item for item in anchors if item.state == "good"]
+    yield Symptom(
+        "doctor.trust",
+        Health.GOOD if good else Health.BAD,
+        {"count": str(len(anchors)), "good": str(len(good))},
+    )
+    for item in good:
+        yield from _soon(item.name, item.not_after, now)
+
+
+def check_certificate_file(path: Path, *, now: datetime.datetime) -> Iterator[Symptom]:
+    """Check the validity of the certificates of a file (PEM or DER): a signer's, or a client's for TLS."""
+    try:
+        content = files.read_bytes(path, max_bytes=MAX_CERTIFICATE_BYTES)
+        found = (
+            x509.load_pem_x509_certificates(content)
+            if b"-----BEGIN" in content
+            else [x509.load_der_x509_certificate(content)]
+        )
+    except VnedocError as exc:
+        yield Symptom("doctor.certificate-unreadable", Health.BAD, {"path": str(path)}, exc)
+        return
+    except ValueError:
+        error = ConfigurationError("doctor.no-certificate", path=path)
+        yield Symptom("doctor.certificate-unreadable", Health.BAD, {"path": str(path)}, error)
+        return
+    for certificate in found:
+        yield from _validity(certificate, now)
+
+
+def check_server(name: str, url: str, *, tls: ssl.SSLContext | None = None) -> Iterator[Symptom]:
+    """Check that the server of a connection answers, that our clocks agree, and how long its certificate lasts.
+
+    Args:
+        name: Name of the connection.
+        url: Base address of the axis.
+        tls: How its server is authenticated; ``None``: by the usual authorities.
+    """
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in {"http", "https"}:
+        return
+    started = time.monotonic()
+    try:
+        with (
+            http.make_client(tls=tls) as client,
+            # What the server thinks of this address does not matter: every answer has a date (RFC 9110, 6.6.1).
+            http.open_answer(client, "GET", url, headers={}, total_timeout_s=15.0) as answer,
+        ):
+            said = answer.header("Date")
+    except VnedocError as exc:
+        yield Symptom("doctor.unreachable", Health.BAD, {"name": name}, exc)
+        return
+    took = time.monotonic() - started
+    yield Symptom("doctor.reachable", Health.GOOD, {"name": name, "ms": f"{took * 1000:.0f}"})
+    yield from _clock(name, said, took)
+    if parts.scheme == "https":
+        yield from _server_certificate(name, parts, tls)
+
+
+def check_connection(connector: Connector, *, own_code: str | None) -> Iterator[Symptom]:
+    """Check that the axis lets this system in and knows our agency.
+
+    Args:
+        connector: The way to the axis.
+        own_code: Code of our own agency.
+    """
+    name = connector.name
+    try:
+        waiting = len(connector.list_received(PackageKind.DOCUMENT))
+    except RefusedError as exc:
+        yield Symptom("doctor.not-let-in", Health.BAD, {"name": name}, exc)
+        return
+    except CredentialError as exc:
+        yield Symptom("doctor.no-secret", Health.BAD, {"name": name}, exc)
+        return
+    except VnedocError as exc:
+        yield Symptom("doctor.no-answer", Health.BAD, {"name": name}, exc)
+        return
+    yield Symptom("doctor.let-in", Health.GOOD, {"name": name, "count": str(waiting)})
+    if own_code is None:
+        return
+    try:
+        agencies = connector.agencies()
+    except VnedocError as exc:
+        yield Symptom("doctor.no-agencies", Health.WARNING, {"name": name}, exc)
+        return
+    known = any(own_code in {agency.code, agency.old_code} for agency in agencies)
+    yield Symptom(
+        "doctor.registered" if known else "doctor.not-registered",
+        Health.GOOD if known else Health.BAD,
+        {"name": name, "code": own_code},
+    )
+
+
+def _clock(
+    name: str, said: str | None, took_s: float, now: Callable[[], datetime.datetime] = utc_now
+) -> Iterator[Symptom]:
+    try:
+        theirs = email.utils.parsedate_to_datetime(said or "")
+    except ValueError:
+        return
+    if theirs.tzinfo is None:
+        theirs = theirs.replace(tzinfo=datetime.UTC)
+    # The header has whole seconds, and the answer took its time.
+    slack = datetime.timedelta(seconds=1 + took_s)
+    off = max(abs(now() - theirs) - slack, datetime.timedelta())
+    health = Health.GOOD
+    if off > SKEW_WARNING:
+        health = Health.BAD if off > SKEW_ERROR else Health.WARNING
+    found = "doctor.clock" if health is Health.GOOD else "doctor.clock-off"
+    yield Symptom(found, health, {"name": name, "seconds": f"{off.total_seconds():.0f}"})
+
+
+def _server_certificate(
+    name: str, parts: urllib.parse.SplitResult, tls: ssl.SSLContext | None
+) -> Iterator[Symptom]:
+    context = tls or ssl.create_default_context()
+    host = parts.hostname or ""
+    try:
+        with (
+            socket.create_connection((host, parts.port or 443), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname=host) as secured,
+        ):
+            content = secured.getpeercert(binary_form=True)
+        assert content is not None
+        yield from _validity(x509.load_der_x509_certificate(content), utc_now())
+    except (OSError, ValueError) as exc:
+        # It answered a moment ago; what happened now is worth a word, not a verdict.
+        yield Symptom("doctor.no-certificate-seen", Health.WARNING, {"name": name, "reason": str(exc)})
+
+
+def _validity(certificate: x509.Certificate, now: datetime.datetime) -> Iterator[Symptom]:
+    from vnedoc.sign.certificates import display_name
+
+    name, last = display_name(certificate.subject), certificate.not_valid_after_utc
+    values = {"subject": name, "last": vietnam(last).date().isoformat()}
+    if now > last:
+        yield Symptom("doctor.expired", Health.BAD, values)
+    elif now < certificate.not_valid_before_utc:
+        first = vietnam(certificate.not_valid_before_utc).date().isoformat()
+        yield Symptom("doctor.not-yet-valid", Health.BAD, {"subject": name, "first": first})
+    else:
+        yield from _soon(name, last, now)
+        if last - now > EXPIRES_SOON:
+            yield Symptom("doctor.certificate", Health.GOOD, values)
+
+
+def _soon(name: str, last: datetime.datetime, now: datetime.datetime) -> Iterator[Symptom]:
+    if now <= last <= now + EXPIRES_SOON:
+        values = {"subject": name, "last": vietnam(last).date().isoformat(), "days": str((last - now).days)}
+        yield Symptom("doctor.expires-soon", Health.WARNING, values)

@@ -1,0 +1,351 @@
+"""What all wires of a hub share: its store, its options, its clock, and the decisions that do not depend on a wire.
+
+A wire is a module with a function ``routes(hub)``; it reads requests, calls a method here, and writes the answer in
+its own words. Every refusal is a :class:`~vnedoc.exchange.hub.refusals.RefusalError` with one code for one reason; a
+wire translates the codes. Nothing here knows HTTP.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hmac
+import logging
+from typing import TYPE_CHECKING
+
+from vnedoc._internal.clock import utc_now, vietnam
+from vnedoc.exchange._vxp import Answer, ErrorCode
+from vnedoc.exchange.hub import intake
+from vnedoc.exchange.hub.audit import By
+from vnedoc.exchange.hub.judging import Jury
+from vnedoc.exchange.hub.limits import BusyError, FairShare, Rates
+from vnedoc.exchange.hub.metrics import HubMetrics
+from vnedoc.exchange.hub.options import HubOptions
+from vnedoc.exchange.hub.peers import NOBODY, parse_networks
+from vnedoc.exchange.hub.refusals import RefusalError
+from vnedoc.exchange.hub.visits import current_visit
+from vnedoc.exchange.states import TransportStatus
+from vnedoc.exchange.stores.hub import (
+    ClosedRecipientsError,
+    ConflictError,
+    HubAgency,
+    UnknownRecipientsError,
+    UnknownSenderError,
+)
+from vnedoc.exchange.stores.hub_administration import HubAdministration
+from vnedoc.exchange.stores.hub_lookup import HubLookup
+from vnedoc.exchange.validation import Level
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from vnedoc.exchange.codes import PackageKind
+    from vnedoc.exchange.hub.visits import Visit
+    from vnedoc.exchange.stores.hub import HubDelivery, HubStore
+
+__all__ = ["Hub", "Receipt", "bad_parameter", "unknown_document"]
+
+logger = logging.getLogger("vnedoc.hub")
+
+_MAX_ERROR_CODES = 50
+# An unknown system costs the same work as a wrong secret, so that nobody can find out which ids exist.
+_NOBODYS_SECRET = "-" * 64
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Receipt:
+    """That the hub has a package."""
+
+    doc_id: str
+    """The id it gave to the sender."""
+    text: str
+    """The receipt as it is stored, in the words of the VXP wire; whoever sends the same again gets it again."""
+
+
+class Hub:
+    """One hub, whatever it speaks.
+
+    Args:
+        store: Its memory.
+        options: How it behaves.
+        clock: Tells the time.
+    """
+
+    def __init__(
+        self,
+        store: HubStore,
+        *,
+        options: HubOptions = HubOptions(),
+        clock: Callable[[], datetime.datetime] = utc_now,
+    ) -> None:
+        self.store = store
+        self.options = options
+        self.clock = clock
+        self.lookup = HubLookup(store)
+        self.metrics = HubMetrics(store, clock=clock)
+        self.shares = self.metrics.shares = FairShare(options.limits)
+        self.proxies = parse_networks(options.proxies)
+        self.is_stopping = False
+        """Whether it was told to stop; what is under way is finished."""
+        self.has_room = True
+        """Whether there was room on the disk when it was last looked at."""
+        self._rates = Rates(per_s=options.limits.requests_per_s, burst=options.limits.request_burst)
+        self._jury = None if options.proofs is None else Jury(options.proofs)
+
+    def close(self) -> None:
+        """End what works for the hub; the store stays open."""
+        if self._jury is not None:
+            self._jury.close()
+
+    def check_secret(self, system_id: str, given: str) -> None:
+        """Let a system in by its secret, compared in constant time.
+
+        Raises:
+            RefusalError: There is no such system, or the secret is not its own.
+        """
+        known = self.secrets(system_id)
+        # All are compared, whichever is the right one.
+        same = [hmac.compare_digest(item.encode(), given.encode()) for item in known or (_NOBODYS_SECRET,)]
+        if not known or not any(same):
+            visit = current_visit()
+            if visit is not None:
+                visit.is_stranger = True
+            raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.wrong-secret", status=401)
+        self.enter(system_id)
+
+    def secrets(self, system_id: str) -> tuple[str, ...]:
+        """Return the secrets of a system that are good now, two during a rotation; none if it may not call.
+
+        It may not if it is disabled, or if the request does not come from one of its networks, with one of its client
+        certificates. To the caller this is the same as a wrong secret: who tries from elsewhere learns nothing.
+        """
+        access = self.store.system_secrets.access(system_id, at=self.clock())
+        if access is None:
+            return ()
+        visit = current_visit()
+        peer = NOBODY if visit is None else visit.peer
+        if not peer.is_within(access.networks) or not peer.shows(access.certificates):
+            logger.warning(
+                "a system was not let in from elsewhere",
+                extra={"system": system_id, "address": str(peer.address), "certificate": peer.certificate},
+            )
+            return ()
+        return access.secrets
+
+    def enter(self, system_id: str) -> None:
+        """Note that the caller proved to be a system.
+
+        Raises:
+            RefusalError: It sends more requests than it may.
+        """
+        visit = current_visit()
+        if visit is None:
+            return
+        if visit.system_id is None:
+            visit.system_id = system_id
+            wait_s = self._rates.take(system_id)
+            if wait_s:
+                self.metrics.limited("rate")
+                visit.over_rate = RefusalError(
+                    ErrorCode.BUSY, "hub.too-many-requests", status=429, retry_after_s=wait_s
+                )
+        if visit.over_rate is not None:
+            raise visit.over_rate
+
+    async def begin_upload(self, visit: Visit, size: int) -> None:
+        """Wait for room for a package; it is given back when the visit ends.
+
+        Args:
+            visit: The request that brings it.
+            size: How many bytes are said to come; 0 if nobody says.
+
+        Raises:
+            RefusalError: There is none now.
+        """
+        if not self.has_room:
+            self.metrics.limited("disk")
+            raise RefusalError(ErrorCode.BUSY, "hub.not-accepting", status=503, retry_after_s=60)
+        if visit.share is not None:
+            return
+        try:
+            visit.share = await visit.ending.enter_async_context(self.shares.upload(visit.key, size))
+        except BusyError as exc:
+            raise self._busy(exc) from exc
+
+    def note_bytes(self, visit: Visit, count: int) -> None:
+        """Note bytes of a body.
+
+        Raises:
+            RefusalError: There is no room for them now.
+        """
+        visit.bytes_in += count
+        if visit.share is None:
+            return
+        try:
+            visit.share.came(count)
+        except BusyError as exc:
+            raise self._busy(exc) from exc
+
+    def _busy(self, error: BusyError) -> RefusalError:
+        self.metrics.limited("uploads")
+        return RefusalError(ErrorCode.BUSY, "hub.busy", status=429, retry_after_s=error.retry_after_s)
+
+    def agencies(self) -> list[HubAgency]:
+        """Return the agencies that can be delivered to now."""
+        return self.store.agencies(on=vietnam(self.clock()).date())
+
+    def check_sender(self, system_id: str, code: str) -> None:
+        """See to it that a system sends for an agency.
+
+        Raises:
+            RefusalError: It does not.
+        """
+        if not self.store.is_registered(system_id, code):
+            raise _unknown_sender(code)
+
+    def take(self, path: Path, *, kind: PackageKind, sender: str | None, system_id: str) -> Receipt:
+        """Judge a package, keep it durably and queue it for all of its recipients.
+
+        When this returns, the package and its rows are on the disk: only now may a wire answer "OK".
+
+        Args:
+            path: The package, in a temporary file of the payload store.
+            kind: What the caller says it carries.
+            sender: The code that the caller says it is from; ``None`` where the wire does not say.
+            system_id: Who brings it.
+
+        Raises:
+            RefusalError: It is not taken; nothing of it is kept.
+        """
+        try:
+            return self._take(path, kind=kind, sender=sender, system_id=system_id)
+        except RefusalError as refusal:
+            self.metrics.rejected(refusal.message_id)
+            raise
+
+    def _take(self, path: Path, *, kind: PackageKind, sender: str | None, system_id: str) -> Receipt:
+        level = Level.STRICT if self.options.strict else Level.AXIS
+        package = intake.route_package(path, kind=kind, sender=sender, level=level)
+        self.check_sender(system_id, package.sender_code)
+        if self._jury is not None:
+            self._jury.judge(path, language=self.options.language)
+        payload = self.store.payloads.adopt(path)
+        made: list[str] = []
+
+        def receipt(doc_id: str) -> str:
+            made.append(doc_id)
+            return Answer(ok=True, doc_id=doc_id).to_json()
+
+        try:
+            text = self.store.take(package, payload, system_id=system_id, at=self.clock(), receipt=receipt)
+        except UnknownSenderError as exc:
+            raise _unknown_sender(package.sender_code) from exc
+        except UnknownRecipientsError as exc:
+            codes = ", ".join(exc.codes[:_MAX_ERROR_CODES]) or "-"
+            raise RefusalError(ErrorCode.UNKNOWN_RECIPIENT, "hub.unknown-recipients", codes=codes) from exc
+        except ClosedRecipientsError as exc:
+            pairs = (
+                code if heir is None else f"{code} → {heir}" for code, heir in exc.agencies[:_MAX_ERROR_CODES]
+            )
+            raise RefusalError(
+                ErrorCode.UNKNOWN_RECIPIENT, "hub.closed-recipients", codes=", ".join(pairs)
+            ) from exc
+        except ConflictError as exc:
+            raise RefusalError(ErrorCode.CONFLICT, "hub.conflict", document_id=package.document_id) from exc
+        doc_id = Answer.from_json(text.encode()).doc_id or ""
+        if doc_id in made:
+            self.metrics.received(
+                package.kind.value, size=payload.size, recipients=len(set(package.recipient_codes))
+            )
+        else:
+            self.metrics.duplicate()
+        return Receipt(doc_id, text)
+
+    def delivery(self, system_id: str, doc_id: str) -> HubDelivery:
+        """Return one delivery that is for an agency of the system.
+
+        Raises:
+            RefusalError: There is none.
+        """
+        delivery = self.store.delivery(system_id, doc_id)
+        if delivery is None:
+            raise unknown_document(doc_id)
+        return delivery
+
+    def move(self, system_id: str, doc_id: str, status: TransportStatus, *, text: str | None = None) -> None:
+        """Note how far the recipient's system is with a delivery; the same status twice is no error.
+
+        Raises:
+            RefusalError: The system has no such delivery, or that would be backwards.
+        """
+        moved = self.store.deliveries.move(
+            system_id,
+            doc_id,
+            status,
+            text=text,
+            at=self.clock(),
+            park_after_fails=self.options.park_after_fails,
+        )
+        if moved is None:
+            raise unknown_document(doc_id)
+        if moved.changed:
+            self.metrics.moved(
+                status.value, waited=moved.waited, again=moved.status == TransportStatus.INITIAL.value
+            )
+        if not moved.allowed:
+            raise RefusalError(ErrorCode.BACKWARDS, "hub.backwards", doc_id=doc_id, word=status.value)
+
+    def transport_status(self, word: str) -> TransportStatus:
+        """Return a transport status by its word, in any case of letters.
+
+        Raises:
+            RefusalError: There is no such status.
+        """
+        try:
+            return TransportStatus(word.strip().lower())
+        except ValueError as exc:
+            raise bad_parameter("status", word) from exc
+
+    def register(self, system_id: str, agency: HubAgency) -> None:
+        """Let a system register a further agency below one of its own.
+
+        Raises:
+            RefusalError: The code is taken by another system, or is not below an agency of the caller.
+        """
+        owner = self.lookup.owner(agency.code)
+        parents = {agency.parent_code, agency.code.rpartition(".")[0]} - {None, ""}
+        below = any(self.store.is_registered(system_id, parent) for parent in parents if parent)
+        # Who could register any code would receive the mail of others.
+        if (owner is not None and owner[1] != system_id) or not below:
+            raise RefusalError(ErrorCode.UNKNOWN_SENDER, "hub.not-yours", code=agency.code)
+        self.store.register_agencies(system_id, [agency], by=By(f"system:{system_id}", self.clock()))
+
+    def unregister(self, system_id: str, code: str) -> None:
+        """Take an agency of the caller off the hub.
+
+        Raises:
+            RefusalError: It is not the caller's, or packages for it are still kept.
+        """
+        owner = self.lookup.owner(code)
+        if owner is None or owner[1] != system_id:
+            raise RefusalError(ErrorCode.UNKNOWN_SENDER, "hub.not-yours", code=code)
+        by = By(f"system:{system_id}", self.clock())
+        if not HubAdministration(self.store).run(
+            by, lambda changes: changes.remove_agency(system_id, owner[0])
+        ):
+            raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.agency-in-use", code=code)
+
+
+def unknown_document(doc_id: str) -> RefusalError:
+    """Return the refusal for an id that the caller has nothing under."""
+    return RefusalError(ErrorCode.UNKNOWN_DOCUMENT, "hub.unknown-document", doc_id=doc_id)
+
+
+def bad_parameter(name: str, value: str) -> RefusalError:
+    """Return the refusal for a parameter that is not understood."""
+    return RefusalError(ErrorCode.BAD_PARAMETER, "hub.bad-parameter", name=name, value=value[:200])
+
+
+def _unknown_sender(code: str) -> RefusalError:
+    return RefusalError(ErrorCode.UNKNOWN_SENDER, "hub.unknown-sender", code=code)

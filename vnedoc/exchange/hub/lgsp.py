@@ -1,0 +1,202 @@
+"""The hub's provincial REST wire: login for a JWT, then calls with the system's id and secret beside it.
+
+The form is that of the province of Lạng Sơn (integration guide, version 2.2), with its error codes. What the guide
+leaves open is a choice of this hub:
+
+* A system logs in with its id as ``username`` and its secret as ``password``; ``X-SecretKey`` is the same secret.
+* A call without a token gets 401 ``licenseInfo:invalid``; a wrong or expired one, or a wrong secret, a plain 401.
+* Refusals come with HTTP 200 and ``success: false``.
+* A body without ``Content-Length`` is refused, as that axis does: it ends with "Unexpected end of Stream".
+* The list shows what waits, between the two dates; ``messageType`` is ``edoc`` or ``status``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from typing import TYPE_CHECKING, Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from vnedoc._internal.clock import vietnam
+from vnedoc.exchange._vxp import ErrorCode
+from vnedoc.exchange.codes import PackageKind
+from vnedoc.exchange.hub import answering, forms
+from vnedoc.exchange.hub.core import bad_parameter
+from vnedoc.exchange.hub.refusals import RefusalError
+from vnedoc.exchange.hub.tokens import check_token, make_token
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from vnedoc.exchange.hub.core import Hub
+    from vnedoc.exchange.stores.hub import HubDelivery
+
+__all__ = ["routes"]
+
+_WIRE = "lgsp"
+_TOKEN_LIFE = datetime.timedelta(minutes=30)
+_KINDS = {"edoc": PackageKind.DOCUMENT, "status": PackageKind.STATUS}
+_WORDS = {kind: word for word, kind in _KINDS.items()}
+# The guide's table knows no more than these: what it has no code for is "file cannot be processed".
+_CODES = frozenset({"10", "15", "18", "19", "20", "22"})
+_OTHER_CODE = "21"
+
+
+def routes(hub: Hub) -> list[Route]:
+    """Return the routes of all calls."""
+    wire = _LGSPWire(hub)
+    calls = [
+        ("/v1/sendEdoc", "POST", wire.send),
+        ("/v1/syncReceivedEdocList", "GET", wire.received),
+        ("/v1/getEdoc", "GET", wire.fetch),
+        ("/v1/updateStatus", "POST", wire.status),
+        ("/v1/getAgenciesList", "GET", wire.agencies),
+    ]
+    login = Route("/v1/auth/login", answering.guarded(wire.login, refuse=wire.refuse), methods=["POST"])
+    return [login, *(Route(path, wire.guarded(call), methods=[method]) for path, method, call in calls)]
+
+
+class _LGSPWire:
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def guarded(
+        self, call: Callable[[Request, str], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            return await call(request, await run_in_threadpool(self._let_in, request))
+
+        return answering.guarded(answer, refuse=self.refuse)
+
+    def refuse(self, refusal: RefusalError) -> Response:
+        if refusal.status == 401:
+            return PlainTextResponse(
+                "licenseInfo:invalid" if refusal.message_id == "hub.no-bearer" else "Unauthorized",
+                status_code=401,
+            )
+        code = refusal.error_code.value if refusal.error_code.value in _CODES else _OTHER_CODE
+        text = refusal.answer(self._hub.options.language).error_text
+        data = {"docId": None, "status": "error", "errorCode": code, "errorDesc": text}
+        return JSONResponse({"success": False, "message": text, "data": data}, status_code=refusal.status)
+
+    def _let_in(self, request: Request) -> str:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.no-bearer", status=401)
+        holder = check_token(token.strip(), secrets_of=self._hub.secrets, wire=_WIRE, now=self._hub.clock())
+        system_id = request.headers.get("x-systemid", "")
+        self._hub.check_secret(system_id, request.headers.get("x-secretkey", ""))
+        if holder != system_id:
+            raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.wrong-secret", status=401)
+        return system_id
+
+    async def login(self, request: Request) -> Response:
+        fields = _object(await answering.read_small_body(request, self._hub))
+        username, password = str(fields.get("username") or ""), str(fields.get("password") or "")
+        await run_in_threadpool(self._hub.check_secret, username, password)
+        token = make_token(username, secret=password, wire=_WIRE, expires_at=self._hub.clock() + _TOKEN_LIFE)
+        data = {"token": token, "id": username, "username": username, "name": username}
+        return JSONResponse({"code": 200, "message": "OK", "data": data})
+
+    async def send(self, request: Request, system_id: str) -> Response:
+        if "content-length" not in request.headers:
+            raise RefusalError(
+                ErrorCode.INVALID_FILE, "hub.not-a-form", status=400, reason="Unexpected end of Stream"
+            )
+        with self._hub.store.payloads.temporary() as path:
+            fields = await forms.read_form(request, self._hub, path, file_field="edocFile")
+            receipt = await run_in_threadpool(
+                self._hub.take,
+                path,
+                kind=_kind(fields.get("messageType", "")),
+                sender=None,
+                system_id=system_id,
+            )
+        return JSONResponse({"success": True, "message": "OK", "docId": receipt.doc_id})
+
+    async def received(self, request: Request, system_id: str) -> Response:
+        kind = _kind(request.query_params.get("messageType", ""))
+        first, last = _date(request, "fromDate"), _date(request, "toDate")
+        rows = await run_in_threadpool(self._hub.store.waiting, system_id, kind)
+        listed = [_row(row) for row in rows if first <= vietnam(row.received_at).date() <= last]
+        return JSONResponse({"success": True, "message": "OK", "count": len(listed), "data": listed})
+
+    async def fetch(self, request: Request, system_id: str) -> Response:
+        doc_id = request.query_params.get("docId", "")
+        delivery = await run_in_threadpool(self._hub.delivery, system_id, doc_id)
+        data = {
+            "docId": delivery.doc_id,
+            "from": delivery.sender_code,
+            "edocCode": delivery.notation,
+            "edocAbstract": delivery.title,
+            "edxml": "",
+        }
+        text = json.dumps({"success": True, "data": data}, ensure_ascii=True)
+        # The package is the last of all values.
+        head, tail = text[:-3].encode(), text[-3:].encode()
+        return answering.encoded_file(self._hub, delivery.payload, head, tail, media_type="application/json")
+
+    async def status(self, request: Request, system_id: str) -> Response:
+        fields = _object(await answering.read_small_body(request, self._hub))
+        doc_id = str(fields.get("docId") or "")
+        status = self._hub.transport_status(str(fields.get("status") or ""))
+        await run_in_threadpool(self._hub.move, system_id, doc_id, status)
+        return JSONResponse({"success": True, "message": "OK", "data": {"docId": doc_id}})
+
+    async def agencies(self, _request: Request, _system_id: str) -> Response:
+        rows = [
+            {
+                "orgCode": agency.code,
+                "orgName": agency.name,
+                "parentCode": agency.parent_code or "",
+                "address": "",
+                "email": agency.email or "",
+                "phone": "",
+            }
+            for agency in await run_in_threadpool(self._hub.agencies)
+        ]
+        return JSONResponse(rows)
+
+
+def _row(row: HubDelivery) -> dict[str, str]:
+    return {
+        "serviceType": "eDoc",
+        "createdTime": f"{vietnam(row.received_at):%Y/%m/%d %H:%M:%S}",
+        "updatedTime": f"{vietnam(row.updated_at):%Y/%m/%d %H:%M:%S}",
+        "messageType": _WORDS[row.kind],
+        "docId": row.doc_id,
+        "from": row.sender_code,
+        "to": row.recipient_code,
+        "status": row.status.value,
+        "statusDesc": row.status_text or "",
+    }
+
+
+def _kind(word: str) -> PackageKind:
+    kind = _KINDS.get(word.lower())
+    if kind is None:
+        raise bad_parameter("messageType", word)
+    return kind
+
+
+def _date(request: Request, name: str) -> datetime.date:
+    word = request.query_params.get(name, "")
+    try:
+        return datetime.datetime.strptime(word, "%Y/%m/%d").replace(tzinfo=datetime.UTC).date()
+    except ValueError as exc:
+        raise bad_parameter(name, word) from exc
+
+
+def _object(body: bytes) -> dict[str, Any]:  # JSON
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as exc:
+        raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.not-json", reason=str(exc)[:200]) from exc
+    if not isinstance(fields, dict):
+        raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.not-json", reason="object")
+    return fields

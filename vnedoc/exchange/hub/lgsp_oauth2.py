@@ -1,0 +1,249 @@
+"""The hub's OAuth2 facade: client credentials (RFC 6749, 4.4), then the calls of the axis behind an API gateway.
+
+The operations are those of the province of Quảng Nam on WSO2 API Manager. Its generated client hides how arguments
+travel, so these are choices of this hub:
+
+* ``secretDonVi`` is read from the header of that name, or from the query. It is the secret of the system, which is
+  the consumer secret too.
+* ``POST /vanbans`` takes JSON: ``{"loaiVanBan": "edoc", "file": "<base64>"}``.
+* ``GET /vanbans`` lists documents and statuses together; ``status`` is a word in capital letters, as in ``PUT``.
+* A missing or expired token gets 401 with the ``fault`` of the gateway (900902 or 900901).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from vnedoc._internal.clock import vietnam
+from vnedoc.exchange._vxp import Answer, ErrorCode
+from vnedoc.exchange.codes import PackageKind
+from vnedoc.exchange.hub import answering
+from vnedoc.exchange.hub.core import bad_parameter
+from vnedoc.exchange.hub.refusals import RefusalError
+from vnedoc.exchange.hub.tokens import check_token, make_token
+from vnedoc.exchange.stores.hub import HubAgency
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from vnedoc.exchange.hub.core import Hub
+    from vnedoc.exchange.stores.hub import HubDelivery
+
+__all__ = ["routes"]
+
+_WIRE = "lgsp-oauth2"
+_TOKEN_LIFE = datetime.timedelta(hours=1)
+_API = "/truclienthong/v1.0.0"
+_KINDS = {"edoc": PackageKind.DOCUMENT, "status": PackageKind.STATUS}
+_WORDS = {kind: word for word, kind in _KINDS.items()}
+
+
+def routes(hub: Hub) -> list[Route]:
+    """Return the routes of all calls."""
+    wire = _OAuth2Wire(hub)
+    calls = [
+        ("/vanbans", "GET", wire.received),
+        ("/vanbans", "POST", wire.send),
+        ("/vanbans/{doc_id}", "GET", wire.fetch),
+        ("/vanbans/{doc_id}", "PUT", wire.status),
+        ("/donvilienthongs", "GET", wire.agencies),
+        ("/donvilienthongs", "POST", wire.register),
+        ("/donvilienthongs", "PUT", wire.unregister),
+    ]
+    token = Route("/token", answering.guarded(wire.token, refuse=_refuse_client), methods=["POST"])
+    return [
+        token,
+        *(Route(_API + path, wire.guarded(call), methods=[method]) for path, method, call in calls),
+    ]
+
+
+class _OAuth2Wire:
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def guarded(
+        self, call: Callable[[Request, str], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            return await call(request, await run_in_threadpool(self._let_in, request))
+
+        return answering.guarded(answer, refuse=self._refuse)
+
+    def _refuse(self, refusal: RefusalError) -> Response:
+        if refusal.status == 401:
+            missing = refusal.message_id == "hub.no-bearer"
+            fault = {
+                "code": 900902 if missing else 900901,
+                "message": "Missing Credentials" if missing else "Invalid Credentials",
+                "description": refusal.answer(self._hub.options.language).error_text,
+            }
+            return JSONResponse({"fault": fault}, status_code=401, headers={"WWW-Authenticate": "Bearer"})
+        return _envelope(refusal.answer(self._hub.options.language), status=refusal.status)
+
+    def _let_in(self, request: Request) -> str:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.no-bearer", status=401)
+        system_id = check_token(
+            token.strip(), secrets_of=self._hub.secrets, wire=_WIRE, now=self._hub.clock()
+        )
+        given = request.headers.get("secretdonvi") or request.query_params.get("secretDonVi", "")
+        self._hub.check_secret(system_id or "", given)
+        return system_id or ""
+
+    async def token(self, request: Request) -> Response:
+        body = await answering.read_small_body(request, self._hub)
+        if parse_qs(body.decode("utf-8", "replace")).get("grant_type") != ["client_credentials"]:
+            raise bad_parameter("grant_type", "")
+        system_id, secret = _basic(request)
+        await run_in_threadpool(self._hub.check_secret, system_id, secret)
+        expires_at = self._hub.clock() + _TOKEN_LIFE
+        return JSONResponse(
+            {
+                "access_token": make_token(system_id, secret=secret, wire=_WIRE, expires_at=expires_at),
+                "scope": "default",
+                "token_type": "Bearer",
+                "expires_in": int(_TOKEN_LIFE.total_seconds()),
+            },
+            headers={"Cache-Control": "no-store"},
+        )
+
+    async def received(self, _request: Request, system_id: str) -> Response:
+        rows = [
+            _row(row)
+            for kind in PackageKind
+            for row in await run_in_threadpool(self._hub.store.waiting, system_id, kind)
+        ]
+        return _envelope(Answer(ok=True, data=rows))
+
+    async def send(self, request: Request, system_id: str) -> Response:
+        with self._hub.store.payloads.temporary() as path:
+            fields = _object(await answering.read_json_body(request, self._hub, path, key="file"))
+            word = str(fields.get("loaiVanBan") or "")
+            kind = _KINDS.get(word.lower())
+            if kind is None:
+                raise bad_parameter("loaiVanBan", word)
+            receipt = await run_in_threadpool(
+                self._hub.take, path, kind=kind, sender=None, system_id=system_id
+            )
+        return _envelope(Answer(ok=True, doc_id=receipt.doc_id))
+
+    async def fetch(self, request: Request, system_id: str) -> Response:
+        delivery = await run_in_threadpool(self._hub.delivery, system_id, request.path_params["doc_id"])
+        head, tail = json.dumps(_fields(Answer(ok=True, data="|"))).encode().split(b"|")
+        return answering.encoded_file(self._hub, delivery.payload, head, tail, media_type="application/json")
+
+    async def status(self, request: Request, system_id: str) -> Response:
+        status = self._hub.transport_status(request.query_params.get("status", ""))
+        await run_in_threadpool(self._hub.move, system_id, request.path_params["doc_id"], status)
+        return _envelope(Answer(ok=True))
+
+    async def agencies(self, _request: Request, _system_id: str) -> Response:
+        rows = [
+            {
+                "id": agency.code,
+                "pid": agency.parent_code or "",
+                "code": agency.code,
+                "name": agency.name,
+                "mail": agency.email or "",
+            }
+            for agency in await run_in_threadpool(self._hub.agencies)
+        ]
+        return _envelope(Answer(ok=True, data=rows))
+
+    async def register(self, request: Request, system_id: str) -> Response:
+        fields = _object(await answering.read_small_body(request, self._hub))
+        code = str(fields.get("code") or "")
+        if not code:
+            raise bad_parameter("code", code)
+        agency = HubAgency(
+            code,
+            str(fields.get("name") or code),
+            str(fields.get("pcode") or "") or None,
+            str(fields.get("email") or "") or None,
+        )
+        await run_in_threadpool(self._hub.register, system_id, agency)
+        return _envelope(Answer(ok=True))
+
+    async def unregister(self, request: Request, system_id: str) -> Response:
+        code = request.query_params.get("agencyCode", "")
+        await run_in_threadpool(self._hub.unregister, system_id, code)
+        return _envelope(Answer(ok=True))
+
+
+def _row(row: HubDelivery) -> dict[str, str]:
+    return {
+        "serviceType": "eDoc",
+        "messageType": _WORDS[row.kind],
+        "statusDesc": row.status_text or "",
+        "docId": row.doc_id,
+        "from": row.sender_code,
+        "to": row.recipient_code,
+        "status": row.status.value.upper(),
+        "createdTime": f"{vietnam(row.received_at):%Y/%m/%d %H:%M:%S}",
+    }
+
+
+def _fields(answer: Answer) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "status": "OK" if answer.ok else "FAIL",
+        "errorCode": answer.error_code,
+        "errorDesc": answer.error_text,
+    }
+    if answer.doc_id is not None:
+        fields["docId"] = answer.doc_id
+    if answer.data is not None:
+        fields["data"] = answer.data
+    return fields
+
+
+def _envelope(answer: Answer, *, status: int = 200) -> Response:
+    return JSONResponse(_fields(answer), status_code=status)
+
+
+def _refuse_client(refusal: RefusalError) -> Response:
+    # RFC 6749, 5.2.
+    if refusal.status == 401:
+        return JSONResponse(
+            {"error": "invalid_client"}, status_code=401, headers={"WWW-Authenticate": "Basic"}
+        )
+    if refusal.status in {429, 503}:
+        # RFC 6749, 4.1.2.1, has a word for it; 5.2 has none.
+        return JSONResponse({"error": "temporarily_unavailable"}, status_code=refusal.status)
+    if refusal.status >= 500:
+        return JSONResponse({"error": "server_error"}, status_code=refusal.status)
+    return JSONResponse({"error": "unsupported_grant_type"}, status_code=400)
+
+
+def _basic(request: Request) -> tuple[str, str]:
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    try:
+        text = base64.b64decode(value.strip(), validate=True).decode("utf-8")
+    except (binascii.Error, UnicodeError, ValueError):
+        text = ""
+    if scheme.lower() != "basic" or ":" not in text:
+        return "", ""
+    system_id, _, secret = text.partition(":")
+    # RFC 6749, 2.3.1: both parts are encoded, so that a colon does not end the first.
+    return unquote(system_id), unquote(secret)
+
+
+def _object(body: bytes) -> dict[str, Any]:  # JSON
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as exc:
+        raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.not-json", reason=str(exc)[:200]) from exc
+    if not isinstance(fields, dict):
+        raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.not-json", reason="object")
+    return fields

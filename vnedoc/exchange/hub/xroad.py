@@ -1,0 +1,142 @@
+"""The hub as a service behind an X-Road security server.
+
+The security server has authenticated the caller and says who it is in ``X-Road-Client``. Anyone else who reaches
+this wire could say the same, so it is not among a hub's usual wires, and its port must be open to the security server
+only.
+
+Sending is as a pilot in Vietnam has it: ``POST document/edocs/new`` and ``document/status/new``, a form with the
+package in ``file`` and the sender's code in the header ``from``, answered with 201. The other calls are this hub's
+own. A system is known here by the identifier of its client with colons: ``CS:GOV:MEMBER:SUBSYSTEM``.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from vnedoc._internal.clock import vietnam
+from vnedoc.exchange._vxp import ErrorCode
+from vnedoc.exchange.codes import PackageKind
+from vnedoc.exchange.hub import answering, forms
+from vnedoc.exchange.hub.core import unknown_document
+from vnedoc.exchange.hub.refusals import RefusalError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from vnedoc.exchange.hub.core import Hub
+    from vnedoc.exchange.stores.hub import HubDelivery
+
+__all__ = ["routes", "system_id_of"]
+
+_PATHS = {"/document/edocs": PackageKind.DOCUMENT, "/document/status": PackageKind.STATUS}
+_STATUSES = {
+    ErrorCode.UNKNOWN_DOCUMENT: 404,
+    ErrorCode.CONFLICT: 409,
+    ErrorCode.BACKWARDS: 409,
+    ErrorCode.UNKNOWN_SENDER: 422,
+    ErrorCode.UNKNOWN_RECIPIENT: 422,
+    ErrorCode.INVALID_PACKAGE: 422,
+}
+
+
+def system_id_of(client: str) -> str:
+    """Return the id under which a hub knows an X-Road client: its parts, joined by colons."""
+    return ":".join(unquote(part) for part in client.split("/"))
+
+
+def routes(hub: Hub) -> list[Route]:
+    """Return the routes of all calls, as the security server maps the service to them."""
+    found = []
+    for path, kind in _PATHS.items():
+        wire = _XRoadWire(hub, kind)
+        found += [
+            Route(f"{path}/new", wire.guarded(wire.send), methods=["POST"]),
+            Route(path, wire.guarded(wire.received), methods=["GET"]),
+            Route(f"{path}/{{doc_id}}", wire.guarded(wire.fetch), methods=["GET"]),
+            Route(f"{path}/{{doc_id}}/status", wire.guarded(wire.status), methods=["PUT"]),
+        ]
+    wire = _XRoadWire(hub, PackageKind.DOCUMENT)
+    return [*found, Route("/agencies", wire.guarded(wire.agencies), methods=["GET"])]
+
+
+class _XRoadWire:
+    def __init__(self, hub: Hub, kind: PackageKind) -> None:
+        self._hub = hub
+        self._kind = kind
+
+    def guarded(
+        self, call: Callable[[Request, str], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            system_id = system_id_of(request.headers.get("x-road-client", ""))
+            if not await run_in_threadpool(self._hub.secrets, system_id):
+                raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.wrong-secret", status=403)
+            self._hub.enter(system_id)
+            return await call(request, system_id)
+
+        return answering.guarded(answer, refuse=self._refuse)
+
+    def _refuse(self, refusal: RefusalError) -> Response:
+        status = refusal.status if refusal.status != 200 else _STATUSES.get(refusal.error_code, 400)
+        text = refusal.answer(self._hub.options.language).error_text
+        return JSONResponse({"code": refusal.error_code.value, "message": text}, status_code=status)
+
+    async def send(self, request: Request, system_id: str) -> Response:
+        sender = request.headers.get("from") or None
+        with self._hub.store.payloads.temporary() as path:
+            await forms.read_form(request, self._hub, path, file_field="file")
+            receipt = await run_in_threadpool(
+                self._hub.take, path, kind=self._kind, sender=sender, system_id=system_id
+            )
+        return JSONResponse({"docId": receipt.doc_id}, status_code=201)
+
+    async def received(self, _request: Request, system_id: str) -> Response:
+        rows = await run_in_threadpool(self._hub.store.waiting, system_id, self._kind)
+        return JSONResponse([_row(row) for row in rows])
+
+    async def fetch(self, request: Request, system_id: str) -> Response:
+        delivery = await run_in_threadpool(self._hub.delivery, system_id, request.path_params["doc_id"])
+        if delivery.kind is not self._kind:
+            raise unknown_document(delivery.doc_id)
+        return answering.raw_file(self._hub, delivery.payload, media_type="application/xml")
+
+    async def status(self, request: Request, system_id: str) -> Response:
+        body = await answering.read_small_body(request, self._hub)
+        try:
+            word = str(json.loads(body)["status"])
+        except (ValueError, RecursionError, KeyError, TypeError) as exc:
+            raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.not-json", reason="status") from exc
+        status = self._hub.transport_status(word)
+        await run_in_threadpool(self._hub.move, system_id, request.path_params["doc_id"], status)
+        return JSONResponse({"status": status.value})
+
+    async def agencies(self, _request: Request, _system_id: str) -> Response:
+        rows = [
+            {
+                "code": agency.code,
+                "name": agency.name,
+                "parentCode": agency.parent_code,
+                "email": agency.email,
+                "oldCode": agency.old_code,
+            }
+            for agency in await run_in_threadpool(self._hub.agencies)
+        ]
+        return JSONResponse(rows)
+
+
+def _row(row: HubDelivery) -> dict[str, str]:
+    return {
+        "docId": row.doc_id,
+        "from": row.sender_code,
+        "to": row.recipient_code,
+        "status": row.status.value,
+        "createdTime": f"{vietnam(row.received_at):%Y-%m-%dT%H:%M:%S%z}",
+    }

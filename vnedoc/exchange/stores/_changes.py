@@ -1,0 +1,387 @@
+"""Carry out what the sender of a document orders about it: cancel it, take another version or document for it.
+
+Decision 28/2018/QĐ-TTg, article 9.2, and Decree 30/2020/NĐ-CP, article 18.4(b): on a recall the receiver cancels the
+document in its system and says so; what is known of the recall is kept (annex VI, part I). Only who sent a document
+can order anything about it.
+
+Packages overtake one another. An order that comes before its document waits for it; a version or a document that was
+let go before an order and comes after it is covered by the order.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from vnedoc.errors import NotAllowedError
+from vnedoc.exchange.codes import BusinessKind, PackageKind, StatusCode
+from vnedoc.exchange.states import DeliveryState, OrderKind, OrderState
+from vnedoc.exchange.stores import _log
+from vnedoc.exchange.stores import _steps as steps
+from vnedoc.exchange.stores.models import DocumentOrderRow, ReceivedRow, StoreInfoRow
+from vnedoc.exchange.stores.records import DocumentOrder, StatusNews
+from vnedoc.sign.report import Finding
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Sequence
+
+    from sqlalchemy import orm
+
+    from vnedoc.exchange.stores.records import NewOrder, NewReceived
+
+__all__ = [
+    "carry_out",
+    "check_answerable",
+    "is_sent_anew",
+    "order_record",
+    "orders_of",
+    "refuse",
+    "stranger_finding",
+    "superseded_by",
+    "take_in",
+]
+
+ORDERS_LOCK = "orders"
+"""Name of the row that is locked while documents and orders about documents are taken in."""
+_EFFECTIVE = (OrderState.WAITING.value, OrderState.ASKED.value, OrderState.APPLIED.value)
+
+
+def take_in(
+    session: orm.Session, row: ReceivedRow, orders: Sequence[NewOrder], *, at: datetime.datetime
+) -> bool:
+    """Carry out what orders that overtook a package say about it, then what it orders itself.
+
+    Returns:
+        Whether the documents were here that it orders something about.
+    """
+    session.flush()
+    carries = row.kind == PackageKind.DOCUMENT.value and row.business_kind != BusinessKind.RECALL
+    if carries or orders:
+        _lock(session)
+    if carries:
+        _catch_up(session, row, at=at)
+    found = [_take_order(session, row, order, at=at) for order in orders]
+    session.flush()
+    return all(found)
+
+
+def stranger_finding(session: orm.Session, new: NewReceived, *, connection: str) -> Finding | None:
+    """Return what is wrong if a recall or an update is about a document that only somebody else sent."""
+    for order in new.orders:
+        # A document that replaces that of a dissolved agency is a document all the same.
+        if order.kind not in {OrderKind.RECALL, OrderKind.UPDATE}:
+            continue
+        if _is_of_somebody_else(session, order, new.sender_code, connection=connection):
+            return Finding(
+                "exchange.order-of-stranger", {"document_id": order.document_id, "code": new.sender_code}
+            )
+    return None
+
+
+def is_sent_anew(known: ReceivedRow, new: NewReceived) -> bool:
+    """Tell whether a package takes the place of one that was recalled: let go later, under the same identifier."""
+    return (
+        known.delivery_state == DeliveryState.CANCELLED.value
+        and new.dispatched_at is not None
+        and new.dispatched_at > known.updated_at
+    )
+
+
+def carry_out(session: orm.Session, order: DocumentOrderRow, *, at: datetime.datetime) -> None:
+    """Do what an order wants; its target is here."""
+    kind = OrderKind(order.kind)
+    order.state, order.settled_at = OrderState.APPLIED.value, at
+    if kind is not OrderKind.REPLACE:
+        order.answer = StatusCode.CHANGE_AGREED.value
+    assert order.target_id is not None
+    if kind.cancels:
+        _cancel(session, session.get_one(ReceivedRow, order.target_id), order, at=at)
+    else:
+        _log.append(
+            session, "superseded", at=at, message_id=order.target_id, by=order.order_id, order=kind.value
+        )
+
+
+def refuse(session: orm.Session, order: DocumentOrderRow, *, at: datetime.datetime) -> None:
+    """Note that a person does not agree to an order; the document goes on."""
+    order.state, order.settled_at = OrderState.REFUSED.value, at
+    order.answer = StatusCode.CHANGE_REFUSED.value
+    _log.append(session, "order-refused", at=at, message_id=order.target_id, order=order.kind)
+
+
+def check_answerable(session: orm.Session, row: ReceivedRow) -> None:
+    """Make sure that a document is not frozen.
+
+    Raises:
+        NotAllowedError: It was cancelled, or another took its place.
+    """
+    if row.delivery_state == DeliveryState.CANCELLED.value:
+        raise NotAllowedError("exchange.cancelled", id=row.id)
+    newer = superseded_by(session, row.id)
+    if newer is not None:
+        raise NotAllowedError("exchange.superseded", id=row.id, by=newer)
+
+
+def orders_of(session: orm.Session, message_ids: Sequence[str]) -> list[DocumentOrderRow]:
+    """Return the orders that messages carry, and those about them, the oldest first."""
+    return list(
+        session.scalars(
+            sa.select(DocumentOrderRow)
+            .where(
+                sa.or_(
+                    DocumentOrderRow.order_id.in_(message_ids), DocumentOrderRow.target_id.in_(message_ids)
+                )
+            )
+            .order_by(DocumentOrderRow.created_at, DocumentOrderRow.id)
+        )
+    )
+
+
+def superseded_by(session: orm.Session, message_id: str) -> str | None:
+    """Return the message that took the place of a received one, or ``None``."""
+    return session.scalars(
+        sa.select(DocumentOrderRow.order_id)
+        .where(
+            DocumentOrderRow.target_id == message_id,
+            DocumentOrderRow.state == OrderState.APPLIED.value,
+            DocumentOrderRow.kind.in_((OrderKind.UPDATE.value, OrderKind.REPLACE.value)),
+            DocumentOrderRow.is_ours.is_(False),
+        )
+        .order_by(DocumentOrderRow.created_at.desc())
+    ).first()
+
+
+def order_record(row: DocumentOrderRow) -> DocumentOrder:
+    """Return the record of a row."""
+    return DocumentOrder(
+        id=row.id,
+        kind=OrderKind(row.kind),
+        state=OrderState(row.state),
+        is_ours=row.is_ours,
+        orderer_code=row.orderer_code,
+        document_id=row.document_id,
+        document_code=row.document_code,
+        reason=row.reason,
+        order_id=row.order_id,
+        target_id=row.target_id,
+        created_at=row.created_at,
+        settled_at=row.settled_at,
+        answer=row.answer,
+        answer_id=row.answer_id,
+    )
+
+
+def _lock(session: orm.Session) -> None:
+    """Put in a line who takes in documents and orders.
+
+    On PostgreSQL a document and its recall that come at the same moment would not see each other. Whoever takes
+    this lock takes it before any lock of a message.
+    """
+    session.execute(
+        sa.select(StoreInfoRow.name).where(StoreInfoRow.name == ORDERS_LOCK).with_for_update()
+    ).all()
+
+
+def _catch_up(session: orm.Session, row: ReceivedRow, *, at: datetime.datetime) -> None:
+    """Let orders that came before a document reach it."""
+    query = (
+        sa.select(DocumentOrderRow)
+        .where(
+            DocumentOrderRow.connection == row.connection,
+            DocumentOrderRow.is_ours.is_(False),
+            DocumentOrderRow.orderer_code == row.sender_code,
+            DocumentOrderRow.document_id == row.document_id,
+            DocumentOrderRow.state.in_(_EFFECTIVE),
+            DocumentOrderRow.order_id != row.id,
+        )
+        .order_by(DocumentOrderRow.created_at, DocumentOrderRow.id)
+    )
+    for order in session.scalars(query).all():
+        waits = order.state == OrderState.WAITING.value
+        if not _covers(order.dispatched_at, row, unknown=waits):
+            continue
+        if not OrderKind(order.kind).cancels and superseded_by(session, row.id) is not None:
+            continue
+        _aim(session, order if waits else _twin(session, order, at=at), row, at=at)
+        if row.delivery_state == DeliveryState.CANCELLED.value:
+            return
+
+
+def _take_order(session: orm.Session, row: ReceivedRow, new: NewOrder, *, at: datetime.datetime) -> bool:
+    order = DocumentOrderRow(
+        id=uuid.uuid4().hex,
+        connection=row.connection,
+        # An update that takes the document from us is a recall for us.
+        kind=(OrderKind.RECALL if new.withdraws else new.kind).value,
+        state=OrderState.WAITING.value,
+        is_ours=False,
+        orderer_code=row.sender_code,
+        document_id=new.document_id,
+        document_code=new.document_code,
+        reason=new.reason,
+        automatic=new.automatic,
+        order_id=row.id,
+        dispatched_at=row.dispatched_at,
+        created_at=at,
+    )
+    session.add(order)
+    session.flush()
+    if _is_of_somebody_else(session, new, row.sender_code, connection=row.connection):
+        order.state = OrderState.IGNORED.value
+        return False
+    targets = _targets(session, row, new)
+    if new.kind is OrderKind.UPDATE and not new.withdraws:
+        return _take_update(session, row, order, targets, at=at)
+    covered = [target for target in targets if _covers(order.dispatched_at, target, unknown=True)]
+    for number, target in enumerate(covered):
+        _aim(session, order if number == 0 else _twin(session, order, at=at), target, at=at)
+    if new.withdraws and covered:
+        # Nothing of it is for us but the message that it is not for us any more.
+        row.delivery_state, row.updated_at = DeliveryState.CANCELLED.value, at
+    return bool(covered)
+
+
+def _take_update(
+    session: orm.Session,
+    row: ReceivedRow,
+    order: DocumentOrderRow,
+    versions: Sequence[ReceivedRow],
+    *,
+    at: datetime.datetime,
+) -> bool:
+    """Put a version in the place of the one in force; one that is old news already is part of the history only."""
+    in_force = next((item for item in versions if _is_in_force(session, item)), None)
+    if superseded_by(session, row.id) is not None:
+        order.state, order.settled_at = OrderState.APPLIED.value, at
+        return True
+    if in_force is None or not _covers(order.dispatched_at, in_force, unknown=True):
+        return False
+    _aim(session, order, in_force, at=at)
+    return True
+
+
+def _is_in_force(session: orm.Session, row: ReceivedRow) -> bool:
+    """Tell whether no other version took the place of one, and nobody refused it."""
+    refused = sa.select(DocumentOrderRow.id).where(
+        DocumentOrderRow.order_id == row.id,
+        DocumentOrderRow.kind == OrderKind.UPDATE.value,
+        DocumentOrderRow.state == OrderState.REFUSED.value,
+    )
+    return superseded_by(session, row.id) is None and session.scalars(refused).first() is None
+
+
+def _aim(
+    session: orm.Session, order: DocumentOrderRow, target: ReceivedRow, *, at: datetime.datetime
+) -> None:
+    """Tie an order to its document, and carry it out or ask a person."""
+    target = steps.lock_received(session, target.id)
+    order.target_id = target.id
+    if OrderKind(order.kind).cancels:
+        steps.record_news(session, target, _news(order, StatusCode.TAKE_BACK, order.reason), at=at)
+    if order.automatic:
+        carry_out(session, order, at=at)
+        if order.answer_id is not None and OrderKind(order.kind).cancels:
+            # The sender knows already; this version came late.
+            steps.record_news(session, target, _news(order, StatusCode.CHANGE_AGREED, None), at=at)
+    else:
+        order.state = OrderState.ASKED.value
+        _log.append(session, "order-asked", at=at, message_id=target.id, order=order.kind)
+    session.flush()
+
+
+def _cancel(
+    session: orm.Session, target: ReceivedRow, order: DocumentOrderRow, *, at: datetime.datetime
+) -> None:
+    state = DeliveryState(target.delivery_state)
+    target.delivery_state = state.joined(DeliveryState.CANCELLED).value
+    target.updated_at = at
+    _log.append(session, "cancelled", at=at, message_id=target.id, order=order.kind, by=order.order_id)
+
+
+def _twin(session: orm.Session, order: DocumentOrderRow, *, at: datetime.datetime) -> DocumentOrderRow:
+    """Return the same order for one more version of its document; it is answered once."""
+    twin = DocumentOrderRow(
+        id=uuid.uuid4().hex,
+        connection=order.connection,
+        kind=order.kind,
+        state=OrderState.WAITING.value,
+        is_ours=order.is_ours,
+        orderer_code=order.orderer_code,
+        document_id=order.document_id,
+        document_code=order.document_code,
+        reason=order.reason,
+        automatic=order.automatic,
+        order_id=order.order_id,
+        dispatched_at=order.dispatched_at,
+        created_at=at,
+        answer_id=order.answer_id,
+    )
+    session.add(twin)
+    session.flush()
+    return twin
+
+
+def _targets(session: orm.Session, row: ReceivedRow, new: NewOrder) -> list[ReceivedRow]:
+    """Return the versions of the document that an order is about, the newest first."""
+    query = (
+        sa.select(ReceivedRow)
+        .where(
+            ReceivedRow.connection == row.connection,
+            ReceivedRow.kind == PackageKind.DOCUMENT.value,
+            ReceivedRow.delivery_state == DeliveryState.ACCEPTED.value,
+            ReceivedRow.sender_code == row.sender_code,
+            ReceivedRow.id != row.id,
+            sa.or_(
+                ReceivedRow.business_kind.is_(None), ReceivedRow.business_kind != int(BusinessKind.RECALL)
+            ),
+        )
+        .order_by(ReceivedRow.dispatched_at.desc(), ReceivedRow.received_at.desc(), ReceivedRow.id)
+    )
+    found = session.scalars(query.where(ReceivedRow.document_id == new.document_id)).all()
+    if not found and new.document_code and new.issued_on is not None:
+        # Some systems rewrite the identifier. Number and date together name one document; more than one is a doubt.
+        found = session.scalars(
+            query.where(ReceivedRow.code == new.document_code, ReceivedRow.issued_on == new.issued_on)
+        ).all()
+        found = found if len(found) == 1 else []
+    return list(found)
+
+
+def _is_of_somebody_else(session: orm.Session, new: NewOrder, orderer: str, *, connection: str) -> bool:
+    senders = session.scalars(
+        sa.select(ReceivedRow.sender_code).where(
+            ReceivedRow.connection == connection,
+            ReceivedRow.kind == PackageKind.DOCUMENT.value,
+            ReceivedRow.document_id == new.document_id,
+            ReceivedRow.delivery_state.in_((DeliveryState.ACCEPTED.value, DeliveryState.CANCELLED.value)),
+        )
+    ).all()
+    return bool(senders) and orderer not in senders
+
+
+def _covers(ordered_at: datetime.datetime | None, target: ReceivedRow, *, unknown: bool) -> bool:
+    """Tell whether an order was meant for a package: one that was let go later is another matter.
+
+    Args:
+        ordered_at: When the order was let go.
+        target: The package.
+        unknown: What to say if one of the times is not known.
+    """
+    if ordered_at is None or target.dispatched_at is None:
+        return unknown
+    return target.dispatched_at <= ordered_at
+
+
+def _news(order: DocumentOrderRow, code: StatusCode, text: str | None) -> StatusNews:
+    return StatusNews(
+        code=code.value,
+        reporter=order.orderer_code,
+        about="",
+        document_id=order.document_id,
+        document_code=order.document_code,
+        description=text,
+        reported_at=order.dispatched_at,
+    )

@@ -1,0 +1,36 @@
+"""Vietnam's days in a database that keeps its times in UTC."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from vnedoc._internal.clock import VIETNAM
+
+if TYPE_CHECKING:
+    from sqlalchemy import orm
+
+__all__ = ["day_of", "span"]
+
+
+def span(first: datetime.date, last: datetime.date) -> tuple[datetime.datetime, datetime.datetime]:
+    """Return when a first day begins and when a last day is over."""
+    begin = datetime.datetime.combine(first, datetime.time(), VIETNAM)
+    # The last day that there is has no next one.
+    after = last + datetime.timedelta(days=1) if last < datetime.date.max else last
+    return begin, datetime.datetime.combine(after, datetime.time(), VIETNAM)
+
+
+def day_of(
+    column: orm.InstrumentedAttribute[datetime.datetime], *, is_sqlite: bool
+) -> sa.ColumnElement[str]:
+    """Return the day of a time as ISO 8601 text."""
+    if is_sqlite:
+        return sa.func.date(column, "+7 hours")
+    # The connection works in UTC.
+    moment = sa.type_coerce(column, sa.DateTime(timezone=True)) + sa.literal(
+        VIETNAM.utcoffset(None), sa.Interval()
+    )
+    return sa.cast(sa.func.date(moment), sa.Text())

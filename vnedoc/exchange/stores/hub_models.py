@@ -1,0 +1,104 @@
+"""Tables of a hub that only its administration uses: sealed secrets, the audit log, answers that can be repeated,
+and what people look at and no package tells: refusals by day, when a system was heard of last.
+"""
+
+from __future__ import annotations
+
+import datetime  # noqa: TC003 - the mapping reads the annotations
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from vnedoc.exchange.stores._types import Name, PlainText, UTCTime
+from vnedoc.exchange.stores.models import HubTables
+
+__all__ = [
+    "HubAnswerRow",
+    "HubAuditHeadRow",
+    "HubAuditRow",
+    "HubRefusalCountRow",
+    "HubSecretRow",
+    "HubSightingRow",
+]
+
+
+class HubSecretRow(HubTables):
+    """A secret of a system, sealed with a key that is not in the database; two during a rotation."""
+
+    __tablename__ = "hub_secrets"
+
+    id: Mapped[str] = mapped_column(Name(16), primary_key=True)
+    system_id: Mapped[str] = mapped_column(sa.ForeignKey("hub_systems.id"))
+    key_id: Mapped[str] = mapped_column(Name(16))
+    sealed: Mapped[str] = mapped_column(sa.Text())
+    created_at: Mapped[datetime.datetime] = mapped_column(UTCTime())
+    expires_at: Mapped[datetime.datetime | None] = mapped_column(UTCTime())
+
+    __table_args__ = (
+        sa.Index("ix_hub_secret_system", "system_id"),
+        sa.Index("ix_hub_secret_key", "key_id"),
+    )
+
+
+class HubAuditRow(HubTables):
+    """What somebody changed. Never altered and never removed: the database refuses, and the chain would show it."""
+
+    __tablename__ = "hub_audit"
+
+    number: Mapped[int] = mapped_column(sa.BigInteger(), primary_key=True, autoincrement=False)
+    at: Mapped[datetime.datetime] = mapped_column(UTCTime())
+    actor: Mapped[str] = mapped_column(PlainText())
+    action: Mapped[str] = mapped_column(Name(32))
+    subject: Mapped[str] = mapped_column(PlainText())
+    detail: Mapped[str] = mapped_column(sa.Text())
+    previous_hash: Mapped[str] = mapped_column(sa.String(64))
+    hash: Mapped[str] = mapped_column(sa.String(64))
+
+    __table_args__ = (
+        sa.Index("ix_hub_audit_at", "at"),
+        sa.Index("ix_hub_audit_subject", "subject"),
+    )
+
+
+class HubAuditHeadRow(HubTables):
+    """The end of the audit log, in one row: who appends locks it."""
+
+    __tablename__ = "hub_audit_head"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(sa.BigInteger())
+    hash: Mapped[str] = mapped_column(sa.String(64))
+
+
+class HubAnswerRow(HubTables):
+    """What a call with an Idempotency-Key was answered; sealed, for it may hold a new secret."""
+
+    __tablename__ = "hub_answers"
+
+    actor: Mapped[str] = mapped_column(Name(80), primary_key=True)
+    key: Mapped[str] = mapped_column(Name(255), primary_key=True)
+    request_sha256: Mapped[str] = mapped_column(sa.String(64))
+    sealed: Mapped[str] = mapped_column(sa.Text())
+    created_at: Mapped[datetime.datetime] = mapped_column(UTCTime())
+
+    __table_args__ = (sa.Index("ix_hub_answer_created", "created_at"),)
+
+
+class HubRefusalCountRow(HubTables):
+    """How often the hub said no on a day, for one reason. What was refused is not kept."""
+
+    __tablename__ = "hub_refusal_counts"
+
+    # Vietnam's day.
+    day: Mapped[datetime.date] = mapped_column(sa.Date(), primary_key=True)
+    reason: Mapped[str] = mapped_column(Name(64), primary_key=True)
+    count: Mapped[int] = mapped_column(sa.BigInteger())
+
+
+class HubSightingRow(HubTables):
+    """When a system was let in last; exact to some seconds, for it is not written at every call."""
+
+    __tablename__ = "hub_sightings"
+
+    system_id: Mapped[str] = mapped_column(sa.ForeignKey("hub_systems.id"), primary_key=True)
+    seen_at: Mapped[datetime.datetime] = mapped_column(UTCTime())

@@ -1,0 +1,196 @@
+"""The secrets of systems as a hub's database holds them: sealed, with the old plain ones sealed when a hub starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from vnedoc._internal.clock import utc_now
+from vnedoc.errors import CredentialError
+from vnedoc.exchange.hub.audit import By
+from vnedoc.exchange.hub.sealing import load_key, make_key_file
+from vnedoc.exchange.stores import hub_audit
+from vnedoc.exchange.stores._hub_systems import NEWEST_FIRST
+from vnedoc.exchange.stores.hub_models import HubSecretRow
+from vnedoc.exchange.stores.models import HubSystemRow
+
+if TYPE_CHECKING:
+    import datetime
+    from pathlib import Path
+
+    from sqlalchemy import orm
+
+    from vnedoc.exchange.hub.sealing import HubKey
+    from vnedoc.exchange.stores.database import Database
+
+__all__ = ["HubSecrets", "SystemAccess", "add_sealed", "key_for"]
+
+_ID_BYTES = 4
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SystemAccess:
+    """How a system gets in."""
+
+    id: str
+    """Its id."""
+    secrets: tuple[str, ...] = dataclasses.field(repr=False)
+    """Its secrets in force, the newest first; none if it is disabled."""
+    networks: tuple[str, ...]
+    """The networks it may call from, as CIDR; empty is any."""
+    certificates: tuple[str, ...]
+    """SHA-256 of the client certificates it may show, in lower-case hexadecimal; empty: it needs none."""
+    is_disabled: bool
+    """Whether it may not call."""
+
+
+class HubSecrets:
+    """The secrets of systems.
+
+    Args:
+        database: The database of the hub.
+        key: What seals them; ``None`` where nobody asks for a secret.
+    """
+
+    def __init__(self, database: Database, key: HubKey | None) -> None:
+        self._database = database
+        self._key = key
+
+    @property
+    def key(self) -> HubKey:
+        """The key that seals.
+
+        Raises:
+            CredentialError: There is none.
+        """
+        if self._key is None:
+            raise CredentialError("hub.no-key")
+        return self._key
+
+    def access(self, system_id: str, *, at: datetime.datetime) -> SystemAccess | None:
+        """Return how a system gets in; ``None`` if there is no such system.
+
+        Raises:
+            CredentialError: Its secret cannot be opened.
+        """
+        query = (
+            sa.select(HubSecretRow.sealed)
+            .where(
+                HubSecretRow.system_id == system_id,
+                sa.or_(HubSecretRow.expires_at.is_(None), HubSecretRow.expires_at > at),
+            )
+            .order_by(*NEWEST_FIRST)
+        )
+        with self._database.reading() as session:
+            row = session.get(HubSystemRow, system_id)
+            # Asked for a stranger, too: the time must not tell which ids there are.
+            sealed = list(session.scalars(query))
+            if row is None:
+                return None
+            if row.disabled_at is not None:
+                sealed = []
+            # A process of the version before may add one while the upgrade goes on.
+            plain = () if row.sealed or row.disabled_at is not None else (row.secret,)
+            return SystemAccess(
+                row.id,
+                (*plain, *(self.key.open(text, owner=_owner(system_id)) for text in sealed)),
+                tuple(row.networks.split()),
+                tuple(row.certificates.split()),
+                row.disabled_at is not None,
+            )
+
+    def check_key(self) -> None:
+        """See to it that the key is the one that the secrets were sealed with.
+
+        Raises:
+            CredentialError: It is another.
+        """
+        with self._database.reading() as session:
+            other = session.scalar(
+                sa.select(HubSecretRow.key_id).where(HubSecretRow.key_id != self.key.id).limit(1)
+            )
+        if other is not None:
+            raise CredentialError("hub.wrong-key")
+
+    def is_empty(self) -> bool:
+        """Tell whether nothing was sealed yet."""
+        with self._database.reading() as session:
+            return session.scalar(sa.select(HubSecretRow.id).limit(1)) is None
+
+    def seal_old(self) -> int:
+        """Seal the secrets that an older version kept in plain; return how many."""
+        unsealed = sa.select(HubSystemRow.id).where(HubSystemRow.sealed.is_(False)).limit(1)
+        with self._database.reading() as session:
+            if session.scalar(unsealed) is None:
+                return 0
+        count = self._database.run(self._seal_old)
+        if self._database.is_sqlite:
+            # What was overwritten is still in the log beside the file until the log is emptied.
+            connection = self._database.engine.raw_connection()
+            try:
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                connection.close()
+        return count
+
+    def _seal_old(self, session: orm.Session) -> int:
+        if self._database.is_sqlite:
+            # Else the old letters stay in the free space of the page.
+            session.execute(sa.text("PRAGMA secure_delete = ON"))
+        query = sa.select(HubSystemRow).where(HubSystemRow.sealed.is_(False)).with_for_update()
+        rows = session.scalars(query).all()
+        now = utc_now()
+        for row in rows:
+            add_sealed(session, row.id, row.secret, key=self.key, at=row.created_at)
+            row.secret, row.sealed = unusable(), True
+        if rows:
+            hub_audit.append(session, By("hub", now), "secrets.seal", "hub", systems=[row.id for row in rows])
+        return len(rows)
+
+
+def add_sealed(
+    session: orm.Session, system_id: str, secret: str, *, key: HubKey, at: datetime.datetime
+) -> HubSecretRow:
+    """Add a secret to a system in a transaction; return its row."""
+    row = HubSecretRow(
+        id=secrets.token_hex(_ID_BYTES),
+        system_id=system_id,
+        key_id=key.id,
+        sealed=key.seal(secret, owner=_owner(system_id)),
+        created_at=at,
+    )
+    session.add(row)
+    return row
+
+
+def unusable() -> str:
+    """Return what stands where secrets stood: letters that nobody has ever seen."""
+    return secrets.token_hex(32)
+
+
+def key_for(database: Database, path: Path) -> HubKey:
+    """Return the key of a hub, from ``VNEDOC_HUB_KEY`` or a file; a hub without secrets gets a new file.
+
+    Args:
+        database: The database of the hub.
+        path: The file.
+
+    Raises:
+        CredentialError: The key is missing, wrong, or others can read it.
+    """
+    key = load_key(path)
+    if key is None and HubSecrets(database, None).is_empty():
+        key = make_key_file(path)
+    # Another process may have made it just now.
+    key = key or load_key(path)
+    if key is None:
+        raise CredentialError("hub.missing-key", path=path)
+    HubSecrets(database, key).check_key()
+    return key
+
+
+def _owner(system_id: str) -> str:
+    return f"system:{system_id}"
