@@ -30,6 +30,10 @@ A secret never stands in the settings; they name the variable or the file that h
     [verification]
     allowed_hosts = ["ocsp.internal"]
 
+    [hub]
+    database = "postgresql://vnedoc_hub@db.internal/vnedoc_hub"
+    processes = 4
+
 Paths are relative to the folder of the file.
 """
 
@@ -52,6 +56,7 @@ __all__ = [
     "Config",
     "ConnectionConfig",
     "ExchangeConfig",
+    "HubConfig",
     "OptionValue",
     "SigningConfig",
     "StoreConfig",
@@ -72,6 +77,11 @@ _PATHS = {
     "ca_file",
     "client_certificate",
     "client_key",
+    "data",
+    "key_file",
+    "tls_certificate",
+    "tls_key",
+    "client_ca",
 }
 OptionValue = str | int | float | bool | list[str]
 """What an option of a connector can be in the settings."""
@@ -194,6 +204,96 @@ class VerificationConfig:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class HubConfig:
+    """The hub that is run here. Limits are for one process."""
+
+    data: Path | None = None
+    """Where the hub lives: what follows is in it if nothing else is said."""
+    database: str | None = None
+    """A database URL of SQLAlchemy, such as ``postgresql://vnedoc_hub@db.internal/vnedoc_hub``."""
+    payloads: str | None = None
+    """A folder for the packages, or ``s3://BUCKET/PREFIX?endpoint=https://…``."""
+    key_file: Path | None = None
+    """The key that seals the secrets of systems."""
+    host: str = "127.0.0.1"
+    """The address that systems call."""
+    port: int = 8280
+    """Its port."""
+    admin_host: str = "127.0.0.1"
+    """The address that those call who run the hub."""
+    admin_port: int | None = None
+    """Its port, of the first process; each further process has the next one. Without it there is no administration."""
+    processes: int = 1
+    """How many processes answer."""
+    wires: tuple[str, ...] = ("vxp", "lgsp", "lgsp-oauth2", "bkav-rest", "bkav-soap")
+    """What it speaks."""
+    log: str = "json"
+    """``json`` or ``text``."""
+    tls_certificate: Path | None = None
+    """PEM file with its TLS certificate, and the ones above it."""
+    tls_key: Path | None = None
+    """PEM file with its key."""
+    tls_passphrase_env: str | None = None
+    """Name of the environment variable with the passphrase of that key."""
+    client_ca: Path | None = None
+    """PEM file with the authorities whose client certificates are accepted."""
+    client_required: bool = False
+    """Whether a client without such a certificate is turned away before it can say anything."""
+    proxies: tuple[str, ...] = ()
+    """Networks of proxies, as CIDR, that are believed when they say who calls."""
+    certificate_header: str | None = None
+    """The header in which they say which client certificate they checked."""
+    strict: bool = False
+    """Whether only packages are taken that validate at the level ``strict``."""
+    verify: bool = False
+    """Whether only packages are taken whose PDFs verify and match the sender, by ``trust`` and ``directory``."""
+    verify_match: str = "named"
+    """The weakest match of certificate and sender: ``pinned``, ``coded``, ``named`` or ``domain``."""
+    verify_person: bool = True
+    """Whether the main document needs a person's signature beside the agency's."""
+    verify_only_pdf: bool = False
+    """Whether attachments that are no PDF are a reason to refuse."""
+    verify_workers: int = 2
+    """Processes that verify, for each process of the hub."""
+    expire_after_days: float = 30.0
+    """How long a package waits for its recipient; 0: for ever."""
+    park_after_fails: int = 1
+    """How often a recipient's system may fail on a package before only an operator can let it try again."""
+    max_package_mb: float = 512.0
+    """The largest package that is taken, in MiB."""
+    requests_per_s: float = 200.0
+    """Requests of one system each second, over time."""
+    request_burst: int = 400
+    """Requests of one system that may come at once."""
+    uploads: int = 64
+    """Packages that come in at the same time."""
+    uploads_per_system: int = 16
+    """The same, from one system."""
+    mb_in_flight: float = 8192.0
+    """MiB of packages that are coming in."""
+    mb_in_flight_per_system: float = 2048.0
+    """The same, from one system."""
+    upload_timeout_s: float = 1800.0
+    """How long a package may take to come in."""
+    min_bytes_per_s: float = 1024.0
+    """How fast it must come."""
+    header_timeout_s: float = 15.0
+    """How long the head of a request may take."""
+    send_timeout_s: float = 60.0
+    """How long a caller may take to accept one piece of an answer."""
+    connections: int = 1000
+    """Connections that are open at the same time."""
+    connections_per_address: int = 250
+    """The same, from one address."""
+    min_free_mb: float = 256.0
+    """Room on the disk below which nothing is taken, in MiB."""
+    drain_s: float = 3.0
+    """How long it goes on after SIGTERM while ``/health/ready`` says no."""
+    stop_timeout_s: float = 60.0
+    """How long requests that are under way may take then."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Config:
     """All settings."""
 
@@ -219,6 +319,8 @@ class Config:
     """Defaults for signing."""
     verification: VerificationConfig = VerificationConfig()
     """Defaults for verification."""
+    hub: HubConfig = HubConfig()
+    """The hub that is run here."""
     connections: Mapping[str, ConnectionConfig] = dataclasses.field(default_factory=dict)
     """Ways to an axis, by name; the first is the default."""
 
@@ -277,6 +379,7 @@ def _config(settings: dict[str, Any], path: Path) -> Config:  # TOML
         "store": StoreConfig,
         "signing": SigningConfig,
         "verification": VerificationConfig,
+        "hub": HubConfig,
     }
     folder = path.resolve().parent
     values = _known(settings, Config, path=path, folder=folder, where="")
@@ -308,6 +411,10 @@ def _section(table: object, kind: type[Any], *, path: Path, folder: Path, where:
     if kind is StoreConfig and str(values.get("url", "")).startswith("sqlite:///"):
         # A relative SQLite file lies beside the settings, wherever the command is run.
         values["url"] = "sqlite:///" + str(folder / values["url"].removeprefix("sqlite:///"))
+    if kind is HubConfig and str(values.get("database", "")).startswith("sqlite:///"):
+        values["database"] = "sqlite:///" + str(folder / values["database"].removeprefix("sqlite:///"))
+    if kind is HubConfig and "payloads" in values and not values["payloads"].startswith("s3:/"):
+        values["payloads"] = str(folder / values["payloads"])
     if kind is ConnectionConfig and values.get("kind") == "folder" and "url" in values:
         values["url"] = str(folder / values["url"])
     required = {
@@ -343,6 +450,8 @@ def _known(table: dict[str, Any], kind: type[Any], *, path: Path, folder: Path, 
                 raise ConfigurationError("config.not-a-list", path=path, key=f"{where}{name}")
             value = tuple(value)
         if wanted.startswith("float") and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ConfigurationError("config.not-a-number", path=path, key=f"{where}{name}")
+        if wanted.startswith("int") and (isinstance(value, bool) or not isinstance(value, int)):
             raise ConfigurationError("config.not-a-number", path=path, key=f"{where}{name}")
         if wanted.startswith("Mapping[str, OptionValue]") and not _are_options(value):
             raise ConfigurationError("config.not-a-table", path=path, key=f"{where}{name}")

@@ -670,9 +670,10 @@ def test_a_document_announced_as_a_status(sender, recipient, tmp_path):
 SERVER = """
 import sys
 from pathlib import Path
-from vnedoc.exchange.hub.app import serve
-from vnedoc.exchange.stores.hub import HubStore
-serve(HubStore.open(Path(sys.argv[1])), host="127.0.0.1", port=int(sys.argv[2]))
+from vnedoc.exchange.hub.options import HubOptions
+from vnedoc.exchange.hub.serving import ServeSettings, listen, serve_sockets
+settings = ServeSettings(folder=Path(sys.argv[1]), options=HubOptions(), drain_s=0)
+serve_sockets(settings, wires=listen("127.0.0.1", int(sys.argv[2])))
 """
 
 

@@ -31,7 +31,8 @@ def test_message_stands_in_both_languages_with_the_same_values(message_id: str) 
 def test_every_id_in_the_code_is_in_the_catalogue_and_used() -> None:
     # The package's own map of names to modules looks like ids, but says nothing.
     modules = (path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
-    source = "\n".join(path.read_text(encoding="utf-8") for path in modules)
+    pages = PACKAGE.rglob("templates/*.html")
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (*modules, *pages))
     areas = "|".join(re.escape(area) for area in messages.areas())
     named = set(re.findall(rf'"((?:{areas})\.[a-z0-9-]+)"', source))
     file_names = (".css", ".edxml", ".json", ".key", ".pem", ".sqlite3", ".toml")

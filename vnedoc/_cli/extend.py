@@ -95,6 +95,9 @@ def extend(
                     {"path": str(source), "error": {"id": exc.code, "text": exc.text(state.language)}}
                 )
                 click.echo(f"{source}: {exc.text(state.language)}", err=True)
+                hint = exc.hint(state.language)
+                if hint:
+                    click.echo(f"  {hint}", err=True)
                 continue
             codes.add(ExitCode.DONE)
             results.append(_plain(source, result))

@@ -429,6 +429,9 @@ def inspect(
         except InputError as exc:
             # The other files are still wanted.
             click.echo(f"{path}: {exc.text(state.language)}", err=True)
+            hint = exc.hint(state.language)
+            if hint:
+                click.echo(f"  {hint}", err=True)
             code = ExitCode.UNREADABLE
             continue
         for line in _inspection(contents, state):

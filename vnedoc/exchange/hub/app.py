@@ -1,11 +1,13 @@
 """The hub as a web application: one store, the wires of the axes in front of it.
 
 A wire is a module with a function ``routes(hub)`` that returns its routes; the options say which wires are spoken.
-What all of them share is in :mod:`vnedoc.exchange.hub.core`. This module puts them together and adds health.
+What all of them share is in :mod:`vnedoc.exchange.hub.core`. This module puts them together, behind one door
+(:mod:`vnedoc.exchange.hub.door`), and adds health, metrics and what is for people.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 from typing import TYPE_CHECKING
@@ -17,22 +19,24 @@ from vnedoc.exchange.hub.options import HubOptions
 
 try:
     from starlette.applications import Starlette
-    from starlette.responses import PlainTextResponse
-    from starlette.routing import Route
+    from starlette.middleware import Middleware
+
+    from vnedoc.exchange.hub.chores import keep_house
+    from vnedoc.exchange.hub.door import Door
+    from vnedoc.exchange.hub.health import health_routes, live_route, metrics_route
 except ImportError as exc:
     raise MissingExtraError("hub.missing-server") from exc
 
 if TYPE_CHECKING:
     import datetime
     from collections.abc import AsyncIterator, Callable
+    from types import ModuleType
 
-    from starlette.requests import Request
-    from starlette.responses import Response
     from starlette.routing import BaseRoute
 
     from vnedoc.exchange.stores.hub import HubStore
 
-__all__ = ["WIRES", "make_app", "serve"]
+__all__ = ["WIRES", "make_admin_app", "make_app", "make_wires_app"]
 
 WIRES = {
     "vxp": "vnedoc.exchange.hub.vxp",
@@ -62,46 +66,78 @@ def make_app(
         ConfigurationError: The options name a wire that there is not.
         MissingExtraError: A part of the extra ``server`` is not installed.
     """
+    hub = Hub(store, options=options, clock=clock)
+    return make_wires_app(hub, with_health=True)
+
+
+def make_wires_app(hub: Hub, *, with_health: bool) -> Starlette:
+    """Return the application that systems call; it keeps house for the hub while it runs, and closes it at its end.
+
+    Args:
+        hub: The hub; found again as ``app.state.hub``.
+        with_health: Whether it says how the hub is. Else it says no more than that it is there.
+
+    Raises:
+        ConfigurationError: The options name a wire that there is not.
+        MissingExtraError: A part of the extra ``server`` is not installed.
+    """
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         # What a killed hub left half written was never answered for.
-        store.payloads.sweep()
-        yield
-
-    async def live(_request: Request) -> Response:
-        return PlainTextResponse("ok")
-
-    hub = Hub(store, options=options, clock=clock)
-    routes: list[BaseRoute] = [Route("/health", live, methods=["GET"])]
-    if options.admin:
+        hub.store.payloads.sweep()
+        chores = asyncio.create_task(keep_house(hub))
         try:
-            from vnedoc.exchange.hub.accounts import Accounts
-            from vnedoc.exchange.hub.admin import admin_routes
-        except ImportError as exc:
-            raise MissingExtraError("hub.missing-server") from exc
-        routes.extend(admin_routes(hub, Accounts(store, clock=clock)))
-    for name in options.wires:
-        if name not in WIRES:
-            raise ConfigurationError("hub.unknown-wire", name=name, known=", ".join(WIRES))
-        try:
-            wire = importlib.import_module(WIRES[name])
-        except ImportError as exc:
-            raise MissingExtraError("hub.missing-server") from exc
-        routes.extend(wire.routes(hub))
-    return Starlette(routes=routes, lifespan=lifespan)
+            yield
+        finally:
+            chores.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await chores
+            await asyncio.to_thread(hub.close)
+
+    routes: list[BaseRoute] = [live_route()]
+    if with_health:
+        routes += health_routes(hub)
+    if hub.options.admin:
+        routes += [metrics_route(hub), *_routes_for_people(hub)]
+    calls: dict[Callable[..., object], tuple[str, str]] = {}
+    for name in hub.options.wires:
+        for route in _wire(name).routes(hub):
+            calls[route.endpoint] = (name, route.path)
+            routes.append(route)
+    app = Starlette(routes=routes, lifespan=lifespan, middleware=[Middleware(Door, hub=hub, calls=calls)])
+    app.state.hub = hub
+    return app
 
 
-def serve(store: HubStore, *, host: str, port: int, options: HubOptions = HubOptions()) -> None:
-    """Answer until the process is told to stop.
+def make_admin_app(hub: Hub) -> Starlette:
+    """Return the application for those who run the hub: health, metrics, the administration API.
+
+    Args:
+        hub: The hub, which also answers systems elsewhere.
 
     Raises:
-        MissingExtraError: uvicorn is not installed.
+        MissingExtraError: A part of the extra ``server`` is not installed.
     """
+    routes: list[BaseRoute] = [live_route(), *health_routes(hub), metrics_route(hub)]
+    return Starlette(
+        routes=[*routes, *_routes_for_people(hub)], middleware=[Middleware(Door, hub=hub, calls={})]
+    )
+
+
+def _wire(name: str) -> ModuleType:
+    if name not in WIRES:
+        raise ConfigurationError("hub.unknown-wire", name=name, known=", ".join(WIRES))
     try:
-        import uvicorn
+        return importlib.import_module(WIRES[name])
     except ImportError as exc:
         raise MissingExtraError("hub.missing-server") from exc
-    uvicorn.run(
-        make_app(store, options=options), host=host, port=port, log_level="warning", server_header=False
-    )
+
+
+def _routes_for_people(hub: Hub) -> list[BaseRoute]:
+    try:
+        from vnedoc.exchange.hub.accounts import Accounts
+        from vnedoc.exchange.hub.admin import admin_routes
+    except ImportError as exc:
+        raise MissingExtraError("hub.missing-server") from exc
+    return admin_routes(hub, Accounts(hub.store, clock=hub.clock))

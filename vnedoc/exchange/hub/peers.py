@@ -41,6 +41,8 @@ class Peer:
     """The address; ``None`` if it is not known."""
     certificate: str | None = None
     """SHA-256 of the client certificate in lower-case hexadecimal; ``None`` if none was shown."""
+    is_by_proxy: bool = False
+    """Whether a trusted proxy says so."""
 
     def is_within(self, networks: Iterable[str]) -> bool:
         """Tell whether the caller is in one of the networks; no networks are any."""
@@ -92,12 +94,12 @@ def caller_of(
     shown = None if certificate_header is None else _certificate(_values(headers, certificate_header))
     hops = [hop.strip() for value in _values(headers, "x-forwarded-for") for hop in value.split(",")]
     if len(hops) > _MAX_HOPS:
-        return Peer(None, shown)
+        return Peer(None, shown, is_by_proxy=True)
     for hop in reversed(hops):
         address = _address(hop)
         if address is None or not _is_in(address, proxies):
-            return Peer(address, shown)
-    return Peer(address, shown)
+            return Peer(address, shown, is_by_proxy=True)
+    return Peer(address, shown, is_by_proxy=True)
 
 
 def place_of(address: _Address | None) -> str:

@@ -17,6 +17,7 @@ from vnedoc.exchange.stores.models import AttemptRow, ConsignmentRow, ReceivedRo
 
 if TYPE_CHECKING:
     import datetime
+
     from sqlalchemy import orm
 
 __all__ = ["received_facts", "sent_facts"]

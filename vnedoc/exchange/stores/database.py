@@ -161,6 +161,11 @@ class Database:
         """
         self._sessions.configure(info={_log.PAYLOAD_SIZE: size})
 
+    def is_current(self) -> bool:
+        """Tell whether the database answers and this program works with its tables."""
+        with self._translated(), self._engine.connect() as connection:
+            return _is_current(connection, self._branch)
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
@@ -232,13 +237,24 @@ def _reason(error: BaseException | None) -> str:
 
 
 def _is_current(connection: sa.Connection, branch: str) -> bool:
-    """Tell whether there is nothing to do, without loading Alembic and without a lock: most times it is so."""
-    if not sa.inspect(connection).has_table("alembic_version"):
+    """Tell whether there is nothing to do, without loading Alembic and without a lock: most times it is so.
+
+    There is nothing to do, too, where a newer program has brought the tables further and says that this one may still
+    work with them: old processes end their work while new ones begin theirs, and may have to start once more.
+    """
+    inspector = sa.inspect(connection)
+    if not inspector.has_table("alembic_version"):
         return False
     # A file of a migration begins with its number, and its revision is named after the branch and that number.
-    newest = max(path.name[:4] for path in (_MIGRATIONS / branch).glob("[0-9]*.py"))
+    ours = f"{branch}_{max(path.name[:4] for path in (_MIGRATIONS / branch).glob('[0-9]*.py'))}"
     versions = connection.scalars(sa.text("SELECT version_num FROM alembic_version")).all()
-    return list(versions) == [f"{branch}_{newest}"]
+    if list(versions) == [ours]:
+        return True
+    is_newer = len(versions) == 1 and versions[0].startswith(f"{branch}_") and versions[0] > ours
+    if not is_newer or not inspector.has_table(f"{branch}_compatibility"):
+        return False
+    oldest = connection.scalar(sa.text(f"SELECT oldest FROM {branch}_compatibility WHERE id = 1"))  # noqa: S608 - our own words
+    return isinstance(oldest, str) and oldest <= ours
 
 
 def _keep_private(database: str | None) -> None:

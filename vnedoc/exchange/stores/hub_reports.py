@@ -17,7 +17,7 @@ from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores._days import day_of, span
 from vnedoc.exchange.stores._search import document_key
 from vnedoc.exchange.stores.hub_administration import RETRYABLE
-from vnedoc.exchange.stores.hub_models import HubRefusalCountRow, HubSightingRow
+from vnedoc.exchange.stores.hub_models import HubAuditRow, HubRefusalCountRow, HubSightingRow
 from vnedoc.exchange.stores.hub_traffic import code_level
 from vnedoc.exchange.stores.models import HubAgencyRow, HubDeliveryRow, HubMessageRow
 
@@ -32,6 +32,7 @@ __all__ = [
     "DayCounts",
     "HubReports",
     "LevelCounts",
+    "Retry",
     "Standing",
     "StatusPackage",
     "Trouble",
@@ -45,6 +46,7 @@ MAX_COUNTED = 1000
 LATE = "late"
 """What a delivery is called here that waits for too long; its status is ``initial`` or ``processing``."""
 _MAX_ABOUT = 200
+_DELIVERY = "delivery:"
 _ROWS = 1000
 _DONE = TransportStatus.DONE.value
 _WAITING = (TransportStatus.INITIAL.value, TransportStatus.PROCESSING.value)
@@ -154,6 +156,18 @@ class StatusPackage:
     """What its header says it is about."""
     received_at: datetime.datetime
     """When the hub took it over."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Retry:
+    """That somebody let a delivery be tried again."""
+
+    doc_id: str
+    """The delivery."""
+    at: datetime.datetime
+    """When."""
+    actor: str
+    """Who, as the audit log has it."""
 
 
 class HubReports:
@@ -357,6 +371,23 @@ class HubReports:
             for row in rows
             if known.get(row.sender_code, row.sender_code) in codes
         ]
+
+    def retries(self, doc_ids: Collection[str]) -> list[Retry]:
+        """Return who let deliveries be tried again, and when; at most some hundred deliveries at a time."""
+        query = (
+            sa.select(HubAuditRow.subject, HubAuditRow.at, HubAuditRow.actor)
+            .where(
+                HubAuditRow.subject.in_([f"{_DELIVERY}{doc_id}" for doc_id in doc_ids]),
+                HubAuditRow.action == "delivery.retry",
+            )
+            .order_by(HubAuditRow.number)
+            .limit(_MAX_ABOUT)
+        )
+        with self._database.reading() as session:
+            return [
+                Retry(subject.removeprefix(_DELIVERY), at, actor)
+                for subject, at, actor in session.execute(query)
+            ]
 
     def names(self, codes: Iterable[str]) -> dict[str, str]:
         """Return the names of agencies by their codes of either scheme; at most some hundred at a time."""

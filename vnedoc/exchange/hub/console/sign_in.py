@@ -20,10 +20,8 @@ from vnedoc.exchange.hub.console.door import (
     session_cookie,
     set_private_cookie,
 )
-from vnedoc.exchange.hub.peers import caller_of, parse_networks
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
     from starlette.responses import Response
 
     from vnedoc.exchange.hub.console.door import Visit
@@ -46,7 +44,6 @@ class SignIn:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._failures = FailureLimit(most=MAX_FAILURES, window_s=FAILURE_WINDOW_S)
-        self._proxies = parse_networks(site.hub.options.proxies)
 
     def show(self, visit: Visit) -> Response:
         """Show the form."""
@@ -61,7 +58,8 @@ class SignIn:
         target = safe_next(visit.field("next"))
         if not is_same(visit.field("csrf"), request.cookies.get(login_cookie(request), "")):
             return self._form(visit, target=target, wrong="console.stale-login", status=403)
-        place = self._place(request)
+        # The door of the hub has put the caller's address there, also behind a proxy.
+        place = request.client.host if request.client else ""
         wait_s = self._failures.wait(place)
         if wait_s is not None:
             response = self._form(visit, target=target, wrong="console.too-many-logins", status=429)
@@ -112,13 +110,3 @@ class SignIn:
         )
         set_private_cookie(request, response, login_cookie(request), token)
         return response
-
-    def _place(self, request: Request) -> str:
-        peer = caller_of(
-            request.client.host if request.client else None,
-            request.scope["headers"],
-            certificate=None,
-            proxies=self._proxies,
-            certificate_header=None,
-        )
-        return "" if peer.address is None else str(peer.address)

@@ -28,17 +28,37 @@ if TYPE_CHECKING:
     from vnedoc.exchange.hub.console.door import Visit
     from vnedoc.exchange.hub.console.site import Site
     from vnedoc.exchange.stores._hub_agencies import AgencyRecord
+    from vnedoc.exchange.stores.hub_traffic import MessageDetail
 
 __all__ = ["STATUSES", "Traffic"]
 
 PAGE = 50
-MAX_RECIPIENTS_SHOWN = 1000
+MAX_RECIPIENTS_SHOWN = 500
+MAX_HISTORY = 500
+RECEIVED = "received"
+RETRIED = "retried"
 _MOST_CHOICES = 8
 STATUSES = (*(status.value for status in TransportStatus), "parked", "expired")
 """All statuses that a delivery can have."""
 _TO_DO = (LATE, *sorted(RETRYABLE))
 _ID = re.compile(r"[0-9a-f]{32}")
 _FILTERS = ("text", "sender", "recipient", "kind", "status", "first", "last", "system")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Happened:
+    """A line of a message's history."""
+
+    at: datetime.datetime
+    """When."""
+    kind: str
+    """What: ``received``, ``retried``, or a status that was reported."""
+    recipient_code: str | None
+    """For which recipient; ``None``: for the whole message."""
+    who: str | None
+    """The system or the person that did it; ``None``: the hub itself."""
+    detail: str | None
+    """What was said."""
 
 
 class Traffic:
@@ -103,11 +123,30 @@ class Traffic:
             recipients=detail.recipients[:MAX_RECIPIENTS_SHOWN],
             about=about,
             names=self._site.reports.names([summary.sender_code, *(item.sender_code for item in about)]),
-            history=self._site.reports.history(message_id),
+            history=self._history(detail)[:MAX_HISTORY],
             retryable=RETRYABLE,
             outcome=_outcome(visit),
             back=f"{PREFIX}/messages/{message_id}",
         )
+
+    def _history(self, detail: MessageDetail) -> list[Happened]:
+        """Return what happened to a message, the newest first: what the wires noted, and who tried again."""
+        codes = {recipient.doc_id: recipient.recipient_code for recipient in detail.recipients}
+        found = [
+            Happened(event.at, event.kind, codes.get(event.doc_id or ""), event.system_id, event.detail)
+            for event in self._site.deliveries.history(detail.summary.id)
+        ]
+        if not any(event.kind == RECEIVED for event in found):
+            # Packages that an older version took over have no such event.
+            summary = detail.summary
+            found.append(Happened(summary.received_at, RECEIVED, None, summary.sender_system, None))
+        doc_ids = [recipient.doc_id for recipient in detail.recipients[:MAX_RECIPIENTS_SHOWN]]
+        found += [
+            Happened(item.at, RETRIED, codes[item.doc_id], item.actor, None)
+            for item in self._site.reports.retries(doc_ids)
+        ]
+        # Of what happened at the same time the later note comes first.
+        return sorted(reversed(found), key=lambda item: item.at, reverse=True)
 
     def to_do(self, visit: Visit) -> Response:
         """Show what a person should look at."""
@@ -124,7 +163,7 @@ class Traffic:
             visit,
             "to_do.html",
             here="to-do",
-            status=status,
+            chosen=status,
             tabs=[("", standing.to_do), *((name, counts[name]) for name in _TO_DO)],
             page=page,
             names=self._site.reports.names(row.sender_code for row in page.rows),

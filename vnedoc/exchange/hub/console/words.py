@@ -20,6 +20,7 @@ _STEP = 1024
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 # What statuses, levels and the like are called; what is not here is shown as it is.
 _STATUSES = frozenset({"initial", "processing", "done", "fail", "parked", "expired", "late"})
+_EVENTS = frozenset({"received", "retried", "initial", "processing", "done", "fail", "parked", "expired"})
 _ROLES = frozenset({"viewer", "operator", "admin"})
 _KINDS = frozenset({"document", "status"})
 _CERTIFICATES = frozenset({"anchor", "intermediate", "file", "pin"})
@@ -43,6 +44,10 @@ class Words:
     def status(self, status: str) -> str:
         """Return what a status of a delivery is called."""
         return self.text(f"console.status-{status}") if status in _STATUSES else status
+
+    def happened(self, kind: str) -> str:
+        """Return what an event of a message's history is called."""
+        return self.text(f"console.event-{kind}") if kind in _EVENTS else self.status(kind)
 
     def kind(self, kind: str) -> str:
         """Return what a kind of package is called."""

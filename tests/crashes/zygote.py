@@ -1,0 +1,115 @@
+"""Start processes cheaply: one that imported everything, and is copied for each job (``fork`` without threads)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.crashes.jobs import Job
+
+__all__ = ["Ended", "Zygote", "running_zygote"]
+
+JOB_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended."""
+
+    was_killed: bool
+    """By SIGKILL."""
+    how: str
+    """``signal N`` or ``exit N``."""
+    said: str
+    """What it said, or its traceback."""
+
+
+class Zygote:
+    """The process that others are copied from."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def run(self, *jobs: Job) -> list[Ended]:
+        """Run jobs, each in a process of its own, all at the same time; wait until all have ended."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([job.to_json() for job in jobs]) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, "the process that others are copied from is gone"
+        return [Ended(**item) for item in json.loads(line)]
+
+
+@contextlib.contextmanager
+def running_zygote() -> Iterator[Zygote]:
+    """Start it; it ends with the block, or with the process that started it."""
+    command = [sys.executable, "-m", "tests.crashes.zygote"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ}
+    ) as process:
+        try:
+            yield Zygote(process)
+        finally:
+            process.stdin.close()
+            process.wait(30)
+
+
+def _serve() -> None:
+    # Everything that a process of an office loads sooner or later.
+    import vnedoc.exchange.stores.database
+    import vnedoc.exchange.stores.payloads
+    from tests.crashes import jobs
+
+    with contextlib.suppress(ImportError):
+        import psycopg  # noqa: F401
+        import sqlalchemy.dialects.postgresql.psycopg
+    import sqlalchemy.dialects.sqlite  # noqa: F401
+
+    assert vnedoc.exchange.stores.database
+    for line in sys.stdin:
+        started = [_start(jobs.Job.from_json(document)) for document in json.loads(line)]
+        ended = []
+        for pid, pipe in started:
+            with os.fdopen(pipe, "r", encoding="utf-8") as stream:
+                said = stream.read()
+            _, status = os.waitpid(pid, 0)
+            killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+            ended.append({"was_killed": killed, "how": jobs.describe_exit(status), "said": said})
+        sys.stdout.write(json.dumps(ended) + "\n")
+        sys.stdout.flush()
+
+
+def _start(job: Job) -> tuple[int, int]:
+    from tests.crashes.jobs import run_job
+
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(writing)
+        return pid, reading
+    os.close(reading)
+    # A process that hangs ends, and is seen to have hung.
+    signal.alarm(JOB_TIMEOUT_S)
+    code = 1
+    try:
+        said = json.dumps(run_job(job))
+        code = 0
+    except BaseException:
+        said = traceback.format_exc()
+    os.write(writing, said.encode()[:60000])
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    _serve()

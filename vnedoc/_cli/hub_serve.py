@@ -1,0 +1,126 @@
+"""``vnedoc hub serve``: answer requests, with one process or several."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vnedoc._cli._hub_folder import PLACE_KEY, HubPlace, hub_place
+from vnedoc.errors import ConfigurationError, CredentialError, ExitCode
+
+if TYPE_CHECKING:
+    from vnedoc._cli.main import CLIState
+    from vnedoc.config import HubConfig
+    from vnedoc.exchange.hub.serving import ServeSettings, TLSFiles
+
+__all__ = ["serve"]
+
+_file = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command(short_help="Answer requests.")
+@click.option("--database", metavar="URL", help="As for “vnedoc hub”.")
+@click.option("--payloads", metavar="FOLDER|s3://…", help="As for “vnedoc hub”.")
+@click.option("--host", help="Address that systems call (default: 127.0.0.1).")
+@click.option("--port", type=click.IntRange(1, 65535), help="Its port (default: 8280).")
+@click.option("--admin-host", help="Address for administration, health and metrics (default: 127.0.0.1).")
+@click.option(
+    "--admin-port",
+    type=click.IntRange(1, 65535),
+    help="Its port; each further process has the next one. Without it there is no administration.",
+)
+@click.option("--processes", type=click.IntRange(1, 256), help="How many processes answer (default: 1).")
+@click.option(
+    "--max-package-mb", type=click.IntRange(1, 4096), help="The largest package, in MiB (default: 512)."
+)
+@click.option("--tls-cert", "tls_certificate", type=_file, metavar="PEM", help="TLS certificate of the hub.")
+@click.option("--tls-key", type=_file, metavar="PEM", help="Its key.")
+@click.option("--client-ca", type=_file, metavar="PEM", help="Authorities of client certificates.")
+@click.option("--log", type=click.Choice(["json", "text"]), help="Form of the log (default: json).")
+@click.pass_context
+def serve(
+    ctx: click.Context,
+    *,
+    database: str | None,
+    payloads: str | None,
+    **changes: str | int | Path | None,
+) -> int:
+    """Answer requests until it is stopped; requests that are under way are finished.
+
+    Without --tls-cert the wire is plain HTTP: keep it to the axis's own network, or behind a TLS proxy. All limits
+    and everything else stand in the section [hub] of the settings.
+
+    \b
+    Exit codes: 0 stopped · 5 no hub, wrong settings, a port that is taken, or the extra “server” is missing ·
+    6 the database does not answer.
+    """
+    state: CLIState = ctx.obj
+    given: HubPlace = ctx.meta[PLACE_KEY]
+    ctx.meta[PLACE_KEY] = dataclasses.replace(
+        given, database=database or given.database, payloads=payloads or given.payloads
+    )
+    config = state.config()
+    said = {name: value for name, value in changes.items() if value is not None}
+    hub = dataclasses.replace(config.hub, **said)  # type: ignore[arg-type]  # click has checked the kinds
+    from vnedoc.exchange.hub.configuration import check_hub
+
+    options = check_hub(dataclasses.replace(config, hub=hub, language=config.language or state.language))
+    from vnedoc.exchange.hub.processes import serve_processes
+    from vnedoc.exchange.hub.serving import ServeSettings, listen, serve_sockets
+    from vnedoc.exchange.stores.hub import DATABASE_NAME
+
+    place = hub_place()
+    folder = (place.folder or Path("hub")).absolute()
+    if place.database is None and not (folder / DATABASE_NAME).is_file():
+        raise ConfigurationError("hub.no-hub", folder=folder)
+    settings: ServeSettings = ServeSettings(
+        folder=folder,
+        url=place.database,
+        payloads=place.payloads,
+        key_file=place.key_file,
+        options=options,
+        tls=_tls(hub),
+        drain_s=hub.drain_s,
+        stop_timeout_s=hub.stop_timeout_s,
+        log_format=hub.log,
+    )
+
+    def announce() -> None:
+        click.echo(state.text("hub.listening", host=hub.host, port=hub.port), err=True)
+        if hub.admin_port is not None:
+            click.echo(
+                state.text("hub.listening-admin", host=hub.admin_host, port=hub.admin_port), err=True
+            )
+
+    with contextlib.ExitStack() as stack:
+        wires = stack.enter_context(contextlib.closing(listen(hub.host, hub.port)))
+        admin = [
+            stack.enter_context(contextlib.closing(listen(hub.admin_host, hub.admin_port + number)))
+            for number in range(0 if hub.admin_port is None else hub.processes)
+            if hub.admin_port is not None
+        ]
+        if hub.processes == 1:
+            serve_sockets(settings, wires=wires, admin=admin[0] if admin else None, announce=announce)
+        else:
+            serve_processes(
+                settings, wires=wires, admin=admin, processes=hub.processes, announce=announce
+            )
+    return ExitCode.DONE
+
+
+def _tls(hub: HubConfig) -> TLSFiles | None:
+    from vnedoc.exchange.hub.serving import TLSFiles
+
+    if hub.tls_certificate is None or hub.tls_key is None:
+        return None
+    passphrase = None
+    if hub.tls_passphrase_env is not None:
+        passphrase = os.environ.get(hub.tls_passphrase_env)
+        if not passphrase:
+            raise CredentialError("hub.no-passphrase", name=hub.tls_passphrase_env)
+    return TLSFiles(hub.tls_certificate, hub.tls_key, passphrase, hub.client_ca, hub.client_required)

@@ -1,0 +1,116 @@
+"""Connections of a hub, on top of uvicorn's: how many there may be, and how long the head of a request may take.
+
+A client that sends a header a minute costs nothing but a connection, and of these there are only so many. uvicorn has
+no limit on the time that a head takes (the attack called slowloris).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import hashlib
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from vnedoc.exchange.hub.door import ABORT, CERTIFICATE
+from vnedoc.exchange.hub.peers import place_of
+
+if TYPE_CHECKING:
+    from vnedoc.exchange.hub.core import Hub
+
+__all__ = ["hub_protocol"]
+
+_TOO_MANY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+)
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+def hub_protocol(hub: Hub) -> type[H11Protocol]:
+    """Return the protocol of the connections of a hub."""
+    places: collections.Counter[str] = collections.Counter()
+    if hub.metrics.connections is None:
+        # The first are those of systems.
+        hub.metrics.connections = places.total
+    return type("HubProtocol", (_HubProtocol,), {"hub": hub, "places": places})
+
+
+class _HubProtocol(H11Protocol):
+    hub: Hub
+    places: collections.Counter[str]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # what uvicorn gives
+        super().__init__(*args, **kwargs)
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._place: str | None = None
+        self._is_turned_away = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        limits = self.hub.options.limits
+        place, is_proxy = self._whence(transport)
+        of_one = 0 if is_proxy else self.places[place]
+        if self.places.total() >= limits.connections or of_one >= limits.connections_per_address:
+            self.hub.metrics.limited("connections")
+            self._is_turned_away = True
+            self.transport = transport
+            transport.write(_TOO_MANY)
+            transport.close()
+            return
+        self._place = place
+        self.places[place] += 1
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, ABORT: transport.abort, CERTIFICATE: _certificate(transport)}
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        if self._place is not None:
+            self.places[self._place] -= 1
+            if not self.places[self._place]:
+                del self.places[self._place]
+            self._place = None
+        if not self._is_turned_away:
+            super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_turned_away:
+            return
+        before = self.cycle
+        if before is not None and before.response_complete and self._head_timer is None:
+            self._arm()
+        super().data_received(data)
+        if self.cycle is not before:
+            self._disarm()
+
+    def _arm(self) -> None:
+        self._head_timer = self.loop.call_later(self.hub.options.limits.header_timeout_s, self._give_up)
+
+    def _disarm(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _give_up(self) -> None:
+        self._head_timer = None
+        self.hub.metrics.limited("slow-head")
+        if not self.transport.is_closing():
+            self.transport.write(_TOO_SLOW)
+            self.transport.close()
+
+    def _whence(self, transport: asyncio.Transport) -> tuple[str, bool]:
+        peer = transport.get_extra_info("peername")
+        try:
+            address = ipaddress.ip_address(peer[0].partition("%")[0]) if peer else None
+        except ValueError:
+            address = None
+        is_proxy = address is not None and any(address in network for network in self.hub.proxies)
+        return place_of(address), is_proxy
+
+
+def _certificate(transport: asyncio.Transport) -> str | None:
+    tls = transport.get_extra_info("ssl_object")
+    # TLS has checked it against the authorities of clients; without such authorities none is asked for.
+    encoded = None if tls is None else tls.getpeercert(binary_form=True)
+    return None if encoded is None else hashlib.sha256(encoded).hexdigest()
