@@ -36,6 +36,7 @@ fuzz: $(DEV)/ready  ## Some minutes of damaged files for every reader.
 docs: $(DEV)/ready  ## Write the references that are made from the code.
 	$(DEV)/bin/python -m tests.surface.cli_reference
 	$(DEV)/bin/python -m tests.surface.findings_reference
+	$(DEV)/bin/python -m tests.surface.hub_api_reference
 
 documents: $(DEV)/ready  ## Make the demo's PDFs again from their sources (needs LibreOffice).
 	$(DEV)/bin/python examples/documents/build.py

@@ -222,7 +222,7 @@ class HubConfig:
     admin_host: str = "127.0.0.1"
     """The address that those call who run the hub."""
     admin_port: int | None = None
-    """Its port, of the first process; each further process has the next one. Without it there is no administration."""
+    """Its port, of the first process; each further one has the next. Without it there is no administration."""
     processes: int = 1
     """How many processes answer."""
     wires: tuple[str, ...] = ("vxp", "lgsp", "lgsp-oauth2", "bkav-rest", "bkav-soap")
@@ -253,6 +253,8 @@ class HubConfig:
     """Whether the main document needs a person's signature beside the agency's."""
     verify_only_pdf: bool = False
     """Whether attachments that are no PDF are a reason to refuse."""
+    verify_online: bool = True
+    """Whether revocation is asked for on the network; else only what the files bring counts."""
     verify_workers: int = 2
     """Processes that verify, for each process of the hub."""
     expire_after_days: float = 30.0

@@ -158,8 +158,10 @@ def test_inspect_says_why_a_file_is_not_long_term(
     assert "no revocation data (OCSP or CRL) on the certificate “NGUYỄN VĂN TEST”" in before.out
     after = vnedoc("inspect", target, "--trust", roots)
     assert "carries what is needed" in after.out
-    # Without anchors: what shows.
+    # Without anchors: what shows, in the order of signing.
     plain = vnedoc("inspect", source).out
+    assert plain.index("vnedoc-approve-1") < plain.index("vnedoc-issue-1")
+    assert plain.count("Signing time (claimed by the signer)") == 2
     assert "“vnedoc-approve-1” has no time-stamp" in plain
     assert "no document security store" in plain
     assert "Long term" not in vnedoc("inspect", target).out

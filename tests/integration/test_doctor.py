@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import errno
 import os
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -12,11 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from tests import stores
 from tests.cli import vnedoc
+from tests.tls import PASSPHRASE, Authority
 from vnedoc._internal.clock import utc_now
 from vnedoc.agencies import Agency, AgencyDirectory, dump_directory
 from vnedoc.exchange import doctor
 from vnedoc.exchange.doctor import Health
+from vnedoc.exchange.stores.store import AgencyStore
 from vnedoc.testing.hub import running_hub
 
 if TYPE_CHECKING:
@@ -89,6 +93,53 @@ def test_faults_of_a_connection_are_told_apart(settings: Path, monkeypatch: pyte
     assert "doctor.unreachable" not in found
 
 
+def test_an_axis_behind_tls_with_client_certificates(
+    settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority(tmp_path, "ca")
+    server, client = authority.issue("server"), authority.issue("client", passphrase=PASSPHRASE)
+    monkeypatch.setenv("TLS_PASSPHRASE", PASSPHRASE)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.certificate)
+    context.load_cert_chain(*server)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with _Answering(0, tls=context) as url:
+        with settings.open("a", encoding="utf-8") as stream:
+            stream.write(
+                f'[connections.axis]\nkind = "vxp"\nurl = "{url}"\nsystem_id = "H99.SYS"\n'
+                f'secret_env = "AXIS_SECRET"\nca_file = "{authority.certificate}"\n'
+                f'client_certificate = "{client[0]}"\nclient_key = "{client[1]}"\n'
+                'tls_passphrase_env = "TLS_PASSPHRASE"\n'
+            )
+        outcome = vnedoc("--config", settings, "doctor", "--format", "json")
+        symptoms = [(item["id"], item["values"].get("subject")) for item in outcome.json()["symptoms"]]
+        # Issued for a short time: the client's certificate and the server's are both seen to end.
+        ends = {
+            subject for name, subject in symptoms if name in {"doctor.expires-soon", "doctor.certificate"}
+        }
+        assert ends >= {"client TEST", "server TEST"}, symptoms
+        assert ("doctor.reachable", None) in symptoms
+        monkeypatch.setenv("TLS_PASSPHRASE", "wrong")
+        code, found = _look(settings)
+        assert (code, found["doctor.no-answer"]) == (1, "bad")
+
+
+def test_what_is_stuck_or_was_refused_is_told(settings: Path, tmp_path: Path) -> None:
+    store = AgencyStore.open(f"sqlite:///{tmp_path / 'store.sqlite3'}", tmp_path / "payloads")
+    long_ago = utc_now() - 3 * DAY
+    first, second, _ = (stores.queue(store, name, at=long_ago).id for name in ("1", "2", "3"))
+    assert store.begin_attempt(first, now=utc_now(), lease=DAY, owner="TEST") is not None
+    store.end_attempt_refused(
+        first, owner="TEST", error_code="remote.refused", remote=("19", "sender not registered"), at=utc_now()
+    )
+    store.park(second, owner=None, error_code="file.cannot-read", at=utc_now())
+    store.close()
+    outcome = vnedoc("--config", settings, "doctor", "--offline", "--format", "json")
+    symptoms = {item["id"]: item for item in outcome.json()["symptoms"]}
+    assert symptoms["doctor.store-waits"]["values"] == {"parked": "1", "due": "1"}
+    assert "sender not registered" in symptoms["doctor.sender-refused"]["text"]
+    assert outcome.code == 0, "a person must see to it, but nothing is broken"
+
+
 def test_a_missing_secret_is_no_bug(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AXIS_SECRET")
     with running_hub() as hub:
@@ -115,7 +166,7 @@ def test_a_clock_that_is_off(off_s: int, finding: str, health: str) -> None:
 class _Answering:
     """A server on loopback whose clock is off."""
 
-    def __init__(self, off_s: int) -> None:
+    def __init__(self, off_s: int, *, tls: ssl.SSLContext | None = None) -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.send_response_only(404)
@@ -128,11 +179,14 @@ class _Answering:
                 """Say nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._scheme = "http" if tls is None else "https"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever)
 
     def __enter__(self) -> str:
         self._thread.start()
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
 
     def __exit__(self, *_trouble: object) -> None:
         self._server.shutdown()

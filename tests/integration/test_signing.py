@@ -504,12 +504,16 @@ def test_fields_for_numbering_come_before_the_first_signature(
     assert caught.value.code == "signing.already-signed"
 
 
-def test_an_electronic_original_has_no_electronic_true_copy(clerk: PKCS12Signer, issued: bytes) -> None:
-    options = SigningOptions(role=Role.COPY, copy_kind=CopyKind.SAO_Y, agency="TEST")
+@pytest.mark.parametrize(("kind", "word"), [(CopyKind.SAO_Y, "sao y"), (CopyKind.SAO_LUC, "sao lục")])
+def test_an_electronic_original_has_no_electronic_true_copy(
+    clerk: PKCS12Signer, issued: bytes, kind: CopyKind, word: str
+) -> None:
+    options = SigningOptions(role=Role.COPY, copy_kind=kind, agency="TEST")
     with pytest.raises(NotAllowedError) as caught:
         sign_pdf(issued, signer=clerk, options=options)
     assert caught.value.code == "signing.no-copy-of-electronic"
     assert "25" in caught.value.text("vi")
+    assert f"“{word}”" in caught.value.text("vi")
     told = dataclasses.replace(options, allow_outside_decree=True)
     assert sign_pdf(issued, signer=clerk, options=told).page == 1
     extract = dataclasses.replace(options, copy_kind=CopyKind.TRICH_SAO)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vnedoc._cli.main import CLIState
-    from vnedoc.config import Config
+    from vnedoc.config import Config, ConnectionConfig
     from vnedoc.exchange.doctor import Symptom
 
 __all__ = ["doctor"]
@@ -96,15 +96,25 @@ def _look_over(
         yield from checks.check_certificate_file(path, now=now)
     for name in names or config.connections:
         connection = config.connection(name)
+        if connection.client_certificate is not None:
+            yield from checks.check_certificate_file(connection.client_certificate, now=now)
         if not offline:
-            yield from _connection(state, name, connection.url, own_code)
+            yield from _connection(state, name, connection, own_code)
 
 
-def _connection(state: CLIState, name: str, url: str, own_code: str | None) -> Iterator[Symptom]:
+def _connection(
+    state: CLIState, name: str, connection: ConnectionConfig, own_code: str | None
+) -> Iterator[Symptom]:
     from vnedoc._cli._connections import open_connection
     from vnedoc.exchange import doctor as checks
+    from vnedoc.exchange.connectors import tls_context
 
-    found = list(checks.check_server(name, url))
+    try:
+        tls = tls_context(connection, name=name)
+    except VnedocError as exc:
+        yield checks.Symptom("doctor.no-answer", checks.Health.BAD, {"name": name}, exc)
+        return
+    found = list(checks.check_server(name, connection.url, tls=tls))
     yield from found
     if any(item.health is checks.Health.BAD and item.id == "doctor.unreachable" for item in found):
         return

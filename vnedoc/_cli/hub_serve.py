@@ -45,6 +45,7 @@ _file = click.Path(path_type=Path, dir_okay=False)
 @click.pass_context
 def serve(
     ctx: click.Context,
+    /,
     *,
     database: str | None,
     payloads: str | None,
@@ -93,9 +94,7 @@ def serve(
     def announce() -> None:
         click.echo(state.text("hub.listening", host=hub.host, port=hub.port), err=True)
         if hub.admin_port is not None:
-            click.echo(
-                state.text("hub.listening-admin", host=hub.admin_host, port=hub.admin_port), err=True
-            )
+            click.echo(state.text("hub.listening-admin", host=hub.admin_host, port=hub.admin_port), err=True)
 
     with contextlib.ExitStack() as stack:
         wires = stack.enter_context(contextlib.closing(listen(hub.host, hub.port)))
@@ -107,9 +106,7 @@ def serve(
         if hub.processes == 1:
             serve_sockets(settings, wires=wires, admin=admin[0] if admin else None, announce=announce)
         else:
-            serve_processes(
-                settings, wires=wires, admin=admin, processes=hub.processes, announce=announce
-            )
+            serve_processes(settings, wires=wires, admin=admin, processes=hub.processes, announce=announce)
     return ExitCode.DONE
 
 

@@ -100,8 +100,9 @@ def list_systems(state: CLIState, *, form: str) -> int:
         document = {"schema": "vnedoc.hub-systems/1", "systems": plain}
         click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=_plain))
     else:
+        disabled = state.text("hub.disabled")
         for item in systems:
-            note = f"  [{state.text('hub.disabled')}]" if item.disabled_at is not None else ""
+            note = f"  [{disabled}]" if item.disabled_at is not None else ""
             click.echo(f"{item.id:<24}  {item.agency_count:>6}  {item.name}"[:80] + note)
     return ExitCode.DONE
 

@@ -109,7 +109,7 @@ _ROLE_OPTIONS = (
     click.option(
         "--allow-outside-decree",
         is_flag=True,
-        help="With copy: make a sao y of an electronic original, which Decree 30/2020 does not know.",
+        help="With copy: make a sao y or sao luc of a signed document, which Decree 30/2020 does not know.",
     ),
     click.option(
         "--document-password-env",

@@ -27,6 +27,8 @@ from vnedoc.agencies import load_directory
 from vnedoc.agencies.checks import Severity, check_directory
 from vnedoc.errors import ConfigurationError, CredentialError, RefusedError, VnedocError
 from vnedoc.exchange.codes import PackageKind
+from vnedoc.exchange.states import DeliveryState
+from vnedoc.exchange.stores.records import MessageFilter, SentMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +51,7 @@ __all__ = [
 EXPIRES_SOON = datetime.timedelta(days=60)
 """Renewing a certificate of the Government takes weeks; so much earlier it is said."""
 OLD_DIRECTORY = datetime.timedelta(days=30)
+RECENT = datetime.timedelta(days=7)
 OVERDUE = datetime.timedelta(hours=1)
 """A message whose next attempt has been due for so long is tried by nobody: no worker runs."""
 SKEW_WARNING = datetime.timedelta(seconds=30)
@@ -137,17 +140,32 @@ def check_store(url: str, payloads: Path | str, *, now: datetime.datetime) -> It
         return
     try:
         parked, due = store.count_stuck(overdue_since=now - OVERDUE)
+        refused = store.page("sent", MessageFilter(state=DeliveryState.REFUSED, since=now - RECENT), limit=1)
     except VnedocError as exc:
         yield Symptom("doctor.store-broken", Health.BAD, {}, exc)
         return
     finally:
         store.close()
+    for message in refused.items:
+        assert isinstance(message, SentMessage)
+        yield from _refusal(message)
     stuck = bool(parked or due)
     yield Symptom(
         "doctor.store-waits" if stuck else "doctor.store",
         Health.WARNING if stuck else Health.GOOD,
         {"parked": str(parked), "due": str(due)},
     )
+
+
+def _refusal(message: SentMessage) -> Iterator[Symptom]:
+    """Say what the axis last refused: mostly a code that is not registered to the system, and so all that follows."""
+    for attempt in reversed(message.attempts):
+        if attempt.outcome == "refused":
+            reason = attempt.remote_message or attempt.remote_code or attempt.error_code or "-"
+            day = vietnam(attempt.started_at).date().isoformat()
+            values = {"name": message.connection, "code": message.code, "day": day, "reason": reason}
+            yield Symptom("doctor.sender-refused", Health.WARNING, values)
+            return
 
 
 def check_agency_directory(path: Path, *, own_code: str | None, now: datetime.datetime) -> Iterator[Symptom]:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from vnedoc.sign._structure import SignatureField, SignedRange
     from vnedoc.sign.policy import Policy
 
-__all__ = ["Draft", "judge_field"]
+__all__ = ["Draft", "judge_field", "pdf_date"]
 
 # Which encodings are judged; any other, such as adbe.pkcs7.sha1 or adbe.x509.rsa_sha1, is never taken for valid
 # (CVE-2025-43903 shows what comes of that).
@@ -238,7 +238,7 @@ def _judge_signature(
     base_level: str,
 ) -> None:
     around = dataclasses.replace(around, judge=around.judge.knowing(cms.evidence))
-    draft.claimed_time = cms.signing_time or _pdf_date(draft.field.claimed_time)
+    draft.claimed_time = cms.signing_time or pdf_date(draft.field.claimed_time)
     draft.role = guess_role(cms.certificate, around.directory)
     if cms.digest_algorithm not in _HASHES:
         draft.doubt(
@@ -424,7 +424,8 @@ def _covered_digest(file: bytes, draft: Draft, algorithm: str) -> bytes:
     return state.digest()
 
 
-def _pdf_date(value: str | None) -> datetime.datetime | None:
+def pdf_date(value: str | None) -> datetime.datetime | None:
+    """Return the moment that a date of a PDF means (ISO 32000-1, 7.9.4); ``None`` if it does not say one."""
     match = _PDF_DATE.match(value) if value else None
     if match is None:
         # Without a zone it cannot be said which moment is meant.

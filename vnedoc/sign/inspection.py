@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from vnedoc._internal import files
+from vnedoc.sign._judgement import pdf_date
 from vnedoc.sign._pyhanko.validation import UnusableCMSError, parse_cms
 from vnedoc.sign._qpdf import has_security_store
 from vnedoc.sign._structure import check_field
@@ -64,7 +65,7 @@ class PDFContents:
     pages: int
     """Number of pages."""
     signatures: tuple[FoundSignature, ...]
-    """Its signatures."""
+    """Its signatures, in the order in which they were made."""
     problems: tuple[Finding, ...]
     """Where the two readers do not agree."""
     has_security_store: bool = False
@@ -110,7 +111,10 @@ def inspect_pdf(path: Path, *, password: SecretCallback | None = None) -> PDFCon
         size=len(file),
         pages=reading.pages,
         signatures=tuple(
-            _look_at(file, field) for field in readings.signatures[: DEFAULT_POLICY.max_signatures]
+            sorted(
+                (_look_at(file, field) for field in readings.signatures[: DEFAULT_POLICY.max_signatures]),
+                key=lambda found: (found.covered_end is None, found.covered_end or 0),
+            )
         ),
         problems=readings.problems,
         has_security_store=has_security_store(file, password=readings.password),
@@ -132,7 +136,8 @@ def _look_at(file: bytes, field: SignatureField) -> FoundSignature:
         covered_end=covered.end if covered is not None else None,
         box=field.box,
         signer=summarize(cms.certificate) if cms is not None else None,
-        claimed_time=(cms.signing_time or cms.gen_time) if cms is not None else None,
+        # In PAdES the dictionary says it; an attribute for it must not be there (EN 319 142-1, 6.3).
+        claimed_time=(cms and (cms.signing_time or cms.gen_time)) or pdf_date(field.claimed_time),
         digest_algorithm=cms.digest_algorithm if cms is not None else None,
         signature_algorithm=cms.signature_algorithm if cms is not None else None,
         timestamps=len(cms.tokens) if cms is not None else 0,

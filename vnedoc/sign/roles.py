@@ -94,7 +94,7 @@ class SigningOptions:
     without_person: bool = False
     """With issue: sign for the agency although no person has signed."""
     allow_outside_decree: bool = False
-    """With copy: make a sao y of an electronic original, which Decree 30/2020/NĐ-CP, art. 25, does not know."""
+    """With copy: make a sao y or sao lục of a signed document, which Decree 30/2020/NĐ-CP, art. 25, does not know."""
     digest_algorithm: str = "sha256"
     """``sha256``, ``sha384`` or ``sha512``."""
     signing_time: datetime.datetime | None = None
@@ -303,9 +303,12 @@ def _copy(desk: _Desk) -> _Shown:
     options = desk.options
     if options.copy_kind is None or not (options.agency or "").strip():
         raise UsageError("signing.needs-copy-kind")
-    electronic = options.copy_kind is CopyKind.SAO_Y and desk.signatures
+    # Article 25 of Decree 30/2020/NĐ-CP leads from electronic to electronic by extract (trích sao) alone.
+    electronic = options.copy_kind is not CopyKind.TRICH_SAO and desk.signatures
     if electronic and not options.allow_outside_decree:
-        raise NotAllowedError("signing.no-copy-of-electronic", path=desk.name)
+        raise NotAllowedError(
+            "signing.no-copy-of-electronic", path=desk.name, kind=options.copy_kind.heading.lower()
+        )
     return _corner(desk, layout.copy_text(options.copy_kind, options.agency or "", desk.now))
 
 

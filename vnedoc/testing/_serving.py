@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from vnedoc.errors import InternalError, MissingExtraError
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -36,13 +37,20 @@ class ServerTLS:
 
 
 @contextlib.contextmanager
-def serving(app: Any, *, port: int = 0, tls: ServerTLS | None = None) -> Iterator[str]:  # an ASGI application
+def serving(
+    app: Any,  # an ASGI application
+    *,
+    port: int = 0,
+    tls: ServerTLS | None = None,
+    protocol: type[asyncio.Protocol] | None = None,
+) -> Iterator[str]:
     """Answer until the block ends; yields the address.
 
     Args:
         app: The ASGI application.
         port: The port; 0 takes a free one.
         tls: How it speaks TLS; ``None``: plain HTTP.
+        protocol: How connections are treated; ``None``: as uvicorn does.
 
     Raises:
         MissingExtraError: The extra ``server`` is not installed.
@@ -55,8 +63,10 @@ def serving(app: Any, *, port: int = 0, tls: ServerTLS | None = None) -> Iterato
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listener(port))
         settings: dict[str, Any] = {}  # options of uvicorn
+        if protocol is not None:
+            settings["http"] = protocol
         if tls is not None:
-            settings = {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
+            settings |= {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
             if tls.client_authorities is not None:
                 settings["ssl_ca_certs"] = str(tls.client_authorities)
                 settings["ssl_cert_reqs"] = ssl.CERT_REQUIRED
@@ -66,6 +76,8 @@ def serving(app: Any, *, port: int = 0, tls: ServerTLS | None = None) -> Iterato
                 log_level="critical",
                 access_log=False,
                 server_header=False,
+                # It would believe anybody on this machine.
+                proxy_headers=False,
                 ws="none",
                 loop="asyncio",
                 **settings,

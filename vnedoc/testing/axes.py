@@ -57,6 +57,7 @@ def running_axis(
     *,
     tls: ServerTLS | None = None,
     clock: Callable[[], datetime.datetime] = utc_now,
+    options: HubOptions | None = None,
 ) -> Iterator[Axis]:
     """Run an axis on loopback until the block ends.
 
@@ -64,6 +65,7 @@ def running_axis(
         kind: One of :data:`AXIS_KINDS`.
         tls: How it speaks TLS; ``None``: plain HTTP.
         clock: Tells the hub the time.
+        options: How the hub behaves, apart from the wires that it speaks.
 
     Raises:
         UsageError: There is no such kind.
@@ -80,7 +82,7 @@ def running_axis(
         hub = stack.enter_context(
             running_hub(
                 folder,
-                options=HubOptions(wires=(*PUBLIC_WIRES, "xroad")),
+                options=dataclasses.replace(options or HubOptions(), wires=(*PUBLIC_WIRES, "xroad")),
                 faults=None if on_road else faults,
                 tls=None if on_road else tls,
                 clock=clock,

@@ -19,6 +19,7 @@ from vnedoc.testing._serving import ServerTLS, serving
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from vnedoc.exchange.hub.core import Hub
     from vnedoc.exchange.hub.options import HubOptions
     from vnedoc.testing.faults import Faults
 
@@ -35,6 +36,8 @@ class RunningHub:
     """Where its database and its packages are."""
     store: HubStore
     """Its memory."""
+    hub: Hub
+    """What answers."""
 
     def add_system(self, system_id: str, *agencies: HubAgency | str) -> str:
         """Let a system call the hub for agencies, and return its secret.
@@ -68,6 +71,7 @@ def running_hub(
     port: int = 0,
     faults: Faults | None = None,
     tls: ServerTLS | None = None,
+    database: str | None = None,
 ) -> Iterator[RunningHub]:
     """Run a hub on loopback until the block ends.
 
@@ -78,11 +82,13 @@ def running_hub(
         port: The port; 0 takes a free one.
         faults: What goes wrong in front of it.
         tls: How it speaks TLS; ``None``: plain HTTP.
+        database: A database URL; ``None``: a SQLite file in the folder.
 
     Raises:
         MissingExtraError: The extra ``server`` is not installed.
     """
     try:
+        from vnedoc.exchange.hub._protocol import hub_protocol
         from vnedoc.exchange.hub.app import make_app
         from vnedoc.exchange.hub.options import HubOptions
     except ImportError as exc:
@@ -91,8 +97,15 @@ def running_hub(
     with contextlib.ExitStack() as stack:
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vnedoc-hub-")))
-        store = HubStore.open(folder)
+        store = HubStore.open(folder, url=database)
         stack.callback(store.close)
         app = make_app(store, options=options or HubOptions(), clock=clock)
-        url = stack.enter_context(serving(app if faults is None else faults.around(app), port=port, tls=tls))
-        yield RunningHub(url, folder, store)
+        url = stack.enter_context(
+            serving(
+                app if faults is None else faults.around(app),
+                port=port,
+                tls=tls,
+                protocol=hub_protocol(app.state.hub),
+            )
+        )
+        yield RunningHub(url, folder, store, app.state.hub)

@@ -18,6 +18,7 @@ from vnedoc.config import ConnectionConfig
 from vnedoc.errors import ConfigurationError, CredentialError, VnedocError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Mapping
 
     from vnedoc.exchange.connectors.base import Connector
@@ -31,6 +32,7 @@ __all__ = [
     "connector_kinds",
     "open_connection",
     "open_connector",
+    "tls_context",
 ]
 
 ENTRY_POINT_GROUP = "vnedoc.connectors"
@@ -140,6 +142,31 @@ def open_connection(
         return _open_added(connection, name=name, secrets=secrets)
     callbacks = {secret: secrets.callback(secret) for secret in kind.secrets}
     return _open(kind, connection, name=name, secrets=secrets, callbacks=callbacks)
+
+
+def tls_context(
+    connection: ConnectionConfig, *, name: str, environ: Mapping[str, str] | None = None
+) -> ssl.SSLContext | None:
+    """Return the TLS context of a connection; ``None``: the usual authorities, no client certificate.
+
+    Args:
+        connection: The settings.
+        name: The name of the connection.
+        environ: The environment; ``None`` takes that of the process.
+
+    Raises:
+        ConfigurationError: A file cannot be read, or does not hold what it should.
+    """
+    from vnedoc.exchange.connectors import _http
+
+    secrets = Secrets(connection, environ=environ)
+    options = _http.HTTPOptions(
+        ca_file=connection.ca_file,
+        client_certificate=connection.client_certificate,
+        client_key=connection.client_key,
+    )
+    given = secrets.are_given("tls_passphrase")
+    return _http.tls_context(options, name, secrets.callback("tls_passphrase") if given else None)
 
 
 def open_connector(

@@ -47,6 +47,7 @@ __all__ = [
     "object_rows",
     "status_of",
     "text_of",
+    "tls_context",
 ]
 
 JSON_TYPE = "application/json"
@@ -146,7 +147,7 @@ class HTTPConnector(Connector):
         self._base_url = _checked_url(base_url, name)
         self._secrets = tuple(secrets)
         self._client = http.make_client(
-            timeout_s=options.timeout_s, tls=_tls_context(options, name, tls_passphrase)
+            timeout_s=options.timeout_s, tls=tls_context(options, name, tls_passphrase)
         )
 
     def __repr__(self) -> str:
@@ -404,7 +405,12 @@ def _checked_url(url: str, name: str) -> str:
     return url.rstrip("/")
 
 
-def _tls_context(options: HTTPOptions, name: str, passphrase: SecretCallback | None) -> ssl.SSLContext | None:
+def tls_context(options: HTTPOptions, name: str, passphrase: SecretCallback | None) -> ssl.SSLContext | None:
+    """Return how a server is authenticated and who we are; ``None``: by the usual authorities, and nobody.
+
+    Raises:
+        ConfigurationError: A file cannot be read, or does not hold what it should.
+    """
     if options.ca_file is None and options.client_certificate is None:
         return None
     try:

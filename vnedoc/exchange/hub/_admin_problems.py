@@ -29,9 +29,12 @@ RETRY_AFTER_S = 5
 MAX_ERRORS = 20
 """How many wrong fields one answer names."""
 # What is named in the path is not there; the same said of something in the body is a wrong value.
-_MISSING = frozenset(
-    {"hub.unknown-system", "hub.no-agency", "hub.no-secret-id", "hub.no-service-token", "hub.no-message"}
-)
+_MISSING = {
+    "hub.unknown-system": ("system_id", "system_id"),
+    "hub.no-agency": ("code", "code"),
+    "hub.no-secret-id": ("secret_id", "id"),
+    "hub.no-service-token": ("token_id", "id"),
+}
 _STATUS = {
     "hub.system-exists": 409,
     "hub.last-secret": 409,
@@ -137,7 +140,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 async def _translate(request: Request, error: Exception) -> Response:
     assert isinstance(error, VnedocError)
-    status, headers = _status(error, request.path_params.values()), {}
+    status, headers = _status(error, request.path_params), {}
     language = _language(request)
     if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_AFTER_S)
@@ -150,10 +153,10 @@ async def _translate(request: Request, error: Exception) -> Response:
     return problem(status, error.code, error.text(language), headers=headers, **members)
 
 
-def _status(error: VnedocError, named: object) -> int:
-    assert hasattr(named, "__iter__")
+def _status(error: VnedocError, path: Mapping[str, object]) -> int:
     if error.code in _MISSING:
-        return 404 if set(named) & {str(value) for value in error.values.values()} else 422
+        parameter, value = _MISSING[error.code]
+        return 404 if parameter in path and path[parameter] == error.values[value] else 422
     if error.code in _STATUS:
         return _STATUS[error.code]
     if isinstance(error, RemoteError):

@@ -12,7 +12,7 @@ import hashlib
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from vnedoc.exchange.hub.door import ABORT, CERTIFICATE
 from vnedoc.exchange.hub.peers import place_of
@@ -77,7 +77,7 @@ class _HubProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_turned_away:
             return
-        before = self.cycle
+        before: RequestResponseCycle | None = self.cycle
         if before is not None and before.response_complete and self._head_timer is None:
             self._arm()
         super().data_received(data)

@@ -62,8 +62,33 @@ def describe() -> dict[str, Any]:  # OpenAPI
     return _app().openapi()
 
 
+class _API(FastAPI):
+    """The framework's application, with a description that says what is meant."""
+
+    def openapi(self) -> dict[str, Any]:  # OpenAPI
+        """Return the description."""
+        if self.openapi_schema is None:
+            self.openapi_schema = _tidied(super().openapi())
+        return self.openapi_schema
+
+
+def _tidied(document: dict[str, Any]) -> dict[str, Any]:  # OpenAPI
+    """Take out of a description what is not so: parameters that are null, refusals as plain JSON."""
+    for methods in document["paths"].values():
+        for call in methods.values():
+            for parameter in call.get("parameters", ()):
+                schema = parameter["schema"]
+                kinds = [kind for kind in schema.pop("anyOf", ()) if kind.get("type") != "null"]
+                for kind in kinds:
+                    schema.update(kind)
+            for status, answer in call["responses"].items():
+                if status.startswith(("4", "5")):
+                    answer["content"].pop("application/json", None)
+    return document
+
+
 def _app() -> FastAPI:
-    app = FastAPI(
+    app = _API(
         title=_SUMMARY,
         description=_TEXT,
         version=VERSION,

@@ -99,7 +99,9 @@ def make_wires_app(hub: Hub, *, with_health: bool) -> Starlette:
     if with_health:
         routes += health_routes(hub)
     if hub.options.admin:
-        routes += [metrics_route(hub), *_routes_for_people(hub)]
+        routes += [metrics_route(hub), *_admin_routes(hub)]
+    if with_health:
+        routes += _console_routes(hub)
     calls: dict[Callable[..., object], tuple[str, str]] = {}
     for name in hub.options.wires:
         for route in _wire(name).routes(hub):
@@ -111,7 +113,7 @@ def make_wires_app(hub: Hub, *, with_health: bool) -> Starlette:
 
 
 def make_admin_app(hub: Hub) -> Starlette:
-    """Return the application for those who run the hub: health, metrics, the administration API.
+    """Return the application for those who run the hub: health, metrics, the administration API, the console.
 
     Args:
         hub: The hub, which also answers systems elsewhere.
@@ -120,9 +122,8 @@ def make_admin_app(hub: Hub) -> Starlette:
         MissingExtraError: A part of the extra ``server`` is not installed.
     """
     routes: list[BaseRoute] = [live_route(), *health_routes(hub), metrics_route(hub)]
-    return Starlette(
-        routes=[*routes, *_routes_for_people(hub)], middleware=[Middleware(Door, hub=hub, calls={})]
-    )
+    routes += [*_admin_routes(hub), *_console_routes(hub)]
+    return Starlette(routes=routes, middleware=[Middleware(Door, hub=hub, calls={})])
 
 
 def _wire(name: str) -> ModuleType:
@@ -134,10 +135,21 @@ def _wire(name: str) -> ModuleType:
         raise MissingExtraError("hub.missing-server") from exc
 
 
-def _routes_for_people(hub: Hub) -> list[BaseRoute]:
+def _admin_routes(hub: Hub) -> list[BaseRoute]:
     try:
         from vnedoc.exchange.hub.accounts import Accounts
         from vnedoc.exchange.hub.admin import admin_routes
     except ImportError as exc:
         raise MissingExtraError("hub.missing-server") from exc
     return admin_routes(hub, Accounts(hub.store, clock=hub.clock))
+
+
+def _console_routes(hub: Hub) -> list[BaseRoute]:
+    if hub.options.console is None:
+        return []
+    try:
+        from vnedoc.exchange.hub.accounts import Accounts
+        from vnedoc.exchange.hub.console.routes import console_routes
+    except ImportError as exc:
+        raise MissingExtraError("hub.missing-server") from exc
+    return console_routes(hub, Accounts(hub.store, clock=hub.clock), options=hub.options.console)

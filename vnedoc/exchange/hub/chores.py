@@ -51,6 +51,7 @@ async def keep_house(hub: Hub) -> None:
             await asyncio.to_thread(look_for_room, hub)
             if loop.time() >= due:
                 due = loop.time() + _CHORES_EVERY_S
+                await asyncio.to_thread(hub.tally.flush)
                 await asyncio.to_thread(expire_old, hub)
         except Exception:
             # The database is away: the wires and /health/ready say so themselves.

@@ -100,6 +100,8 @@ def _proofs(config: Config) -> Proofs:
         required_match=config.hub.verify_match,
         person_on_main=config.hub.verify_person,
         refuse_other_formats=config.hub.verify_only_pdf,
+        online=config.hub.verify_online,
+        allowed_hosts=config.verification.allowed_hosts,
         workers=config.hub.verify_workers,
     )
 

@@ -7,12 +7,14 @@ wire translates the codes. Nothing here knows HTTP.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hmac
 import logging
 from typing import TYPE_CHECKING
 
 from vnedoc._internal.clock import utc_now, vietnam
+from vnedoc.errors import VnedocError
 from vnedoc.exchange._vxp import Answer, ErrorCode
 from vnedoc.exchange.hub import intake
 from vnedoc.exchange.hub.audit import By
@@ -22,6 +24,7 @@ from vnedoc.exchange.hub.metrics import HubMetrics
 from vnedoc.exchange.hub.options import HubOptions
 from vnedoc.exchange.hub.peers import NOBODY, parse_networks
 from vnedoc.exchange.hub.refusals import RefusalError
+from vnedoc.exchange.hub.tally import Tally
 from vnedoc.exchange.hub.visits import current_visit
 from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores.hub import (
@@ -85,6 +88,7 @@ class Hub:
         self.lookup = HubLookup(store)
         self.metrics = HubMetrics(store, clock=clock)
         self.shares = self.metrics.shares = FairShare(options.limits)
+        self.tally = Tally(store.database, clock=clock)
         self.proxies = parse_networks(options.proxies)
         self.is_stopping = False
         """Whether it was told to stop; what is under way is finished."""
@@ -95,6 +99,8 @@ class Hub:
 
     def close(self) -> None:
         """End what works for the hub; the store stays open."""
+        with contextlib.suppress(VnedocError):
+            self.tally.flush()
         if self._jury is not None:
             self._jury.close()
 
@@ -147,9 +153,8 @@ class Hub:
             wait_s = self._rates.take(system_id)
             if wait_s:
                 self.metrics.limited("rate")
-                visit.over_rate = RefusalError(
-                    ErrorCode.BUSY, "hub.too-many-requests", status=429, retry_after_s=wait_s
-                )
+                refusal = RefusalError(ErrorCode.BUSY, "hub.too-many-requests", status=429)
+                visit.over_rate = refusal.again_after(wait_s)
         if visit.over_rate is not None:
             raise visit.over_rate
 
@@ -165,7 +170,7 @@ class Hub:
         """
         if not self.has_room:
             self.metrics.limited("disk")
-            raise RefusalError(ErrorCode.BUSY, "hub.not-accepting", status=503, retry_after_s=60)
+            raise RefusalError(ErrorCode.BUSY, "hub.not-accepting", status=503).again_after(60)
         if visit.share is not None:
             return
         try:
@@ -189,7 +194,7 @@ class Hub:
 
     def _busy(self, error: BusyError) -> RefusalError:
         self.metrics.limited("uploads")
-        return RefusalError(ErrorCode.BUSY, "hub.busy", status=429, retry_after_s=error.retry_after_s)
+        return RefusalError(ErrorCode.BUSY, "hub.busy", status=429).again_after(error.retry_after_s)
 
     def agencies(self) -> list[HubAgency]:
         """Return the agencies that can be delivered to now."""

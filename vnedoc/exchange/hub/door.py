@@ -1,6 +1,6 @@
 """The door of a hub: every request comes in here, and leaves with what it held given back, counted and logged.
 
-The log has a line for each request, without what it carried: no document, no name, no secret, no address with a query.
+The log has a line for each request, without what it carried: no document, no name, no secret, no path or query.
 """
 
 from __future__ import annotations
@@ -109,7 +109,10 @@ class Door:
         wire, call = self._calls.get(scope.get("endpoint"), ("-", "-"))  # type: ignore[arg-type]  # None is no key
         seconds = time.monotonic() - visit.began
         self._hub.metrics.request(wire, status, seconds)
-        logger.info(
+        self._hub.tally.visited(visit)
+        # What is no call of a wire is asked every few seconds by balancers, or is in the audit log.
+        logger.log(
+            logging.DEBUG if wire == "-" else logging.INFO,
             "%s %s",
             wire,
             call,

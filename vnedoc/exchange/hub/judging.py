@@ -84,9 +84,8 @@ class Jury:
         try:
             crew = self._idle.get(timeout=self._proofs.limit_s)
         except queue.Empty:
-            raise RefusalError(
-                ErrorCode.BUSY, "hub.busy", status=503, retry_after_s=self._proofs.limit_s
-            ) from None
+            refusal = RefusalError(ErrorCode.BUSY, "hub.busy", status=503)
+            raise refusal.again_after(self._proofs.limit_s) from None
         try:
             settings = (self._proofs, self._folder)
             ((_, answer),) = crew.work(settings, [_Case(path, self._proofs.limit_s)])
@@ -128,6 +127,8 @@ def _open(settings: tuple[Proofs, Path | None]) -> Iterator[Callable[[_Case], tu
     from vnedoc.sign.report import SenderMatch
     from vnedoc.sign.trust import load_trust
 
+    from vnedoc.sign.revocation import RevocationSource
+
     proofs, place = settings
     trust = load_trust(*proofs.trust)
     directory = load_directory(proofs.directory)
@@ -137,11 +138,17 @@ def _open(settings: tuple[Proofs, Path | None]) -> Iterator[Callable[[_Case], tu
         refuse_other_formats=proofs.refuse_other_formats,
     )
 
-    def judge(case: _Case) -> tuple[Finding, ...]:
-        with tempfile.TemporaryDirectory(dir=place) as name:
-            with case.path.open("rb") as stream:
-                package = read_package(stream, folder=Path(name))
-            judgement = judge_package(package, trust=trust, directory=directory, policy=policy)
-        return judgement.reasons
+    with contextlib.ExitStack() as stack:
+        revocation = None
+        if proofs.online:
+            revocation = stack.enter_context(RevocationSource(allowed_hosts=proofs.allowed_hosts))
 
-    yield judge
+        def judge(case: _Case) -> tuple[Finding, ...]:
+            with tempfile.TemporaryDirectory(dir=place) as name:
+                with case.path.open("rb") as stream:
+                    package = read_package(stream, folder=Path(name))
+                return judge_package(
+                    package, trust=trust, directory=directory, policy=policy, revocation=revocation
+                ).reasons
+
+        yield judge

@@ -13,6 +13,8 @@ from vnedoc.messages import Language
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from vnedoc.exchange.hub.console.options import ConsoleOptions
+
 __all__ = ["PUBLIC_WIRES", "HubOptions", "Limits", "Proofs"]
 
 PUBLIC_WIRES = ("vxp", "lgsp", "lgsp-oauth2", "bkav-rest", "bkav-soap")
@@ -73,6 +75,10 @@ class Proofs:
     """Whether the main document needs a person's signature beside the agency's."""
     refuse_other_formats: bool = False
     """Whether attachments that cannot be verified are a reason to refuse."""
+    online: bool = True
+    """Whether revocation is asked for at the services that certificates name; else only what the files bring."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Such services that may be asked although they are on a private or loopback address."""
     workers: int = 2
     """Processes that verify."""
     limit_s: float = 60.0
@@ -94,6 +100,8 @@ class HubOptions:
     """How long a caller may take to send a package."""
     admin: bool = False
     """Whether the administration API (:mod:`vnedoc.exchange.hub.admin`) is on the port of the wires, too."""
+    console: ConsoleOptions | None = None
+    """How the console for people (:mod:`vnedoc.exchange.hub.console.routes`) behaves; ``None``: there is none."""
     language: Language = Language.VI
     """The language of its refusals."""
     strict: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from vnedoc import messages
 from vnedoc.exchange._vxp import Answer, ErrorCode
 
@@ -16,25 +18,24 @@ class RefusalError(Exception):
         message_id: The id of its sentence.
         status: The HTTP status. 200 for what the axis refuses for a reason of its own: clients of the national axis
             read the envelope of a 200 and of nothing else.
-        retry_after_s: When it is worth another try (``Retry-After``); ``None`` where time changes nothing.
         values: What the sentence names.
     """
 
     def __init__(
-        self,
-        error_code: ErrorCode,
-        message_id: str,
-        *,
-        status: int = 200,
-        retry_after_s: float | None = None,
-        **values: object,
+        self, error_code: ErrorCode, message_id: str, *, status: int = 200, **values: object
     ) -> None:
         super().__init__(message_id)
         self.error_code = error_code
         self.message_id = message_id
         self.status = status
-        self.retry_after_s = retry_after_s
+        self.retry_after_s: float | None = None
+        """When it is worth another try (``Retry-After``); ``None`` where time changes nothing."""
         self.values = values
+
+    def again_after(self, seconds: float | None) -> Self:
+        """Say when it is worth another try."""
+        self.retry_after_s = seconds
+        return self
 
     def answer(self, language: messages.Language) -> Answer:
         """Return the envelope that says no."""

@@ -85,9 +85,7 @@ class ServeSettings:
 
     def open_store(self) -> HubStore:
         """Open the memory of the hub, and bring its tables up to date."""
-        return HubStore.open(
-            self.folder, url=self.url, payloads=self.payloads, key_file=self.key_file
-        )
+        return HubStore.open(self.folder, url=self.url, payloads=self.payloads, key_file=self.key_file)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -147,7 +145,7 @@ def uvicorn_config(
 ) -> uvicorn.Config:
     """Return how uvicorn runs an application of a hub."""
     return uvicorn.Config(
-        app,  # type: ignore[arg-type]  # an ASGI application, as starlette types it
+        app,
         http=hub_protocol(hub),
         ws="none",
         loop="asyncio",
@@ -171,6 +169,10 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    def finish(self) -> None:
+        """Accept nothing more, and end when what is under way is finished."""
+        self.should_exit = True
 
     def cut(self) -> None:
         """End what is under way."""
@@ -236,7 +238,7 @@ async def _serve(
                 server.cut()
             return
         hub.is_stopping = True
-        loop.call_later(drain_s, setattr, first, "should_exit", True)
+        loop.call_later(drain_s, first.finish)
 
     loop.add_signal_handler(signal.SIGTERM, stop, settings.drain_s)
     # Who presses Ctrl+C has no balancer that must be told first.
@@ -258,7 +260,7 @@ async def _serve(
         announce()
     await asyncio.wait(tasks[:1])
     for server in servers:
-        server.should_exit = True
+        server.finish()
     await asyncio.gather(*tasks)
 
 

@@ -6,9 +6,7 @@ A process that is killed loses the last seconds of these counts, and nothing els
 
 from __future__ import annotations
 
-import asyncio
 import collections
-import logging
 import threading
 from typing import TYPE_CHECKING
 
@@ -19,13 +17,10 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Callable
 
+    from vnedoc.exchange.hub.visits import Visit
     from vnedoc.exchange.stores.database import Database
 
 __all__ = ["Tally"]
-
-logger = logging.getLogger("vnedoc.hub")
-
-FLUSH_EVERY_S = 10.0
 
 
 class Tally:
@@ -59,6 +54,13 @@ class Tally:
         with self._lock:
             self._sightings[system_id] = now
 
+    def visited(self, visit: Visit) -> None:
+        """Count a request when it is over."""
+        if visit.refusal is not None:
+            self.refused(visit.refusal.message_id)
+        if visit.system_id is not None:
+            self.seen(visit.system_id)
+
     def flush(self) -> None:
         """Write down what was counted; what cannot be written is kept for the next time."""
         with self._lock:
@@ -73,13 +75,3 @@ class Tally:
                 self._refusals.update(refusals)
                 self._sightings = sightings | self._sightings
             raise
-
-    async def keep_flushing(self) -> None:
-        """Write down what was counted every few seconds, until cancelled."""
-        while True:
-            await asyncio.sleep(FLUSH_EVERY_S)
-            try:
-                await asyncio.to_thread(self.flush)
-            except Exception:
-                # The database is away; the wires say so themselves.
-                logger.warning("counts could not be written down", exc_info=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import sqlalchemy as sa
 
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
     from vnedoc.exchange.stores.records import MessageFilter
 
-__all__ = ["MAX_PAGE", "received_page", "sent_page"]
+__all__ = ["MAX_PAGE", "by_id", "received_page", "sent_page"]
 
 MAX_PAGE = 1000
 """The most messages of one page."""
 
+MIN_ID_PREFIX = 8
+_ID_LENGTH = 32
+_Row = TypeVar("_Row", SentRow, ReceivedRow)
 _Cursor = tuple[datetime.datetime, str]
 
 
@@ -143,3 +146,13 @@ def _cursor(after: str | None) -> _Cursor | None:
     if at.tzinfo is None or not message_id:
         raise UsageError("store.bad-cursor")
     return at, message_id
+
+
+def by_id(table: type[_Row], message_id: str) -> sa.Select[_Row]:
+    """Return the question for a message by its id, the beginning of its id, or its id on the axis."""
+    conditions = [table.id == message_id, table.remote_doc_id == message_id]
+    # A range instead of a pattern: every database finds it by the index, whatever its rules for sorting letters.
+    if MIN_ID_PREFIX <= len(message_id) < _ID_LENGTH and set(message_id) <= set("0123456789abcdef"):
+        rest = _ID_LENGTH - len(message_id)
+        conditions.append(table.id.between(message_id + "0" * rest, message_id + "f" * rest))
+    return sa.select(table).where(sa.or_(*conditions)).limit(2)

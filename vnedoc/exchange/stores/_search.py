@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import hashlib
+import re
 import unicodedata
 from typing import TYPE_CHECKING
 

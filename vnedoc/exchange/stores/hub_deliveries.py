@@ -1,4 +1,4 @@
-"""Packages on their way through a hub: moved forward by their recipients, parked, expired, and what happened to them."""
+"""Packages on their way through a hub: moved forward by their recipients, parked, expired; and what happened to them."""
 
 from __future__ import annotations
 
@@ -245,9 +245,7 @@ def _note(
     )
 
 
-def _claim(
-    session: orm.Session, chore: str, now: datetime.datetime, every: datetime.timedelta
-) -> bool:
+def _claim(session: orm.Session, chore: str, now: datetime.datetime, every: datetime.timedelta) -> bool:
     due = (
         sa.update(HubChoreRow)
         .where(HubChoreRow.name == chore, HubChoreRow.due_at <= now)

@@ -318,23 +318,7 @@ class HubReports:
         size = min(limit, MAX_LISTED)
         with self._database.reading() as session:
             found = session.execute(query.limit(size + 1)).all()
-        rows = tuple(
-            Trouble(
-                row.doc_id,
-                message.id,
-                PackageKind(message.kind),
-                message.notation,
-                message.title,
-                message.sender_code,
-                row.recipient_code,
-                name,
-                system_id,
-                row.status,
-                row.status_text,
-                row.updated_at,
-            )
-            for row, message, name, system_id in found[:size]
-        )
+            rows = tuple(_trouble(*row) for row in found[:size])
         is_last = len(found) <= size
         return TroublePage(rows, None if is_last else (rows[-1].updated_at, rows[-1].doc_id))
 
@@ -366,11 +350,11 @@ class HubReports:
         with self._database.reading() as session:
             rows = session.scalars(query).all()
             known = _both_codes(session.execute(_agencies_of(row.sender_code for row in rows)).all())
-        return [
-            StatusPackage(row.id, row.sender_code, row.title, row.received_at)
-            for row in rows
-            if known.get(row.sender_code, row.sender_code) in codes
-        ]
+            return [
+                StatusPackage(row.id, row.sender_code, row.title, row.received_at)
+                for row in rows
+                if known.get(row.sender_code, row.sender_code) in codes
+            ]
 
     def retries(self, doc_ids: Collection[str]) -> list[Retry]:
         """Return who let deliveries be tried again, and when; at most some hundred deliveries at a time."""
@@ -406,6 +390,23 @@ class HubReports:
         )
         with self._database.reading() as session:
             return {row[0]: row[1] for row in session.execute(query)}
+
+
+def _trouble(row: HubDeliveryRow, message: HubMessageRow, name: str, system_id: str) -> Trouble:
+    return Trouble(
+        row.doc_id,
+        message.id,
+        PackageKind(message.kind),
+        message.notation,
+        message.title,
+        message.sender_code,
+        row.recipient_code,
+        name,
+        system_id,
+        row.status,
+        row.status_text,
+        row.updated_at,
+    )
 
 
 def _date(word: str) -> datetime.date:

@@ -7,7 +7,7 @@ claimed it dies, it becomes due again by itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Self
 
 import sqlalchemy as sa
 
@@ -49,12 +49,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AgencyStore", "Kept"]
 
-MIN_ID_PREFIX = 8
-_ID_LENGTH = 32
 # Reports of so many messages are noted in one transaction.
 _BATCH = 100
 _ALL_DOCUMENTS = MessageFilter()
-_Row = TypeVar("_Row", SentRow, ReceivedRow)
 
 
 class AgencyStore(OrderBook):
@@ -485,19 +482,10 @@ class AgencyStore(OrderBook):
         """
         with self._database.reading() as session:
             found: list[SentMessage | ReceivedMessage] = []
-            found += [sent_record(row) for row in session.scalars(_by_id(SentRow, message_id))]
-            found += [received_record(row) for row in session.scalars(_by_id(ReceivedRow, message_id))]
+            found += [sent_record(row) for row in session.scalars(listing.by_id(SentRow, message_id))]
+            found += [received_record(row) for row in session.scalars(listing.by_id(ReceivedRow, message_id))]
         if not found:
             raise UsageError("exchange.unknown-message", id=message_id)
         if len(found) > 1:
             raise UsageError("exchange.ambiguous-message", id=message_id)
         return found[0]
-
-
-def _by_id(table: type[_Row], message_id: str) -> sa.Select[_Row]:
-    conditions = [table.id == message_id, table.remote_doc_id == message_id]
-    # A range instead of a pattern: every database finds it by the index, whatever its rules for sorting letters.
-    if MIN_ID_PREFIX <= len(message_id) < _ID_LENGTH and set(message_id) <= set("0123456789abcdef"):
-        rest = _ID_LENGTH - len(message_id)
-        conditions.append(table.id.between(message_id + "0" * rest, message_id + "f" * rest))
-    return sa.select(table).where(sa.or_(*conditions)).limit(2)

@@ -18,7 +18,6 @@ from vnedoc.exchange.hub.console.certificates import Watch
 from vnedoc.exchange.hub.console.door import PREFIX
 from vnedoc.exchange.stores.hub_administration import HubAdministration
 from vnedoc.exchange.stores.hub_audit import HubAudit
-from vnedoc.exchange.stores.hub_deliveries import HubDeliveries
 from vnedoc.exchange.stores.hub_reports import HubReports
 from vnedoc.exchange.stores.hub_traffic import HubTraffic
 
@@ -89,7 +88,7 @@ class Site:
         self.traffic = HubTraffic(hub.store)
         self.registry = HubAdministration(hub.store)
         self.audit = HubAudit(hub.store.database)
-        self.deliveries = HubDeliveries(hub.store.database)
+        self.deliveries = hub.store.deliveries
         self.watch = Watch(options)
 
     def now(self) -> datetime.datetime:

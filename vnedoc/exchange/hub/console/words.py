@@ -25,6 +25,7 @@ _ROLES = frozenset({"viewer", "operator", "admin"})
 _KINDS = frozenset({"document", "status"})
 _CERTIFICATES = frozenset({"anchor", "intermediate", "file", "pin"})
 _MAX_LEVEL = 4
+_MIN_REASON_CHARS = 12
 
 
 class Words:
@@ -70,12 +71,15 @@ class Words:
         )
 
     def reason(self, message_id: str) -> str:
-        """Return why the hub said no, as the first words of its sentence, without what the sentence names."""
+        """Return why the hub said no: the beginning of its sentence, up to what that names."""
         area, _, name = message_id.partition(".")
         entry = messages.load_area(area).get(name) if area in messages.areas() else None
         if entry is None:
             return message_id
-        return re.sub(r"\s*[“(]?\{\w+\}[”)]?", " …", entry[self.language.value]).strip()
+        sentence = entry[self.language.value]
+        beginning = re.split(r"[:;(“]?\s*[“(]?\{|(?<=\w)[.;:] ", sentence, maxsplit=1)[0].strip().rstrip(".")
+        # A sentence that begins with what it names says nothing without it.
+        return beginning if len(beginning) >= _MIN_REASON_CHARS else re.sub(r"\{\w+\}", "…", sentence)
 
     def number(self, number: int) -> str:
         """Return a number with its thousands apart."""
