@@ -30,6 +30,7 @@ TOOLS = {
     "openssl": "openssl",
     "bash": "bash",
     "chromium": "chromium",
+    "chromedriver": "chromium-driver",
     "soffice": "libreoffice-writer-nogui",
     "xmlsec1": "xmlsec1",
     "xxd": "xxd",

@@ -289,6 +289,14 @@ class HubConfig:
     """The same, from one address."""
     min_free_mb: float = 256.0
     """Room on the disk below which nothing is taken, in MiB."""
+    console: bool = False
+    """Whether there are pages for people: on the port of the administration, or on the systems' if there is none."""
+    late_after_hours: float = 24.0
+    """How long a delivery waits before the console calls it late."""
+    warn_before_days: float = 60.0
+    """How long before its end the console shows a certificate as about to expire."""
+    watched_certificates: tuple[str, ...] = ()
+    """Files with further certificates whose ends the console watches, beside ``trust`` and the TLS files."""
     drain_s: float = 3.0
     """How long it goes on after SIGTERM while ``/health/ready`` says no."""
     stop_timeout_s: float = 60.0
@@ -417,6 +425,8 @@ def _section(table: object, kind: type[Any], *, path: Path, folder: Path, where:
         values["database"] = "sqlite:///" + str(folder / values["database"].removeprefix("sqlite:///"))
     if kind is HubConfig and "payloads" in values and not values["payloads"].startswith("s3:/"):
         values["payloads"] = str(folder / values["payloads"])
+    if kind is HubConfig and "watched_certificates" in values:
+        values["watched_certificates"] = tuple(str(folder / name) for name in values["watched_certificates"])
     if kind is ConnectionConfig and values.get("kind") == "folder" and "url" in values:
         values["url"] = str(folder / values["url"])
     required = {

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.remote_signing import KINDS, Clock, Kind
 from tests.token_fixtures import PIN, Desk, make_desk
 from vnedoc.errors import CredentialError
 from vnedoc.sign.models import SignatureMechanism
 from vnedoc.sign.signers import open_signer
-from vnedoc.sign.signers.base import SecretCallback, Signer
+from vnedoc.sign.signers.base import DIGESTS, SecretCallback, SecretPrompt, Signer
 from vnedoc.sign.signers.pkcs12 import PKCS12Signer
 from vnedoc.testing.pki import Identity, TestPKI
+from vnedoc.testing.remote_signing import FakeCSCService
 from vnedoc.testing.signers import SignerContract
 
 PASSPHRASE = "mật khẩu TEST"
@@ -89,6 +91,35 @@ class TestPKCS11WithECDSA(_PKCS11Contract):
 class TestPKCS11WithPINForEachSignature(_PKCS11Contract):
     token = "pin-each-time"
     max_questions = 2
+
+
+ACCOUNTS = frozenset({"remote-signing.prompt-client-secret", "remote-signing.prompt-password"})
+"""What is asked once; PINs and codes are the holder's, and a code is asked for with each authorisation."""
+
+
+class TestRemote(SignerContract):
+    """Every remote service; the secret is that of the account."""
+
+    wrong_secret = "sai-TEST"
+    digest_algorithms = frozenset({"sha256"})
+
+    @pytest.fixture(autouse=True, params=KINDS, ids=lambda kind: kind.name)
+    def _service(self, request: pytest.FixtureRequest, pki: TestPKI) -> Iterator[None]:
+        self.kind: Kind = request.param
+        with self.kind.make(pki.leader, Clock()) as self.service:
+            self.secret = str(getattr(vars(self.service)["options"], self.kind.service_secret))
+            if isinstance(self.service, FakeCSCService):
+                self.digest_algorithms = frozenset(DIGESTS)
+            yield
+
+    def open(self, secret: SecretCallback) -> Signer:
+        holder = self.kind.person(self.service)
+
+        def answer(question: str) -> str | None:
+            assert isinstance(question, SecretPrompt)
+            return secret(question) if question.code in ACCOUNTS else holder(question)
+
+        return self.kind.open(self.service, answer)
 
 
 class _Broken(Signer):

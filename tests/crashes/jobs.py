@@ -7,13 +7,13 @@ import datetime
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.crashes.traps import Trap, set_trap
 from vnedoc._internal.clock import utc_now
 from vnedoc.errors import ConnectorError, NotAllowedError
 from vnedoc.exchange.codes import StatusCode
-from vnedoc.exchange.connectors.vxp import VXPConnector
+from vnedoc.exchange.connectors.vxp import VXPConnector, VXPOptions
 from vnedoc.exchange.judgement import PackageJudgement
 from vnedoc.exchange.models import Attachment
 from vnedoc.exchange.service import Exchange
@@ -21,10 +21,14 @@ from vnedoc.exchange.stores.store import AgencyStore
 from vnedoc.exchange.worker import Worker
 from vnedoc.testing.packages import make_organization
 
-__all__ = ["CONNECTION", "REASON", "Account", "Job", "judge", "open_exchange", "run_job"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["CONNECTION", "NEW_FILES", "REASON", "Account", "Job", "judge", "open_exchange", "run_job"]
 
 CONNECTION = "TEST"
 REASON = "TEST ban hành nhầm"
+NEW_FILES = (Attachment("TEST-moi.pdf", b"%PDF-1.7 TEST moi\n%%EOF\n"),)
 # An order that is given again says that it was given: to the clerk that is as good as done.
 DONE = {"exchange.recalled-already", "exchange.nothing-to-recall", "exchange.backwards"}
 
@@ -43,6 +47,8 @@ class Account:
     """Its database."""
     folder: str
     """Where its packages are, and what it received."""
+    ca_file: str
+    """One authority. The hub speaks plain HTTP, and reading those of this computer takes longer than all the rest."""
 
     @property
     def inbox(self) -> Path:
@@ -85,22 +91,27 @@ def judge(_package: object) -> PackageJudgement:
 
 
 @contextlib.contextmanager
-def open_exchange(account: Account, *, ahead_s: float = 0.0, url: str | None = None):
+def open_exchange(
+    account: Account, *, clock: Callable[[], datetime.datetime] = utc_now, url: str | None = None
+) -> Iterator[tuple[Exchange, AgencyStore]]:
     """Open an office: its store, its connection, its service with a clock of its own."""
-    ahead = datetime.timedelta(seconds=ahead_s)
     with contextlib.ExitStack() as stack:
         store = AgencyStore.open(account.store_url, Path(account.folder) / "payloads")
         stack.callback(store.close)
         connector = stack.enter_context(
             VXPConnector(
-                url or account.url, f"TEST.{account.code}", secret=lambda _: account.secret, name=CONNECTION
+                url or account.url,
+                f"TEST.{account.code}",
+                secret=lambda _: account.secret,
+                name=CONNECTION,
+                options=VXPOptions(ca_file=Path(account.ca_file)),
             )
         )
         yield Exchange(
             connector,
             store,
             organization=make_organization(account.code),
-            clock=lambda: utc_now() + ahead,
+            clock=clock,
         ), store
 
 
@@ -109,7 +120,8 @@ def run_job(job: Job) -> list[str]:
     if job.trap is not None:
         set_trap(job.trap)
     said: list[str] = []
-    with open_exchange(job.account, ahead_s=job.ahead_s, url=job.url) as (exchange, _store):
+    ahead = datetime.timedelta(seconds=job.ahead_s)
+    with open_exchange(job.account, clock=lambda: utc_now() + ahead, url=job.url) as (exchange, _store):
         for name, *arguments in job.actions:
             try:
                 _act(exchange, job.account, name, arguments)
@@ -129,8 +141,7 @@ def _act(exchange: Exchange, account: Account, name: str, arguments: list[str]) 
     elif name == "recall":
         exchange.recall(arguments[0], reason=REASON)
     elif name == "update":
-        changed = [Attachment("TEST-moi.pdf", b"%PDF-1.7 TEST moi\n%%EOF\n")]
-        exchange.update(arguments[0], attachments=changed, reason=REASON)
+        exchange.update(arguments[0], attachments=NEW_FILES, reason=REASON)
     elif name == "reply":
         exchange.reply(arguments[0], StatusCode(arguments[1]))
     else:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
-from tests.crashes.jobs import CONNECTION, REASON, Job
+from tests.crashes.jobs import CONNECTION, NEW_FILES, REASON, Job
 from tests.crashes.steps import Step, Story
-from tests.crashes.world import AFTER_LEASE_S, World
+from tests.crashes.world import AFTER_LEASE_S
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.states import BusinessState, DeliveryState
 from vnedoc.exchange.stores.records import ReceivedMessage, SentMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tests.crashes.zygote import Zygote
-    from vnedoc.testing.hub import RunningHub
+    from tests.crashes.places import Place
+    from tests.crashes.world import World
 
 __all__ = ["Found", "run_step"]
 
@@ -51,25 +47,23 @@ class Found:
         return f"{self.left} → {self.end}" if not self.problems else "**" + "; ".join(self.problems) + "**"
 
 
-def run_step(
-    step: Step, *, zygote: Zygote, hub: RunningHub, folder: Path, new_store_url: Callable[[], str]
-) -> Found:
+def run_step(step: Step, place: Place) -> Found:
     """Kill a process at a step and return what was found."""
-    with contextlib.ExitStack() as stack:
-        world = World(stack, hub, folder, new_store_url)
+    with place.world() as world:
         actions = _prepare(step.story, world)
         office = world.a if step.story.office == "A" else world.b
         url = NOBODY if step.story is Story.FAILING else None
-        [killed] = zygote.run(Job(office.account, actions, step.trap, url=url))
+        [killed] = place.zygote.run(Job(office.account, actions, step.trap, url=url))
         if not killed.was_killed:
             return Found("-", "-", (f"the step was not reached: {killed.how} {killed.said}",))
         problems = world.problems_now()
         left = _left(step.story, world)
         # A new process, when the lease of the killed one is over.
         again = actions if step.again else (_WORK,)
-        [next_one] = zygote.run(Job(office.account, again, ahead_s=AFTER_LEASE_S))
+        [next_one] = place.zygote.run(Job(office.account, again, ahead_s=AFTER_LEASE_S))
         if next_one.how != "exit 0":
             problems.append(f"the next process: {next_one.how} {next_one.said}")
+        world.outlast_leases()
         world.settle()
         problems += world.problems()
         problems += _unexpected(step.story, world)
@@ -101,11 +95,7 @@ def _prepare(story: Story, world: World) -> tuple[tuple[str, ...], ...]:
     if story is Story.RECALLED:
         world.a.exchange.recall(message.id, reason=REASON)
     else:
-        # New files.
-        from vnedoc.exchange.models import Attachment
-
-        changed = [Attachment("TEST-moi.pdf", b"%PDF-1.7 TEST moi\n%%EOF\n")]
-        world.a.exchange.update(message.id, attachments=changed, reason=REASON)
+        world.a.exchange.update(message.id, attachments=NEW_FILES, reason=REASON)
     return (_WORK,)
 
 
@@ -173,7 +163,8 @@ def _unexpected(story: Story, world: World) -> list[str]:
         notices = list(world.b.inbox.glob("*.DA-CAP-NHAT.txt"))
         if len(notices) != 1:
             found.append(f"{len(notices)} notices of an update")
-    codes = [event.code for item in documents for event in item.consignments[0].events]
-    if len(codes) != len(set(zip(codes, range(len(codes)), strict=True))):
-        found.append(f"statuses: {codes}")
+    for item in documents:
+        codes = [event.code for event in item.consignments[0].events]
+        if len(codes) != len(set(codes)):
+            found.append(f"the statuses of {item.id} are {codes}")
     return found

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
 import collections
 import contextlib
+import datetime
+import functools
 import itertools
 import secrets
+import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.crashes.jobs import CONNECTION, Account, judge, open_exchange
+from tests.tls import Authority
 from vnedoc._internal.clock import utc_now
 from vnedoc.exchange import _parcels as parcels
 from vnedoc.exchange.codes import PackageKind
-from vnedoc.exchange.hub.app import make_app
 from vnedoc.exchange.hub.options import HubOptions, Limits
 from vnedoc.exchange.package import read_package
 from vnedoc.exchange.states import DeliveryState, TransportStatus
 from vnedoc.exchange.stores.checking import check_store
-from vnedoc.exchange.stores.hub import HubStore
 from vnedoc.exchange.stores.records import SentMessage
-from vnedoc.testing._serving import serving
 from vnedoc.testing.faults import Faults
-from vnedoc.testing.hub import RunningHub
+from vnedoc.testing.hub import RunningHub, running_hub
 from vnedoc.testing.packages import make_package
 from vnedoc.exchange.worker import Worker
 
@@ -32,44 +35,50 @@ if TYPE_CHECKING:
 __all__ = ["AFTER_LEASE_S", "Office", "World", "running_hub_on"]
 
 AFTER_LEASE_S = 61.0
+FAR = datetime.timedelta(days=30)
 _ROUNDS = 8
 _NUMBERS = itertools.count(1)
-_LARGE = Limits(requests_per_s=1e6, request_burst=1_000_000, uploads=512, uploads_per_system=512)
+_NO_LIMITS = Limits(requests_per_s=1e6, request_burst=1_000_000, uploads=512, uploads_per_system=512)
 _FINISHED = {DeliveryState.DELIVERED, DeliveryState.RECALLED}
 
 
 @contextlib.contextmanager
-def running_hub_on(url: str, folder: Path) -> Iterator[tuple[RunningHub, Faults]]:
-    """Run a hub whose database is at a URL, with faults in front of it."""
+def running_hub_on(
+    url: str, folder: Path, clock: Callable[[], datetime.datetime] = utc_now
+) -> Iterator[tuple[RunningHub, Faults]]:
+    """Run a hub whose database is at a URL, with faults in front of it; one caller may ask as often as it likes."""
     folder.mkdir(parents=True, exist_ok=True)
     faults = Faults()
-    store = HubStore.open(folder, url=url)
-    with contextlib.closing(store):
-        app = make_app(store, options=HubOptions(limits=_LARGE))
-        with serving(faults.around(app)) as address:
-            yield RunningHub(address, folder, store), faults
+    options = HubOptions(limits=_NO_LIMITS)
+    with running_hub(folder, database=url, options=options, faults=faults, clock=clock) as hub:
+        yield hub, faults
+
+
+@functools.cache
+def one_authority() -> Path:
+    """Write the certificate of an authority that nobody asks."""
+    folder = tempfile.mkdtemp(prefix="vnedoc-TEST-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Authority(Path(folder), "TEST").certificate
 
 
 class Office:
     """An office of the world, open in this process, too."""
 
-    def __init__(self, stack: contextlib.ExitStack, account: Account) -> None:
+    def __init__(
+        self, stack: contextlib.ExitStack, account: Account, clock: Callable[[], datetime.datetime]
+    ) -> None:
         self.account = account
         self.code, self.inbox = account.code, account.inbox
-        self._stack = stack
-        self.exchange, self.store = stack.enter_context(open_exchange(account, ahead_s=AFTER_LEASE_S))
+        self.exchange, self.store = stack.enter_context(open_exchange(account, clock=clock))
 
-    def work(self) -> bool:
-        """Do one round; return whether there was something to do.
-
-        The lease of whoever was killed is over, for the clock of this office is that far ahead.
-        """
+    def work(self) -> None:
+        """Do one round."""
         done = Worker(
             self.exchange, folder=self.inbox, open_judge=lambda: contextlib.nullcontext(judge)
         ).run_once()
         assert done.error is None, done.error
         assert [item.error for item in done.received if item.error] == []
-        return not done.is_empty
 
 
 class World:
@@ -86,17 +95,29 @@ class World:
         self, stack: contextlib.ExitStack, hub: RunningHub, folder: Path, new_store_url: Callable[[], str]
     ) -> None:
         self.hub, self.folder = hub, folder
+        # Whether a recall overtook its document: then nothing was laid out that could be moved away.
+        self.overtaken = False
+        self.ahead = datetime.timedelta()
         folder.mkdir(parents=True)
         number = next(_NUMBERS)
         self.a, self.b = (
-            Office(stack, self._account(f"H99.{number}.{part}", new_store_url())) for part in (1, 2)
+            Office(stack, self._account(f"H99.{number}.{part}", new_store_url()), self.now)
+            for part in (1, 2)
         )
+
+    def now(self) -> datetime.datetime:
+        """Return the time of both offices."""
+        return utc_now() + self.ahead
+
+    def outlast_leases(self) -> None:
+        """Let so much time go by that whoever was killed holds nothing any more."""
+        self.ahead = datetime.timedelta(seconds=AFTER_LEASE_S)
 
     def _account(self, code: str, store_url: str) -> Account:
         folder = self.folder / code
         folder.mkdir()
         secret = self.hub.add_system(f"TEST.{code}", code)
-        return Account(code, secret, self.hub.url, store_url, str(folder))
+        return Account(code, secret, self.hub.url, store_url, str(folder), str(one_authority()))
 
     def package(self, number: int = 1, *, size: int = 200_000) -> Path:
         """Write a document from A to B; its content is random, so that a part of it is not the whole."""
@@ -107,13 +128,26 @@ class World:
 
     def settle(self) -> None:
         """Let both offices work until there is nothing left to do."""
-        quiet = 0
         for _ in range(_ROUNDS):
-            busy = [office.work() for office in (self.a, self.b)]
-            quiet = 0 if any(busy) else quiet + 1
-            if quiet:
+            if self.is_quiet():
                 return
-        raise AssertionError("there is no end to the work")
+            self.b.work()
+            self.a.work()
+        assert self.is_quiet(), "there is no end to the work"
+
+    def is_quiet(self) -> bool:
+        """Tell whether nothing is due, nothing waits on the hub, and the end of every transport is known."""
+        return not any(
+            office.store.due(connection=CONNECTION, now=utc_now() + FAR)
+            or office.store.unanswered_orders(connection=CONNECTION)
+            or office.store.unnoticed_orders(connection=CONNECTION)
+            or any(
+                self.hub.store.waiting(f"TEST.{office.code}", kind)
+                or office.store.awaits_transport(kind, connection=CONNECTION)
+                for kind in PackageKind
+            )
+            for office in (self.a, self.b)
+        )
 
     # What must be true
 
@@ -217,13 +251,15 @@ class World:
                     found.append(f"{recipient.code}: no notice for {message.id}")
                 if any((recipient.inbox / name).exists() for name in names):
                     found.append(f"{recipient.code}: the files of {message.id} were not moved away")
-            if any(not (place / name).exists() for name in names):
+            there = [name for name in names if (place / name).exists()]
+            if len(there) != (0 if self.overtaken and place != recipient.inbox else len(names)):
                 found.append(f"{recipient.code}: {message.id} is not laid out in {place.name}")
         return found
 
     def _leftovers(self, office: Office) -> list[str]:
         """What killed processes left under hidden names goes when it is old enough."""
-        parcels.sweep(office.inbox, older_than_s=0)
+        for place in (office.inbox, office.inbox / "quarantine"):
+            parcels.sweep(place, older_than_s=0)
         office.store.payloads.sweep(older_than_s=0)
         left = [*office.inbox.rglob(".*"), *(Path(office.account.folder) / "payloads/incoming").glob("*")]
         return [f"{office.code}: {path} stays for ever" for path in left]
@@ -248,7 +284,3 @@ def _contents(folder: Path) -> dict[str, Any]:
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
 
-
-def utc() -> str:
-    """Return the time for people."""
-    return f"{utc_now():%H:%M:%S}"

@@ -8,9 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from vnedoc.errors import VnedocError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,17 +70,9 @@ def running_zygote() -> Iterator[Zygote]:
 
 
 def _serve() -> None:
-    # Everything that a process of an office loads sooner or later.
-    import vnedoc.exchange.stores.database
-    import vnedoc.exchange.stores.payloads
     from tests.crashes import jobs
 
-    with contextlib.suppress(ImportError):
-        import psycopg  # noqa: F401
-        import sqlalchemy.dialects.postgresql.psycopg
-    import sqlalchemy.dialects.sqlite  # noqa: F401
-
-    assert vnedoc.exchange.stores.database
+    _warm_up()
     for line in sys.stdin:
         started = [_start(jobs.Job.from_json(document)) for document in json.loads(line)]
         ended = []
@@ -88,6 +84,25 @@ def _serve() -> None:
             ended.append({"was_killed": killed, "how": jobs.describe_exit(status), "said": said})
         sys.stdout.write(json.dumps(ended) + "\n")
         sys.stdout.flush()
+
+
+def _warm_up() -> None:
+    """Load everything that a process of an office loads sooner or later, once for all."""
+    import vnedoc.exchange.judgement
+    from vnedoc.exchange.stores.store import AgencyStore
+    from vnedoc.testing.packages import make_package
+
+    with tempfile.TemporaryDirectory(prefix="vnedoc-TEST-") as name:
+        folder = Path(name)
+        store = AgencyStore.open(f"sqlite:///{folder}/store.sqlite3", folder / "payloads")
+        make_package(folder / "1.edxml", sender="H99.1", recipients=["H99.2"])
+        with contextlib.suppress(VnedocError):
+            store.find("TEST")
+        store.close()
+    with contextlib.suppress(ImportError):
+        import psycopg  # noqa: F401
+        import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
+    assert vnedoc.exchange.judgement
 
 
 def _start(job: Job) -> tuple[int, int]:

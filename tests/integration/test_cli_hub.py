@@ -231,7 +231,16 @@ def test_a_person_from_beginning_to_end(run, store):
 def test_a_password_is_asked_for_twice_on_a_terminal_and_not_shown(run, tmp_path):
     def ask(*answers):
         parent, child = pty.openpty()
-        arguments = ["hub", "--data", str(tmp_path / "own"), "user", "add", "test.typed", "--role", "operator"]
+        arguments = [
+            "hub",
+            "--data",
+            str(tmp_path / "own"),
+            "user",
+            "add",
+            "test.typed",
+            "--role",
+            "operator",
+        ]
         process = subprocess.Popen(
             [sys.executable, "-c", "from vnedoc._cli.main import run; run()", "--lang", "en", *arguments],
             stdin=child,

@@ -312,3 +312,15 @@ def test_lists_are_kept_and_used_again(pki: TestPKI, docs: Path, roots: Path, tm
     with pki.services.failing(ocsp="http-500", crl="http-500"):
         assert verify(*asked, roots=roots).code == 0
         assert verify(docs / "agency.pdf", roots=roots).code == 3
+
+
+def test_no_other_servers_are_asked_but_those_that_are_named(docs: Path, roots: Path, tmp_path: Path) -> None:
+    asked = ("verify", docs / "agency.pdf", "--trust", roots, "--online", "--format", "json")
+    outcome = vnedoc(*asked, "--only-host", "ocsp.test.example")
+    assert outcome.code == 3
+    assert "not among those to be asked" in outcome.out
+    named = (*asked, "--only-host", "ocsp.test.example", *ONLINE)
+    assert vnedoc(*named, "--evidence", tmp_path / "kept").code == 0
+    replayed = ("verify", docs / "agency.pdf", "--from-evidence", tmp_path / "kept")
+    assert vnedoc(*replayed).code == 0
+    assert vnedoc(*replayed, "--only-host", "ocsp.test.example").code == 2

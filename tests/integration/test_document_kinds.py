@@ -129,7 +129,7 @@ def all_roles(signature: Picture, seal: Picture) -> list[SigningOptions]:
             date=datetime.date(2026, 1, 5),
         ),
         SigningOptions(role=Role.APPENDIX, number="07/QĐ-UBND"),
-        SigningOptions(role=Role.COPY, copy_kind=CopyKind.SAO_LUC, agency="TEST", placement=box),
+        SigningOptions(role=Role.COPY, copy_kind=CopyKind.TRICH_SAO, agency="TEST", placement=box),
         SigningOptions(
             role=Role.INCOMING,
             agency="SỞ TEST",

@@ -224,7 +224,7 @@ def test_a_killed_attempt_becomes_due_again(offices, package):
     message = province.exchange.queue(package)
     now = utc_now()
     # A process claims the message and is never seen again.
-    province.store.begin_attempt(message.id, now=now, lease=datetime.timedelta(minutes=1))
+    province.store.begin_attempt(message.id, now=now, lease=datetime.timedelta(minutes=1), owner="TEST")
     assert province.exchange.deliver_due() == []
     assert province.exchange.deliver(message.id).remote_doc_id is None
     later = province.with_options(ExchangeOptions(), clock=lambda: now + datetime.timedelta(minutes=2))

@@ -12,9 +12,9 @@ PATH = Path(__file__).parents[2] / "docs" / "reference" / "hub-api.md"
 HEAD = f"""\
 # The administration API of a hub
 
-Made from its OpenAPI 3.1 description by `make docs`. A hub serves the same description, for clients and generators, at
-`{API_PATH}/openapi.json`. It is vnedoc's own API for whoever runs a hub; agencies talk to a hub by the wires of the
-axes. All paths below begin with `{API_PATH}`.
+Made from its OpenAPI 3.1 description by `make docs`. A hub serves the same description, for clients and generators,
+at `{API_PATH}/openapi.json`. It is vnedoc's own API for whoever runs a hub; agencies talk to a hub by the wires of
+the axes. All paths below begin with `{API_PATH}`.
 
 ## Calling it
 
@@ -23,24 +23,24 @@ $ vnedoc hub token add "backup of the province" --role viewer --days 365
 $ curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8280{API_PATH}/v1/stats
 ```
 
-- **Who.** Every call takes `Authorization: Bearer` with a token of `vnedoc hub token add`; never a cookie, so that no
-  page in a browser can call in somebody's name. A *viewer* looks, an *operator* tries deliveries again too, an *admin*
-  may do everything. More than ten wrong tokens in a minute from one address are answered with 429 and `Retry-After`; a
-  right token gets in all the same. The count is per process of the hub.
+- **Who.** Every call takes `Authorization: Bearer` with a token of `vnedoc hub token add`; never a cookie, so that
+  no page in a browser can call in somebody's name. A *viewer* looks, an *operator* tries deliveries again too, an
+  *admin* may do everything. More than ten wrong tokens in a minute from one address are answered with 429 and
+  `Retry-After`; a right token gets in all the same. The count is per process of the hub.
 - **Refusals** are problem details (RFC 9457, `application/problem+json`): `status`, a sentence in `detail` in the
   language of `Accept-Language` (vi or en), a stable `code`, sometimes a `hint`, and `errors` with the wrong fields.
   What was sent is never repeated. A query parameter that a call does not know is refused: a mistyped filter would
   filter nothing.
-- **Two administrators.** Systems and agencies have an `ETag`. A change takes it in `If-Match`: without it 428, and 412
-  if somebody else was quicker. `If-Match: *` takes any version.
-- **Once.** Calls that create take `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07), a name of up to 255
-  characters such as a UUID. The same call again within 24 hours, with the same token, gets the first answer again, with
-  `Idempotent-Replayed: true`; another call under the same key is 422. The change and its answer are written in one
-  transaction. A call that comes while the first is still at work waits for it; the draft would have it answered with
-  409.
-- **Secrets.** The secret of a system and a token are in the answer to the call that made them, and nowhere else. The
-  hub keeps secrets sealed (AES-256-GCM) with a key that is not in the database, and of tokens only a SHA-256. The
-  answer that an `Idempotency-Key` repeats is kept sealed, too, for a day.
+- **Two administrators.** Systems and agencies have an `ETag`. A change takes it in `If-Match`: without it 428, and
+  412 if somebody else was quicker. `If-Match: *` takes any version.
+- **Once.** Calls that create take `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07), a name of up to
+  255 characters such as a UUID. The same call again within 24 hours, with the same token, gets the first answer
+  again, with `Idempotent-Replayed: true`; another call under the same key is 422. The change and its answer are
+  written in one transaction. A call that comes while the first is still at work waits for it; the draft would have
+  it answered with 409.
+- **Secrets.** The secret of a system and a token are in the answer to the call that made them, and nowhere else.
+  The hub keeps secrets sealed (AES-256-GCM) with a key that is not in the database, and of tokens only a SHA-256.
+  The answer that an `Idempotency-Key` repeats is kept sealed, too, for a day.
 - **Pages.** Lists have `next`; give it as `after` for the next page. It is null on the last.
 - **Sizes.** Bodies are at most 256 KiB, a directory for import 64 MiB.
 """

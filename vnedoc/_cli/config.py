@@ -87,12 +87,17 @@ def check(state: CLIState, *, form: str) -> int:
 def _faults(settings: Config) -> Iterator[VnedocError]:
     from vnedoc.agencies import load_directory
     from vnedoc.exchange.connectors import check_connection
+    from vnedoc.exchange.hub.configuration import check_hub
     from vnedoc.sign.trust import load_trust
 
     if settings.connections and settings.agency is None:
         yield ConfigurationError("exchange.no-agency")
     for name, connection in settings.connections.items():
         yield from check_connection(connection, name=name)
+    try:
+        check_hub(settings)
+    except VnedocError as error:
+        yield error
     try:
         if settings.trust:
             load_trust(*settings.trust)

@@ -34,6 +34,11 @@ _file = click.Path(path_type=Path, dir_okay=False)
     type=click.IntRange(1, 65535),
     help="Its port; each further process has the next one. Without it there is no administration.",
 )
+@click.option(
+    "--console/--no-console",
+    default=None,
+    help="Pages for people, under /console: on the port for administration, or on the systems' if there is none.",
+)
 @click.option("--processes", type=click.IntRange(1, 256), help="How many processes answer (default: 1).")
 @click.option(
     "--max-package-mb", type=click.IntRange(1, 4096), help="The largest package, in MiB (default: 512)."

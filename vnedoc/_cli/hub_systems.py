@@ -16,6 +16,7 @@ from vnedoc.errors import CredentialError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from vnedoc._cli.main import CLIState
+    from vnedoc.exchange.stores.hub_administration import SystemRecord
 
 __all__ = ["agency", "system"]
 
@@ -92,7 +93,7 @@ def list_systems(state: CLIState, *, form: str) -> int:
     Exit codes: 0 shown · 5 there is no hub.
     """
     with administration() as admin:
-        systems = []
+        systems: list[SystemRecord] = []
         while page := admin.systems(after=systems[-1].id if systems else ""):
             systems += page
     if form == "json":

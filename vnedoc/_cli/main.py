@@ -32,7 +32,7 @@ COMMANDS = {
     "doctor": "vnedoc._cli.doctor:doctor",
     "extend": "vnedoc._cli.extend:extend",
     "hub": "vnedoc._cli.hub:hub",
-    "inspect": "vnedoc._cli.verify:inspect",
+    "inspect": "vnedoc._cli.inspect:inspect",
     "pack": "vnedoc._cli.package:pack",
     "pki": "vnedoc._cli.pki:pki",
     "prepare": "vnedoc._cli.prepare:prepare",

@@ -208,8 +208,13 @@ def sweep(folder: Path, *, older_than_s: float = 24 * 3600.0) -> None:
     limit = time.time() - older_than_s
     for work in folder.glob(".*.part"):
         with contextlib.suppress(OSError):
-            if work.is_dir() and work.stat().st_mtime <= limit:
+            if work.stat().st_mtime > limit:
+                continue
+            # A folder with attachments, or a file that never got its name.
+            if work.is_dir():
                 shutil.rmtree(work)
+            else:
+                work.unlink()
 
 
 @contextlib.contextmanager

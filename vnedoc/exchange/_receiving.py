@@ -58,7 +58,8 @@ def receive(
     desk: Desk, folder: Path, *, verify: Judge | None, stop: Callable[[], bool] = lambda: False
 ) -> list[Received]:
     """Take in documents, then statuses; answer; hand over what is due; ask how far our packages came."""
-    parcels.sweep(folder)
+    for place in (folder, folder / layout.QUARANTINE):
+        parcels.sweep(place)
     replies.settle_orders(desk, folder)
     outcomes: list[Received] = []
     for kind in (PackageKind.DOCUMENT, PackageKind.STATUS):

@@ -139,6 +139,7 @@ class CachingRevocationSource(RevocationSource):
         crls: CRLs, DER, that are at hand.
         online: Whether servers may be asked; lists on disk are used either way.
         allowed_hosts: Names or addresses that may be asked although they are private or loopback.
+        only_hosts: If any are named, no others are asked but these and ``allowed_hosts``.
         timeout_s: Time limit for one call.
         max_crl_bytes: The largest list that is accepted.
         fetch_issuers: Whether certificates that miss in a chain may be fetched, too.
@@ -151,6 +152,7 @@ class CachingRevocationSource(RevocationSource):
         crls: Iterable[bytes] = (),
         online: bool = True,
         allowed_hosts: Iterable[str] = (),
+        only_hosts: Iterable[str] = (),
         timeout_s: float = 10.0,
         max_crl_bytes: int = MAX_CRL_BYTES,
         fetch_issuers: bool = False,
@@ -159,6 +161,7 @@ class CachingRevocationSource(RevocationSource):
             crls=crls,
             online=online,
             allowed_hosts=allowed_hosts,
+            only_hosts=only_hosts,
             timeout_s=timeout_s,
             max_crl_bytes=max_crl_bytes,
             fetch_issuers=fetch_issuers,

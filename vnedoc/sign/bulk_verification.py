@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,8 @@ class Task:
     """Whether servers may be asked."""
     allowed_hosts: tuple[str, ...] = ()
     """Servers that may be asked although they are private."""
+    only_hosts: tuple[str, ...] = ()
+    """If any are named, no other servers are asked but these and those that are allowed."""
     crl_cache: Path | None = None
     """Folder in which fetched CRLs are kept for a day at most; ``None``: they are fetched anew."""
     fetch_issuers: bool = False
@@ -105,11 +108,17 @@ class Task:
         return RecordingSource(self._asked_source())
 
     def _asked_source(self) -> RevocationSource:
-        options = {"online": self.online, "fetch_issuers": self.fetch_issuers}
-        if self.crl_cache is None:
-            return RevocationSource(crls=self.crls, allowed_hosts=self.allowed_hosts, **options)
-        return CachingRevocationSource(
-            CRLCache(self.crl_cache), crls=self.crls, allowed_hosts=self.allowed_hosts, **options
+        make: Callable[..., RevocationSource] = (
+            RevocationSource
+            if self.crl_cache is None
+            else functools.partial(CachingRevocationSource, CRLCache(self.crl_cache))
+        )
+        return make(
+            crls=self.crls,
+            allowed_hosts=self.allowed_hosts,
+            only_hosts=self.only_hosts,
+            online=self.online,
+            fetch_issuers=self.fetch_issuers,
         )
 
 

@@ -87,6 +87,7 @@ class RevocationSource:
         crls: CRLs, DER, that are at hand.
         online: Whether servers may be asked; ``False`` uses only ``crls``.
         allowed_hosts: Names or addresses that may be asked although they are private or loopback.
+        only_hosts: If any are named, no others are asked but these and ``allowed_hosts``.
         timeout_s: Time limit for one call.
         max_crl_bytes: The largest CRL that is accepted.
         max_wait_s: How long servers are waited for in all, for one document.
@@ -99,6 +100,7 @@ class RevocationSource:
         crls: Iterable[bytes] = (),
         online: bool = True,
         allowed_hosts: Iterable[str] = (),
+        only_hosts: Iterable[str] = (),
         timeout_s: float = 10.0,
         max_crl_bytes: int = MAX_CRL_BYTES,
         max_wait_s: float = MAX_WAIT_S,
@@ -107,6 +109,7 @@ class RevocationSource:
         self._crls = tuple(crls)
         self._online = online
         self._allowed_hosts = frozenset(host.casefold() for host in allowed_hosts)
+        self._only_hosts = frozenset(host.casefold() for host in only_hosts)
         self._timeout_s = timeout_s
         self._max_crl_bytes = max_crl_bytes
         self._max_wait_s = max_wait_s
@@ -222,7 +225,7 @@ class RevocationSource:
 
     def _called(self, url: str, request: bytes | None, *, max_bytes: int) -> bytes | str:
         try:
-            place = _place(url, self._allowed_hosts)
+            place = _place(url, self._allowed_hosts, self._only_hosts)
         except _RefusedAddressError as exc:
             return exc.reason
         if self._client is None:
@@ -346,7 +349,7 @@ class _Place:
     host_header: str
 
 
-def _place(url: str, allowed_hosts: frozenset[str]) -> _Place:
+def _place(url: str, allowed_hosts: frozenset[str], only_hosts: frozenset[str] = frozenset()) -> _Place:
     """Return where to connect: the address that was checked, not the name, which can mean another one next time.
 
     Raises:
@@ -359,6 +362,9 @@ def _place(url: str, allowed_hosts: frozenset[str]) -> _Place:
         raise _RefusedAddressError("revocation.bad-address") from exc
     if not host or parts.username is not None:
         raise _RefusedAddressError("revocation.bad-address")
+    if only_hosts and host.casefold() not in only_hosts | allowed_hosts:
+        # Not even its name is looked up: that, too, would tell somebody that the document is being read.
+        raise _RefusedAddressError("revocation.other-host")
     port = port or (443 if parts.scheme == "https" else 80)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

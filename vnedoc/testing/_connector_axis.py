@@ -7,9 +7,8 @@ import contextlib
 import hashlib
 import os
 import tempfile
-import unittest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from vnedoc.errors import VnedocError
 from vnedoc.exchange.codes import PackageKind
@@ -26,9 +25,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Axis",
     "ContractBase",
+    "Means",
     "Role",
     "assert_arrived",
     "digest",
+    "needs",
     "new_folder",
     "number",
     "raised",
@@ -37,6 +38,12 @@ __all__ = [
 
 Role = Literal["sender", "recipient"]
 """The two systems of an axis under test."""
+
+Means = Literal["secret", "token", "faults"]
+"""What not every axis has, and some tests need."""
+
+_Test = TypeVar("_Test")
+_NEEDS = "__vnedoc_needs__"
 
 
 class Axis(abc.ABC):
@@ -85,6 +92,15 @@ class ContractBase:
 
     axis: Axis
     """The other side."""
+    without: ClassVar[frozenset[Means]] = frozenset()
+    """What the axis does not have. A test that needs it is no test of the class: a skip would say that one is still to
+    be run. A subclass may add to it."""
+
+    def __init_subclass__(cls, **options: Any) -> None:  # whatever other bases take
+        super().__init_subclass__(**options)
+        for name in dir(cls):
+            if getattr(getattr(cls, name), _NEEDS, frozenset()) & cls.without:
+                setattr(cls, name, None)
 
     def _sender(self) -> Connector:
         return self.axis.open("sender")
@@ -93,14 +109,9 @@ class ContractBase:
         return self.axis.open("recipient")
 
     def _faults(self) -> Faults:
-        if self.axis.faults is None:
-            raise unittest.SkipTest("this axis cannot be made to misbehave")
+        assert self.axis.faults is not None, 'add "faults" to `without`'
         self.axis.faults.clear()
         return self.axis.faults
-
-    def _needs_secret(self) -> None:
-        if not self.axis.has_secret:
-            raise unittest.SkipTest("no secret lets a system in to this axis")
 
     def _package(
         self,
@@ -135,6 +146,16 @@ class ContractBase:
             for message in recipient.list_received(PackageKind.DOCUMENT)
             if message.doc_id not in before
         ]
+
+
+def needs(*means: Means) -> Callable[[_Test], _Test]:
+    """Mark a test as one for axes that have something."""
+
+    def mark(test: _Test) -> _Test:
+        setattr(test, _NEEDS, frozenset(means))
+        return test
+
+    return mark
 
 
 def number() -> int:

@@ -11,7 +11,7 @@ from vnedoc.errors import ConnectorError, InputError, VnedocError
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.connectors.base import Fault, fault_of
 from vnedoc.exchange.states import TransportStatus
-from vnedoc.testing._connector_axis import ContractBase, new_folder, raised
+from vnedoc.testing._connector_axis import ContractBase, needs, new_folder, raised
 from vnedoc.testing.faults import Answered, CutAnswer, CutRequest, Delayed, Flooded, LostAnswer
 
 __all__ = ["TroubleContract"]
@@ -40,6 +40,7 @@ class TroubleContract(ContractBase):
             assert isinstance(error, ConnectorError)
             assert not (folder / "fetched").exists()
 
+    @needs("faults")
     def test_a_busy_axis_says_when_to_come_again(self) -> None:
         """``Retry-After`` as seconds and as a date; 429 even without it."""
         faults = self._faults()
@@ -67,6 +68,7 @@ class TroubleContract(ContractBase):
                 assert isinstance(error, ConnectorError)
                 assert error.retry_after_s is None
 
+    @needs("faults")
     def test_trouble_of_the_axis_passes(self) -> None:
         """Server errors, redirects (never followed) and slow requests are worth another try."""
         faults = self._faults()
@@ -82,6 +84,7 @@ class TroubleContract(ContractBase):
             # The next call is as if nothing had been.
             assert self._send(sender, package)
 
+    @needs("faults")
     def test_garbage_is_no_answer(self) -> None:
         """Whatever comes with a 200, it ends in one of our errors."""
         faults = self._faults()
@@ -117,6 +120,7 @@ class TroubleContract(ContractBase):
                         assert left.read_bytes() == body
                         left.unlink()
 
+    @needs("faults")
     def test_an_answer_without_end_is_cut_off(self) -> None:
         """A list is never 40 megabytes long."""
         faults = self._faults()
@@ -127,6 +131,7 @@ class TroubleContract(ContractBase):
         assert error.code == "remote.answer-too-large"
         assert fault_of(error) is Fault.LATER
 
+    @needs("faults")
     def test_a_connection_that_breaks_leaves_nothing(self) -> None:
         """In the middle of a request, and in the middle of an answer."""
         faults = self._faults()
@@ -149,6 +154,7 @@ class TroubleContract(ContractBase):
             assert self._send(sender, other)
             assert len(self._waiting(recipient) - before) == 1
 
+    @needs("faults")
     def test_an_answer_that_is_lost_doubles_nothing(self) -> None:
         """The axis has the package, and we do not know it: sending again gives the receipt."""
         faults = self._faults()
@@ -168,6 +174,7 @@ class TroubleContract(ContractBase):
             recipient.acknowledge(doc_id, TransportStatus.DONE)
             assert doc_id not in self._waiting(recipient)
 
+    @needs("faults")
     def test_an_axis_that_is_slow_is_given_up(self) -> None:
         """In bounded time."""
         faults = self._faults()

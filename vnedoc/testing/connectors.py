@@ -10,8 +10,8 @@
 
 An :class:`Axis` is the other side, really running, with two systems: one that sends and one that receives. pytest
 collects the methods; there is nothing else to install. What a wire has no word for is said by the connector
-(:attr:`~vnedoc.exchange.connectors.base.Connector.reports_sent` and the like), and what an axis cannot do for the
-tests by the axis; tests that need it are then skipped by name.
+(:attr:`~vnedoc.exchange.connectors.base.Connector.reports_sent` and the like), and what an axis does not have by the
+class: ``without = frozenset({"token"})``. Tests that need it are then not collected at all.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import tracemalloc
-import unittest
 
 from vnedoc._internal.clock import utc_now
 from vnedoc.errors import CredentialError, RefusedError, UsageError
@@ -27,12 +26,22 @@ from vnedoc.exchange.codes import PackageKind, StatusCode
 from vnedoc.exchange.connectors.base import Fault, fault_of, is_not_let_in
 from vnedoc.exchange.package import reply_header, write_package
 from vnedoc.exchange.states import TransportStatus
-from vnedoc.testing._connector_axis import Axis, Role, assert_arrived, new_folder, number, raised, raises
+from vnedoc.testing._connector_axis import (
+    Axis,
+    Means,
+    Role,
+    assert_arrived,
+    needs,
+    new_folder,
+    number,
+    raised,
+    raises,
+)
 from vnedoc.testing._connector_troubles import TroubleContract
 from vnedoc.testing.faults import Answered
 from vnedoc.testing.packages import make_organization, make_package
 
-__all__ = ["Axis", "ConnectorContract", "Role"]
+__all__ = ["Axis", "ConnectorContract", "Means", "Role"]
 
 WRONG_SECRET = "TEST-WRONG-SECRET"  # noqa: S105 - wrong on purpose
 BIG_BYTES = 24 * 1024 * 1024
@@ -45,6 +54,17 @@ class ConnectorContract(TroubleContract):
 
     Subclass it under a name that starts with Test, and set :attr:`axis` before each test.
     """
+
+    def test_what_the_axis_does_not_have_is_said(self) -> None:
+        """Neither more, or a test would not run that could, nor less."""
+        lacking: set[Means] = set()
+        if not self.axis.has_secret:
+            lacking.add("secret")
+        if self.axis.token_path is None:
+            lacking.add("token")
+        if self.axis.faults is None:
+            lacking.add("faults")
+        assert self.without == lacking
 
     # What arrives
 
@@ -213,9 +233,9 @@ class ConnectorContract(TroubleContract):
             assert isinstance(error, RefusedError)
             assert list((folder / "in").iterdir()) == []
 
+    @needs("secret")
     def test_a_wrong_secret_is_refused_and_never_shown(self) -> None:
         """It is our fault, not the message's."""
-        self._needs_secret()
         with self.axis.open("sender", secret=lambda _: WRONG_SECRET) as sender:
             shown = repr(sender)
             error = raised(sender.agencies)
@@ -223,17 +243,17 @@ class ConnectorContract(TroubleContract):
         assert fault_of(error) is Fault.OURS
         assert WRONG_SECRET not in f"{shown} {error!r} {error} {error.hint()}"
 
+    @needs("secret")
     def test_no_secret_is_a_matter_of_credentials(self) -> None:
         """Nothing is sent without one."""
-        self._needs_secret()
         with self.axis.open("sender", secret=lambda _: None) as sender:
             assert isinstance(raised(sender.agencies), CredentialError)
         with self.axis.open("sender", secret=lambda _: "") as sender:
             assert isinstance(raised(sender.agencies), CredentialError)
 
+    @needs("secret")
     def test_a_rotated_secret_is_taken_up_without_a_restart(self) -> None:
         """Both for small calls and for a package on its way."""
-        self._needs_secret()
         with self._sender() as sender, new_folder() as folder:
             package = self._package(folder)
             before = sender.agencies()
@@ -242,20 +262,20 @@ class ConnectorContract(TroubleContract):
             self.axis.rotate("sender")
             assert self._send(sender, package)
 
+    @needs("secret", "faults")
     def test_a_secret_that_is_wrong_for_good_is_not_tried_for_ever(self) -> None:
         """Accounts get locked by that."""
-        self._needs_secret()
         faults = self._faults()
         with self.axis.open("sender", secret=lambda _: WRONG_SECRET) as sender:
             faults.clear()
             raised(sender.agencies)
         assert len(faults.requests) <= 2
 
+    @needs("token", "faults")
     def test_an_expired_token_is_renewed_once(self) -> None:
         """Without the caller noticing; and if the new one is no good either, that is the end."""
         path = self.axis.token_path
-        if path is None:
-            raise unittest.SkipTest("this axis has no tokens")
+        assert path is not None
         faults = self._faults()
         with self._sender() as sender:
             before = sender.agencies()

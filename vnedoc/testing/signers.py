@@ -26,6 +26,8 @@ from vnedoc.errors import CredentialError, RefusedError, VnedocError
 from vnedoc.sign.signers.base import DIGESTS, verify_raw_signature
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from vnedoc.sign.signers.base import SecretCallback, Signer
 
 __all__ = ["SignerContract"]
@@ -41,6 +43,8 @@ class SignerContract(abc.ABC):
     """The right secret; ``None`` if the signer asks for none."""
     wrong_secret: str | None = None
     """A wrong secret; ``None`` if it must not be tried."""
+    digest_algorithms: Collection[str] = tuple(DIGESTS)
+    """What the key can sign with; a service may know SHA-256 alone. Anything else must be refused."""
     max_questions: int = 1
     """How many secrets the signer may ask for, opening included, however much is signed."""
 
@@ -49,9 +53,12 @@ class SignerContract(abc.ABC):
         """Open the signer anew."""
 
     def test_a_signature_verifies_for_each_digest(self) -> None:
-        """Each digest algorithm gives a value that fits its bytes and no others."""
+        """Each digest gives a value that fits its bytes and no others; what the key cannot do is refused."""
         with self._opened() as signer:
             for digest_algorithm in DIGESTS:
+                if digest_algorithm not in self.digest_algorithms:
+                    assert self._refuses(signer, digest_algorithm)
+                    continue
                 value = signer.sign(b"TEST", digest_algorithm=digest_algorithm)
                 assert self._verifies(signer, value, b"TEST", digest_algorithm)
                 assert not self._verifies(signer, value, b"TEST.", digest_algorithm)
@@ -141,6 +148,14 @@ class SignerContract(abc.ABC):
         except VnedocError as exc:
             return exc
         raise AssertionError("the signer signed")
+
+    @staticmethod
+    def _refuses(signer: Signer, digest_algorithm: str) -> bool:
+        try:
+            signer.sign(b"TEST", digest_algorithm=digest_algorithm)
+        except VnedocError:
+            return True
+        return False
 
     @staticmethod
     def _answering(answer: str | None, questions: list[str] | None = None) -> SecretCallback:

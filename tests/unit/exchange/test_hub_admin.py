@@ -21,11 +21,15 @@ from vnedoc.exchange.hub.administration import Administration
 from vnedoc.exchange.hub.app import make_app
 from vnedoc.exchange.hub.core import Hub
 from vnedoc.exchange.hub.options import HubOptions
+from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores.hub import HubStore
 from vnedoc.exchange.stores.hub_audit import HubAudit
+from vnedoc.exchange.stores.hub_deliveries import HubDeliveries
 from vnedoc.exchange.stores.hub_traffic import HubTraffic
 
 PASSWORD_LIKE = "một-khóa-bí-mật-TEST"
+# What does not depend on the database is tested on one.
+on_sqlite = pytest.mark.parametrize("new_hub_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -135,6 +139,7 @@ def test_the_table_above_names_every_call() -> None:
     assert len(described) == len(fixed) == len(CALLS)
 
 
+@on_sqlite
 @pytest.mark.parametrize(("method", "path", "body", "needed"), CALLS)
 def test_each_role_may_what_it_may(filled, store, clients, method, path, body, needed) -> None:
     before = HubAudit(store.database).check().head
@@ -150,9 +155,18 @@ def test_each_role_may_what_it_may(filled, store, clients, method, path, body, n
     assert response.status_code not in {401, 403, 405, 500}, response.text
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "authorization",
-    ["", "Bearer", "Bearer ", "Bearer wrong", "Basic dGVzdDp0ZXN0", "bearer vnedoc_00000000_x", "Bearer " + "x" * 9000],
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer wrong",
+        "Basic dGVzdDp0ZXN0",
+        "bearer vnedoc_00000000_x",
+        "Bearer " + "x" * 9000,
+    ],
 )
 def test_what_lets_nobody_in(app, authorization) -> None:
     client = TestClient(app)
@@ -294,6 +308,7 @@ def test_a_system_from_beginning_to_end(api, store, clock) -> None:
         assert rotated["secret"] not in text
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "code"),
     [
@@ -342,7 +357,9 @@ def test_what_is_refused(filled, api, method, path, body, status, code) -> None:
 
 def test_a_refusal_names_the_field_but_not_what_was_in_it(api) -> None:
     document = refused(
-        api("POST", "/systems", {"id": "TEST.C", "secret": PASSWORD_LIKE, "networks": 5}), 422, "hub.bad-request"
+        api("POST", "/systems", {"id": "TEST.C", "secret": PASSWORD_LIKE, "networks": 5}),
+        422,
+        "hub.bad-request",
     )
     assert {item["pointer"] for item in document["errors"]} == {"/body/secret", "/body/networks"}
     assert PASSWORD_LIKE not in json.dumps(document, ensure_ascii=False)
@@ -383,7 +400,9 @@ def test_trouble_inside_is_not_told(api, monkeypatch) -> None:
 
 def test_the_same_key_gives_the_same_answer(api, store) -> None:
     first = api("POST", "/systems", {"id": "TEST.C"}, idempotency_key="8e03978e-40d5-43dd-bc93-6894a57f9324")
-    again = api("POST", "/systems", {"id": "TEST.C"}, idempotency_key='"8e03978e-40d5-43dd-bc93-6894a57f9324"')
+    again = api(
+        "POST", "/systems", {"id": "TEST.C"}, idempotency_key='"8e03978e-40d5-43dd-bc93-6894a57f9324"'
+    )
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.json() == first.json()
     assert again.headers["location"] == first.headers["location"]
@@ -391,7 +410,9 @@ def test_the_same_key_gives_the_same_answer(api, store) -> None:
     assert again.headers["idempotent-replayed"] == "true"
     other = api("POST", "/systems", {"id": "TEST.D"}, idempotency_key="8e03978e-40d5-43dd-bc93-6894a57f9324")
     refused(other, 422, "hub.other-request")
-    elsewhere = api("POST", "/systems/TEST.C/secrets", {}, idempotency_key="8e03978e-40d5-43dd-bc93-6894a57f9324")
+    elsewhere = api(
+        "POST", "/systems/TEST.C/secrets", {}, idempotency_key="8e03978e-40d5-43dd-bc93-6894a57f9324"
+    )
     refused(elsewhere, 422, "hub.other-request")
     refused(api("POST", "/systems", {"id": "TEST.C"}), 409, "hub.system-exists")
     with store.database.engine.connect() as connection:
@@ -399,6 +420,7 @@ def test_the_same_key_gives_the_same_answer(api, store) -> None:
     assert first.json()["secret"] not in kept
 
 
+@on_sqlite
 @pytest.mark.parametrize("key", ["", " ", '""', "a b", "x" * 256, "\x7f"])
 def test_what_is_no_key(api, key) -> None:
     assert api("POST", "/systems", {"id": "TEST.C"}, idempotency_key=key).status_code == 422
@@ -430,11 +452,19 @@ def test_an_agency_from_beginning_to_end(filled, api, store) -> None:
 
     closing = {"on": "2026-11-01", "successor_code": "H99", "forwards": True}
     closed = api("PUT", "/agencies/H99.7/closing", closing, if_match='"2"')
-    assert (closed.status_code, closed.json()["closed_on"], closed.json()["forwards"]) == (200, "2026-11-01", True)
-    missing = api("PUT", "/agencies/H99.7/closing", {"on": "2026-11-01", "successor_code": "H00"}, if_match="*")
+    assert (closed.status_code, closed.json()["closed_on"], closed.json()["forwards"]) == (
+        200,
+        "2026-11-01",
+        True,
+    )
+    missing = api(
+        "PUT", "/agencies/H99.7/closing", {"on": "2026-11-01", "successor_code": "H00"}, if_match="*"
+    )
     refused(missing, 422, "hub.no-agency")
     refused(api("PUT", "/agencies/H00/closing", {"on": "2026-11-01"}, if_match="*"), 404, "hub.no-agency")
-    circle = api("PUT", "/agencies/H99/closing", {"on": "2026-11-01", "successor_code": "H99.7"}, if_match="*")
+    circle = api(
+        "PUT", "/agencies/H99/closing", {"on": "2026-11-01", "successor_code": "H99.7"}, if_match="*"
+    )
     refused(circle, 422, "hub.succession-circle")
     opened = api("DELETE", "/agencies/H99.7/closing", if_match='"3"')
     assert (opened.json()["closed_on"], opened.json()["successor_code"]) == (None, None)
@@ -452,7 +482,10 @@ def test_agencies_by_page_system_and_text(filled, api) -> None:
         codes += [item["code"] for item in page["items"]]
         after = page["next"]
     assert codes == ["H98", "H98.1", "H99", "H99.1"]
-    assert [item["code"] for item in api("GET", "/agencies?system=TEST.A").json()["items"]] == ["H99", "H99.1"]
+    assert [item["code"] for item in api("GET", "/agencies?system=TEST.A").json()["items"]] == [
+        "H99",
+        "H99.1",
+    ]
     assert [item["code"] for item in api("GET", "/agencies?text=SỞ").json()["items"]] == ["H99.1"]
     assert api("GET", "/agencies?text=%00").json()["items"] == []
 
@@ -502,25 +535,23 @@ def test_one_message_is_retried_by_an_operator(filled, clients, store, clock) ->
     message = take(store, 1, "H98", "H99.1")
     states = {item.recipient_code: item.doc_id for item in HubTraffic(store).message(message).recipients}
     clock.go_on(minutes=1)
-    with store.database.writing() as session:
-        session.execute(
-            sa.text("UPDATE hub_deliveries SET status = 'fail', updated_at = :at WHERE doc_id = :id").bindparams(
-                sa.bindparam("at", clock(), sa.DateTime(timezone=True)), id=states["H98"]
-            )
-        )
+    deliveries = HubDeliveries(store.database)
+    moved = deliveries.move("TEST.B", states["H98"], TransportStatus.FAIL, text="đầy đĩa TEST", at=clock())
+    assert moved is not None
     clock.go_on(minutes=1)
     operator = clients["operator"]
     shown = operator("GET", f"/messages/{message}").json()
     assert (shown["receipt"], len(shown["sha256"])) == (message, 64)
-    assert [item["kind"] for item in shown["history"]] == ["received", "fail"]
+    before = [(item["kind"], item["doc_id"], item["by"]) for item in shown["history"]]
+    assert before[:2] == [("received", None, "system:TEST.A"), ("fail", states["H98"], "system:TEST.B")]
+    assert shown["history"][1]["detail"] == "đầy đĩa TEST"
     done = operator("POST", "/deliveries/retry", {"doc_ids": list(states.values())}).json()
     assert done == {"again": [states["H98"]], "left": [states["H99.1"]]}
     shown = operator("GET", f"/messages/{message}").json()
     assert {item["status"] for item in shown["deliveries"]} == {"initial"}
-    history = [(item["kind"], item["doc_id"], item["actor"]) for item in shown["history"]]
+    history = [(item["kind"], item["doc_id"], item["by"]) for item in shown["history"]]
     me = operator("GET", "/me").json()["name"]
-    assert ("delivery.retry", states["H98"], me) in history
-    assert history[0] == ("received", None, None)
+    assert history == [*before, ("delivery.retry", states["H98"], me)]
 
 
 def test_sums(filled, api, store) -> None:
@@ -528,7 +559,14 @@ def test_sums(filled, api, store) -> None:
     summary = api("GET", "/summary").json()
     assert (summary["first"], summary["last"]) == ("2026-10-23", "2026-11-21")
     assert summary["days"] == [
-        {"day": "2026-11-21", "level": 1, "kind": "document", "messages": 1, "deliveries": 2, "payload_bytes": 1001}
+        {
+            "day": "2026-11-21",
+            "level": 1,
+            "kind": "document",
+            "messages": 1,
+            "deliveries": 2,
+            "payload_bytes": 1001,
+        }
     ]
     stats = api("GET", "/stats").json()
     assert (stats["systems"], stats["agencies"], stats["documents"]) == (2, 4, 1)

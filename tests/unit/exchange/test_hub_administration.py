@@ -124,7 +124,10 @@ def test_two_administrators_do_not_overwrite_each_other(admin, audit) -> None:
         (lambda admin: admin.system("TEST.C"), "hub.unknown-system"),
         (lambda admin: admin.agency("H00"), "hub.no-agency"),
         (lambda admin: admin.register_agencies("TEST.C", [HubAgency("H97", "TEST")]), "hub.unknown-system"),
-        (lambda admin: admin.register_agencies("TEST.A", [HubAgency("H" * 65, "TEST")]), "hub.bad-agency-code"),
+        (
+            lambda admin: admin.register_agencies("TEST.A", [HubAgency("H" * 65, "TEST")]),
+            "hub.bad-agency-code",
+        ),
         (lambda admin: admin.register_agencies("TEST.A", [HubAgency("", "TEST")]), "hub.bad-agency-code"),
         (lambda admin: admin.remove_agency("H00"), "hub.no-agency"),
         (lambda admin: admin.close_agency("H00", on=NOW.date()), "hub.no-agency"),
@@ -195,7 +198,8 @@ def test_a_leaked_secret_ends_at_once_but_not_the_last(store, admin, clock) -> N
 
 def test_agencies_are_registered_moved_and_removed(store, admin, audit) -> None:
     fill(admin)
-    done = admin.register_agencies("TEST.B", [HubAgency("H99.1", "SỞ TEST"), HubAgency("H98", "TÊN MỚI TEST", old_code="000.00.00.H98")])
+    renamed = HubAgency("H98", "TÊN MỚI TEST", old_code="000.00.00.H98")
+    done = admin.register_agencies("TEST.B", [HubAgency("H99.1", "SỞ TEST"), renamed])
     assert (done.count, done.added, set(done.changed)) == (2, (), {"H99.1", "H98"})
     assert done.moved == {"H99.1": "TEST.A"}
     assert admin.agency("H99.1").system_id == "TEST.B"
@@ -230,7 +234,12 @@ def test_a_closed_agency_is_answered_for_with_its_successor(store, admin) -> Non
     fill(admin)
     day = datetime.date(2026, 12, 1)
     record = admin.close_agency("H98", on=day, successor="H98.1")
-    assert (record.closed_on, record.successor_code, record.forwards, record.version) == (day, "H98.1", False, 2)
+    assert (record.closed_on, record.successor_code, record.forwards, record.version) == (
+        day,
+        "H98.1",
+        False,
+        2,
+    )
     # Until the evening before in Vietnam, which is still the day before in UTC.
     last = datetime.datetime(2026, 11, 30, 16, 59, tzinfo=datetime.UTC)
     take(store, 1, "H98", at=last)
@@ -321,7 +330,9 @@ def test_what_failed_is_tried_again(store, admin, audit, clock) -> None:
     message = take(store, 1, "H98", "H98.1", "H99.1")
     ids = {item.recipient_code: item.doc_id for item in HubTraffic(store).message(message).recipients}
     with store.database.writing() as session:
-        statement = sa.text("UPDATE hub_deliveries SET status = :status, status_text = 'TEST' WHERE doc_id = :id")
+        statement = sa.text(
+            "UPDATE hub_deliveries SET status = :status, status_text = 'TEST' WHERE doc_id = :id"
+        )
         session.execute(statement, {"status": "fail", "id": ids["H98"]})
         session.execute(statement, {"status": "done", "id": ids["H98.1"]})
         session.execute(statement, {"status": "parked", "id": ids["H99.1"]})
@@ -330,7 +341,11 @@ def test_what_failed_is_tried_again(store, admin, audit, clock) -> None:
     assert done.again == (ids["H98"], ids["H99.1"])
     assert done.left == (ids["H98.1"], "unknown")
     states = {item.recipient_code: item for item in HubTraffic(store).message(message).recipients}
-    assert (states["H98"].status, states["H98"].status_text, states["H98"].updated_at) == ("initial", None, clock())
+    assert (states["H98"].status, states["H98"].status_text, states["H98"].updated_at) == (
+        "initial",
+        None,
+        clock(),
+    )
     assert (states["H98.1"].status, states["H98.1"].status_text) == ("done", "TEST")
     assert [(entry.subject, entry.detail) for entry in audit.entries()[-2:]] == [
         (f"delivery:{ids['H98']}", {"was": "fail"}),
@@ -396,7 +411,14 @@ def test_accounts_and_tokens_are_in_the_log(store, audit, clock) -> None:
     entries = audit.entries()
     assert [(entry.actor, entry.action) for entry in entries] == [
         ("test.admin", action)
-        for action in ("user.add", "user.change", "user.change", "user.remove", "access-token.add", "access-token.remove")
+        for action in (
+            "user.add",
+            "user.change",
+            "user.change",
+            "user.remove",
+            "access-token.add",
+            "access-token.remove",
+        )
     ]
     assert entries[1].detail == {"role": "operator", "password_changed": False}
     assert entries[2].detail == {"password_changed": True}
@@ -505,7 +527,13 @@ def test_messages_by_filter_and_page(store, admin) -> None:
     times = [NOW + datetime.timedelta(minutes=number // 2) for number in range(6)]
     ids = [take(store, number, "H98", at=time) for number, time in enumerate(times)]
     other = take(
-        store, 7, "H99.1", sender="H98", system="TEST.B", kind=PackageKind.STATUS, at=NOW - datetime.timedelta(days=1)
+        store,
+        7,
+        "H99.1",
+        sender="H98",
+        system="TEST.B",
+        kind=PackageKind.STATUS,
+        at=NOW - datetime.timedelta(days=1),
     )
     traffic = HubTraffic(store)
     seen: list[str] = []
@@ -513,7 +541,7 @@ def test_messages_by_filter_and_page(store, admin) -> None:
     while page := traffic.messages(before=before, limit=2):
         seen += [item.id for item in page]
         before = (page[-1].received_at, page[-1].id)
-    assert seen == sorted(ids, key=lambda item: (times[ids.index(item)], item), reverse=True) + [other]
+    assert seen == [*sorted(ids, key=lambda item: (times[ids.index(item)], item), reverse=True), other]
 
     def found(**wanted) -> set[str]:
         return {item.id for item in traffic.messages(MessageFilter(**wanted))}

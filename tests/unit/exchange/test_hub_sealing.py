@@ -68,7 +68,9 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     assert caught.value.code == "hub.open-key"
 
 
-@pytest.mark.parametrize("content", [b"", b"abc", b"zz" * 32, b"00" * 31, b"00" * 33, b"\xff" * 64, b"0" * 5000])
+@pytest.mark.parametrize(
+    "content", [b"", b"abc", b"zz" * 32, b"00" * 31, b"00" * 33, b"\xff" * 64, b"0" * 5000]
+)
 def test_what_is_no_key(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / KEY_FILE_NAME
     path.write_bytes(content)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -109,3 +110,25 @@ def test_servers_are_waited_for_only_so_long_in_all(pki: TestPKI) -> None:
         assert 0 < source._left_s < 20.0
         source.begin_document()
         assert source._left_s == 20.0
+
+
+def test_only_the_hosts_that_are_named_are_asked(pki: TestPKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: list[str] = []
+    real = socket.getaddrinfo
+
+    def look_up(host: str, *arguments: object, **options: object) -> object:
+        looked_up.append(host)
+        return real(host, *arguments, **options)  # type: ignore[arg-type, call-overload] # handed on as they are
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with RevocationSource(only_hosts=["ocsp.test.example"]) as source:
+        found = source.ocsp_for(pki.agency.certificate, pki.state_ca.certificate)
+    assert found.ocsp == ()
+    assert [attempt.problem for attempt in found.attempts] == ["a server that is not among those to be asked"]
+    assert looked_up == []
+    # To be named is not to be allowed on a private address; to be allowed there is to be named.
+    with RevocationSource(only_hosts=["127.0.0.1"]) as source:
+        (attempt,) = source.ocsp_for(pki.agency.certificate, pki.state_ca.certificate).attempts
+    assert attempt.problem == "a private address that was not allowed"
+    with RevocationSource(only_hosts=["ocsp.test.example"], allowed_hosts=["127.0.0.1"]) as source:
+        assert len(source.ocsp_for(pki.agency.certificate, pki.state_ca.certificate).ocsp) == 1

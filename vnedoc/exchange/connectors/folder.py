@@ -30,7 +30,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from vnedoc._internal import files
+from vnedoc._internal import files, transfers
 from vnedoc._internal.clock import utc_now, vietnam
 from vnedoc.errors import ConnectorError, InputError, PackageError, RefusedError
 from vnedoc.exchange._identity import package_identity
@@ -170,6 +170,7 @@ class FolderConnector(Connector):
         for chunk in self._payload_chunks(doc_id):
             digest.update(chunk)
             stream.write(chunk)
+            transfers.moved(len(chunk))
         if digest.hexdigest() != note.get("sha256"):
             # Some programs that copy shares between machines are not as careful as a rename.
             raise ConnectorError("connector.bad-answer", name=self.name, reason="SHA-256")
@@ -218,10 +219,13 @@ class FolderConnector(Connector):
             if known is None:
                 _write(note, _json(sent))
             for code, box in boxes.items():
-                self._deliver(path, size, package, box, doc_ids[code], code)
+                # All copies together are one transfer, of the size of the package.
+                self._deliver(path, size, package, box, doc_ids[code], code, copies=len(boxes))
         return sender_doc_id
 
-    def _deliver(self, path: Path, size: int, package: Package, box: Path, doc_id: str, code: str) -> None:
+    def _deliver(
+        self, path: Path, size: int, package: Package, box: Path, doc_id: str, code: str, *, copies: int
+    ) -> None:
         payload = box / "packages" / f"{doc_id}.edxml"
         # In this order: an office writes its receipt before it removes the package.
         if payload.exists() or _status(box, doc_id) in _ENDED:
@@ -245,6 +249,7 @@ class FolderConnector(Connector):
             while chunk := source.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 target.write(chunk)
+                transfers.moved(len(chunk) // copies)
             if digest.hexdigest() != package.sha256:
                 raise InputError("connector.file-changed", path=path)
         _sync(payload.parent)

@@ -342,11 +342,13 @@ class HistoryView(_Shown):
     at: AwareDatetime
     """When."""
     kind: str
-    """``received``, the status that a delivery is in since then, or an action of the audit log."""
+    """``received``, the status that was reported, ``parked``, ``expired``, or an action of the audit log."""
     doc_id: str | None
     """The delivery that it happened to; null for all."""
-    actor: str | None
-    """Who did it, if it was a person or a program of the administration."""
+    by: str | None
+    """Who did it: ``system:`` and its id, or who stands in the audit log; null for the hub itself."""
+    detail: str | None
+    """What was said of it."""
 
 
 class WholeMessage(_Shown):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.responses import Response
 
-__all__ = ["PROBLEM_TYPE", "check_query", "ProblemError", "add_handlers", "language_of", "problem"]
+__all__ = ["PROBLEM_TYPE", "ProblemError", "add_handlers", "check_query", "language_of", "problem"]
 
 logger = logging.getLogger("vnedoc.hub")
 

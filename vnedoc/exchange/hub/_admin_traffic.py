@@ -33,9 +33,11 @@ from vnedoc.exchange.hub._admin_models import (
 )
 from vnedoc.exchange.hub._admin_problems import ProblemError
 from vnedoc.exchange.stores.hub_audit import HubAudit
+from vnedoc.exchange.stores.hub_deliveries import HubDeliveries
 from vnedoc.exchange.stores.hub_traffic import HubTraffic, MessageFilter
 
 if TYPE_CHECKING:
+    from vnedoc.exchange.stores.hub import HubStore
     from vnedoc.exchange.stores.hub_traffic import MessageDetail
 
 __all__ = ["router"]
@@ -96,20 +98,25 @@ def show_message(desk: Viewer, message_id: IdInPath) -> WholeMessage:
         sha256=found.sha256,
         receipt=found.receipt,
         deliveries=[DeliveryView.model_validate(item) for item in found.recipients],
-        history=_history(HubAudit(desk.hub.store.database), found),
+        history=_history(desk.hub.store, found),
     )
 
 
-def _history(audit: HubAudit, found: MessageDetail) -> list[HistoryView]:
-    events = [HistoryView(at=found.summary.received_at, kind="received", doc_id=None, actor=None)]
-    events += [
-        HistoryView(at=item.updated_at, kind=item.status, doc_id=item.doc_id, actor=None)
-        for item in found.recipients
-        if item.updated_at > found.summary.received_at
+def _history(store: HubStore, found: MessageDetail) -> list[HistoryView]:
+    events = [
+        HistoryView(
+            at=event.at,
+            kind=event.kind,
+            doc_id=event.doc_id,
+            by=None if event.system_id is None else f"system:{event.system_id}",
+            detail=event.detail,
+        )
+        for event in HubDeliveries(store.database).history(found.summary.id)
     ]
+    audit = HubAudit(store.database)
     for item in found.recipients[:_MAX_HISTORY_DELIVERIES]:
         events.extend(
-            HistoryView(at=entry.at, kind=entry.action, doc_id=item.doc_id, actor=entry.actor)
+            HistoryView(at=entry.at, kind=entry.action, doc_id=item.doc_id, by=entry.actor, detail=None)
             for entry in audit.entries(subject=f"delivery:{item.doc_id}")
         )
     return sorted(events, key=lambda event: event.at)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vnedoc.errors import ConfigurationError
+from vnedoc.exchange.hub.console.options import ConsoleOptions
 from vnedoc.exchange.hub.options import HubOptions, Limits, Proofs
 from vnedoc.exchange.hub.peers import parse_networks
 from vnedoc.messages import Language
@@ -71,6 +73,7 @@ def options_from(config: Config) -> HubOptions:
         certificate_header=hub.certificate_header,
         expire_after=datetime.timedelta(days=hub.expire_after_days) if hub.expire_after_days else None,
         park_after_fails=hub.park_after_fails,
+        console=_console(config) if hub.console else None,
     )
 
 
@@ -103,6 +106,18 @@ def _proofs(config: Config) -> Proofs:
         online=config.hub.verify_online,
         allowed_hosts=config.verification.allowed_hosts,
         workers=config.hub.verify_workers,
+    )
+
+
+def _console(config: Config) -> ConsoleOptions:
+    hub = config.hub
+    files = (hub.tls_certificate, hub.client_ca, *map(Path, hub.watched_certificates))
+    return ConsoleOptions(
+        late_after=datetime.timedelta(hours=hub.late_after_hours),
+        warn_before=datetime.timedelta(days=hub.warn_before_days),
+        trust=config.trust or ConsoleOptions().trust,
+        certificate_files=tuple(path for path in files if path is not None),
+        directory=config.directory,
     )
 
 

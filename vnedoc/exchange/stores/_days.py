@@ -23,12 +23,11 @@ def span(first: datetime.date, last: datetime.date) -> tuple[datetime.datetime, 
     return begin, datetime.datetime.combine(after, datetime.time(), VIETNAM)
 
 
-def day_of(
-    column: orm.InstrumentedAttribute[datetime.datetime], *, is_sqlite: bool
-) -> sa.ColumnElement[str]:
+def day_of(column: orm.InstrumentedAttribute[datetime.datetime], *, is_sqlite: bool) -> sa.ColumnElement[str]:
     """Return the day of a time as ISO 8601 text."""
     if is_sqlite:
-        return sa.func.date(column, "+7 hours")
+        # Without what is less than a second: SQLite would round it, and the last moment of a day is not the next.
+        return sa.func.date(sa.func.substr(column, 1, 19), "+7 hours")
     # The connection works in UTC.
     moment = sa.type_coerce(column, sa.DateTime(timezone=True)) + sa.literal(
         VIETNAM.utcoffset(None), sa.Interval()

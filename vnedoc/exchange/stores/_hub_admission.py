@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy import exc
+from sqlalchemy.dialects import postgresql, sqlite
 
+from vnedoc.exchange.stores._types import UTCTime, table_of
 from vnedoc.exchange.stores.models import SeenRequestRow
 
 if TYPE_CHECKING:
@@ -31,30 +32,32 @@ class Admission:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._since_removal = 0
+        insert = sqlite.insert if database.is_sqlite else postgresql.insert
+        table = table_of(SeenRequestRow)
+        row = insert(table)
+        # What is forgotten, but not yet gone, is let in again; a row that stands comes back with nothing.
+        self._remember = row.on_conflict_do_update(
+            index_elements=["hash_header"],
+            set_={"expires_at": row.excluded.expires_at},
+            where=table.c.expires_at < sa.bindparam("given_now", type_=UTCTime()),
+        ).returning(table.c.hash_header)
 
     def admit(self, hash_header: str, *, now: datetime.datetime, expires_at: datetime.datetime) -> bool:
         """Remember a request; return ``False`` if it was seen before and that is not yet forgotten."""
-        try:
-            with self._database.writing() as session:
-                session.add(SeenRequestRow(hash_header=hash_header, expires_at=expires_at))
-        except exc.IntegrityError:
-            return self._renewed(hash_header, now=now, expires_at=expires_at)
+        values = {"hash_header": hash_header, "expires_at": expires_at, "given_now": now}
+        if self._database.is_sqlite:
+            is_new = self._database.run_together(
+                lambda session: session.connection().scalar(self._remember, values) is not None
+            )
+        else:
+            with self._database.single() as connection:
+                is_new = connection.scalar(self._remember, values) is not None
         # Threads may count wrongly together; then rows go a little earlier or later.
         self._since_removal += 1
         if self._since_removal >= _EVERY:
             self._since_removal = 0
             self._remove_old(now)
-        return True
-
-    def _renewed(self, hash_header: str, *, now: datetime.datetime, expires_at: datetime.datetime) -> bool:
-        forgotten = (
-            sa.update(SeenRequestRow)
-            .where(SeenRequestRow.hash_header == hash_header, SeenRequestRow.expires_at < now)
-            .values(expires_at=expires_at)
-            .returning(SeenRequestRow.hash_header)
-            .execution_options(synchronize_session=False)
-        )
-        return self._database.run(lambda session: session.scalar(forgotten) is not None)
+        return is_new
 
     def _remove_old(self, now: datetime.datetime) -> None:
         old = (

@@ -315,7 +315,7 @@ class HubChanges:
             )
             for row in self._session.scalars(query):
                 again[row.doc_id] = row.status
-                row.status, row.status_text = TransportStatus.INITIAL.value, None
+                row.status, row.status_text, row.fail_count = TransportStatus.INITIAL.value, None, 0
                 row.updated_at = self._by.at
         self._session.flush()
         for doc_id in wanted:

@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from vnedoc.exchange.stores._types import table_of
 from vnedoc.exchange.stores.models import HubAgencyRow
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
-    from sqlalchemy import orm
+    _Route = sa.Row[Any, Any, Any, Any, Any]  # the columns of _ROUTES
 
 __all__ = ["ClosedRecipientsError", "UnknownRecipientsError", "is_open", "is_registered", "resolve"]
 
 # Databases limit the parameters of one statement.
 _BATCH = 500
+# Made once: what SQLAlchemy does to write a statement down is most of what a short one costs.
+_AGENCIES = table_of(HubAgencyRow)
+_REGISTERED = (
+    sa.select(_AGENCIES.c.code)
+    .where(
+        _AGENCIES.c.system_id == sa.bindparam("given_system"),
+        sa.or_(
+            _AGENCIES.c.code == sa.bindparam("given_code"), _AGENCIES.c.old_code == sa.bindparam("given_code")
+        ),
+    )
+    .limit(1)
+)
+_ROUTES = sa.select(
+    _AGENCIES.c.code,
+    _AGENCIES.c.old_code,
+    _AGENCIES.c.closed_on,
+    _AGENCIES.c.forwards,
+    _AGENCIES.c.successor_code,
+)
+_NAMED = _ROUTES.where(
+    sa.or_(
+        _AGENCIES.c.code.in_(sa.bindparam("given_codes", expanding=True)),
+        _AGENCIES.c.old_code.in_(sa.bindparam("given_codes", expanding=True)),
+    )
+)
+_ONE = _ROUTES.where(_AGENCIES.c.code == sa.bindparam("given_code"))
 MAX_SUCCESSIONS = 16
 """How many agencies in a row a package follows."""
 
@@ -38,13 +65,9 @@ class ClosedRecipientsError(Exception):
         self.agencies = tuple(agencies)
 
 
-def is_registered(session: orm.Session, system_id: str, code: str) -> bool:
+def is_registered(connection: sa.Connection, system_id: str, code: str) -> bool:
     """Tell whether a system sends for an agency."""
-    query = sa.select(HubAgencyRow.code).where(
-        HubAgencyRow.system_id == system_id,
-        sa.or_(HubAgencyRow.code == code, HubAgencyRow.old_code == code),
-    )
-    return session.scalars(query).first() is not None
+    return connection.scalar(_REGISTERED, {"given_system": system_id, "given_code": code}) is not None
 
 
 def is_open(day: datetime.date) -> sa.ColumnElement[bool]:
@@ -52,7 +75,7 @@ def is_open(day: datetime.date) -> sa.ColumnElement[bool]:
     return sa.or_(HubAgencyRow.closed_on.is_(None), HubAgencyRow.closed_on > day)
 
 
-def resolve(session: orm.Session, codes: Collection[str], *, day: datetime.date) -> list[str]:
+def resolve(connection: sa.Connection, codes: Collection[str], *, day: datetime.date) -> list[str]:
     """Return the registered codes for codes of either scheme, each once, in the order given.
 
     Raises:
@@ -60,50 +83,43 @@ def resolve(session: orm.Session, codes: Collection[str], *, day: datetime.date)
         ClosedRecipientsError: Agencies are no more, and their packages do not go to a successor by themselves.
     """
     wanted = list(dict.fromkeys(codes))
-    known = _found(session, wanted)
+    known = _found(connection, wanted)
     unknown = [code for code in wanted if code not in known]
     if unknown or not wanted:
         raise UnknownRecipientsError(unknown)
     closed: list[tuple[str, str | None]] = []
     resolved: list[str] = []
     for code in wanted:
-        row = _heir(session, known[code], day)
-        if row is None:
+        heir = _heir(connection, known[code], day)
+        if heir is None:
             closed.append((code, known[code].successor_code))
         else:
-            resolved.append(row.code)
+            resolved.append(heir)
     if closed:
         raise ClosedRecipientsError(closed)
     return list(dict.fromkeys(resolved))
 
 
-def _found(session: orm.Session, wanted: Sequence[str]) -> dict[str, HubAgencyRow]:
-    known: dict[str, HubAgencyRow] = {}
+def _found(connection: sa.Connection, wanted: Sequence[str]) -> dict[str, _Route]:
+    known: dict[str, _Route] = {}
     for start in range(0, len(wanted), _BATCH):
         batch = wanted[start : start + _BATCH]
-        query = sa.select(HubAgencyRow).where(
-            sa.or_(HubAgencyRow.code.in_(batch), HubAgencyRow.old_code.in_(batch))
-        )
-        _note(known, session.scalars(query))
+        for row in connection.execute(_NAMED, {"given_codes": batch}):
+            known.setdefault(row.old_code or row.code, row)
+            # A code in force comes before one that another agency had once.
+            known[row.code] = row
     return known
 
 
-def _note(known: dict[str, HubAgencyRow], rows: Iterable[HubAgencyRow]) -> None:
-    for row in rows:
-        known.setdefault(row.old_code or row.code, row)
-        # A code in force comes before one that another agency had once.
-        known[row.code] = row
-
-
-def _heir(session: orm.Session, row: HubAgencyRow, day: datetime.date) -> HubAgencyRow | None:
+def _heir(connection: sa.Connection, row: _Route, day: datetime.date) -> str | None:
     """Return who gets the packages of an agency on a day: itself, or who took over; ``None``: nobody."""
     seen = {row.code}
     while row.closed_on is not None and row.closed_on <= day:
         if not row.forwards or row.successor_code is None or len(seen) > MAX_SUCCESSIONS:
             return None
-        successor = session.get(HubAgencyRow, row.successor_code)
+        successor = connection.execute(_ONE, {"given_code": row.successor_code}).first()
         if successor is None or successor.code in seen:
             return None
         seen.add(successor.code)
         row = successor
-    return row
+    return str(row.code)

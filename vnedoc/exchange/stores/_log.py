@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event, orm
+from sqlalchemy.orm import attributes
 
 from vnedoc._internal.clock import as_utc
 from vnedoc.errors import InputError
@@ -47,6 +48,7 @@ __all__ = [
     "append",
     "canonical",
     "note_locked",
+    "note_new",
     "seal",
     "watch",
 ]
@@ -115,6 +117,20 @@ def append(
     pending.append(_Pending(kind, at, message_id, consignment_id, dict(detail)))
 
 
+def note_new(
+    session: orm.Session, message_id: str, states: dict[int, dict[str, str | None]], *, at: datetime.datetime
+) -> None:
+    """Note the states of consignments that were inserted at once, past the session.
+
+    Args:
+        session: The transaction.
+        message_id: Their message.
+        states: By position, the state fields that are set; see :data:`STATE_FIELDS`.
+        at: When.
+    """
+    session.info.setdefault(_MOVES, {})[message_id] = _Moves(at, dict(states))
+
+
 def note_locked(session: orm.Session, row: SentRow) -> None:
     """Keep a message in mind whose consignments move: "all of them" is shorter than a thousand positions."""
     session.info.setdefault(_LOCKED, {})[row.id] = row
@@ -170,10 +186,9 @@ def _note_moves(session: orm.Session, _context: object, _instances: object) -> N
 def _note_move(
     session: orm.Session, row: ConsignmentRow | ReceivedRow, message_id: str, position: int | None
 ) -> None:
-    state: orm.InstanceState[Any] = sa.inspect(row)  # of whichever of the two
     changed: dict[str, str | None] = {}
     for name, column in STATE_FIELDS.items():
-        history = state.attrs[column].history
+        history = attributes.get_history(row, column, attributes.PASSIVE_NO_INITIALIZE)
         # What a new row leaves empty did not move.
         if history.added and (history.added[0] is not None or any(history.deleted)):
             changed[name] = history.added[0]

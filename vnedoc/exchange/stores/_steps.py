@@ -105,25 +105,9 @@ def queue(
         issued_on=new.issued_on,
         priority=new.priority,
     )
-    seen: set[str] = set()
-    for recipient in new.recipients:
-        if recipient.code in seen:
-            continue
-        seen.add(recipient.code)
-        row.consignments.append(
-            ConsignmentRow(
-                id=uuid.uuid4().hex,
-                position=len(row.consignments),
-                recipient_code=recipient.code,
-                recipient_name=recipient.name,
-                delivery_state=DeliveryState.QUEUED.value,
-                updated_at=at,
-                queued_at=at,
-                events=[],
-            )
-        )
     session.add(row)
     session.flush()
+    _add_consignments(session, row, new, at=at)
     _log.note_locked(session, row)
     _log.append(
         session,
@@ -135,6 +119,30 @@ def queue(
         answers=answers,
     )
     return row
+
+
+def _add_consignments(session: orm.Session, row: SentRow, new: NewSent, *, at: datetime.datetime) -> None:
+    """Insert one for each recipient, by one statement: a document may have a thousand of them."""
+    recipients = {recipient.code: recipient for recipient in reversed(new.recipients)}
+    codes = dict.fromkeys(recipient.code for recipient in new.recipients)
+    values = [
+        {
+            "id": uuid.uuid4().hex,
+            "message_id": row.id,
+            "position": position,
+            "recipient_code": code,
+            "recipient_name": recipients[code].name,
+            "delivery_state": DeliveryState.QUEUED.value,
+            "updated_at": at,
+            "queued_at": at,
+        }
+        for position, code in enumerate(codes)
+    ]
+    if not values:
+        return
+    session.connection().execute(sa.insert(ConsignmentRow.__table__), values)
+    queued: dict[str, str | None] = {"delivery": DeliveryState.QUEUED.value}
+    _log.note_new(session, row.id, {position: queued for position in range(len(values))}, at=at)
 
 
 def _searched(new: NewSent) -> str:

@@ -6,10 +6,11 @@ import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 
 from vnedoc._internal.clock import as_utc
 
-__all__ = ["Name", "PlainText", "UTCTime", "plain"]
+__all__ = ["Name", "PlainText", "UTCTime", "plain", "table_of"]
 
 
 class UTCTime(sa.types.TypeDecorator[datetime.datetime]):
@@ -93,3 +94,10 @@ def plain(value: str, max_chars: int | None = None) -> str:
         return text
     text = text.replace("\x00", "\ufffd")
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def table_of(row: type[orm.DeclarativeBase]) -> sa.Table:
+    """Return the table of a mapped class, for statements that make no objects: they cost a third."""
+    table = row.__table__
+    assert isinstance(table, sa.Table)
+    return table

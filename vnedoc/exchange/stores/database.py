@@ -13,6 +13,8 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import select
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +24,7 @@ from sqlalchemy import event, exc, orm
 
 from vnedoc.errors import ConfigurationError, InputError, MissingExtraError, RemoteError
 from vnedoc.exchange.stores import _log
+from vnedoc.exchange.stores._together import Together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,10 +39,14 @@ CONNECT_TIMEOUT_S = 10
 POOL_SIZE = 20
 POSTGRESQL_POOL_SIZE = 10
 ATTEMPTS = 5
+# How long a connection to PostgreSQL may have been idle and is used without a question: what lies between may have
+# forgotten it without a word.
+_TRUSTED_IDLE_S = 20.0
 # Serialization failure and deadlock: the other one goes on, we begin again.
 _AGAIN = frozenset({"40001", "40P01"})
 # Any number, the same in all processes: who holds it brings the tables up to date.
 _MIGRATION_LOCK = 7_061_952
+_IDLE_SINCE = "vnedoc.idle-since"
 _Result = TypeVar("_Result")
 
 
@@ -77,6 +84,15 @@ class Database:
             event.listen(self._engine, "begin", _begin_sqlite)
         else:
             event.listen(self._engine, "connect", _prepare_postgresql)
+            event.listen(self._engine, "checkin", _note_idle)
+            event.listen(self._engine, "checkout", self._check_alive)
+        # One statement that is a transaction of its own costs one journey to the server; else it is three.
+        self._single = (
+            self._engine if self.is_sqlite else self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        )
+        # Who waits for the write lock in SQLite itself sleeps, and asks again, and sleeps for longer.
+        self._writers = threading.RLock()
+        self._together = Together(self.writing)
         self._sessions = orm.sessionmaker(self._engine, expire_on_commit=False)
         if branch == "agency":
             _log.watch(self._sessions)
@@ -113,9 +129,18 @@ class Database:
             session.rollback()
 
     @contextlib.contextmanager
+    def single(self) -> Iterator[sa.Connection]:
+        """Open a connection for one statement that is a transaction of its own: the least that a question costs.
+
+        On SQLite it can only read.
+        """
+        with self._translated(), self._single.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
     def writing(self) -> Iterator[orm.Session]:
         """Open a transaction that is on the disk when the block ends well, and never was when it raises."""
-        with self._translated(), self._sessions() as session:
+        with self._translated(), self._in_turn(), self._sessions() as session:
             session.connection(execution_options={"vnedoc_writing": True})
             yield session
             session.commit()
@@ -153,6 +178,27 @@ class Database:
         with self.writing() as session:
             return step(session)
 
+    def run_together(self, step: Callable[[orm.Session], _Result]) -> _Result:
+        """Run a step like :meth:`run`; on SQLite in one transaction with those of other threads.
+
+        For what many threads do at the same time, and what does not ask for the session it is given: the rows of a
+        hub, not those whose changes are watched.
+
+        Args:
+            step: What to do. It may be called several times, and must not keep rows for later.
+
+        Returns:
+            What the step returned, when it is on the disk.
+        """
+        if not self.is_sqlite:
+            return self.run(step)
+        try:
+            with self._translated():
+                return self._together.run(step)
+        except exc.IntegrityError:
+            # Another process was quicker: now there is something to be found.
+            return self.run(step)
+
     def require_payloads(self, size: Callable[[str], int | None]) -> None:
         """Let no message name a payload that is not there.
 
@@ -181,7 +227,6 @@ class Database:
             "connect_args": {}
             if "connect_timeout" in self._url.query
             else {"connect_timeout": CONNECT_TIMEOUT_S},
-            "pool_pre_ping": True,
             "pool_size": POSTGRESQL_POOL_SIZE,
             "max_overflow": POSTGRESQL_POOL_SIZE,
         }
@@ -209,6 +254,31 @@ class Database:
                     alembic.command.upgrade(config, "head")
         except alembic.util.CommandError as error:
             raise ConfigurationError("exchange.store-revision", branch=self._branch) from error
+
+    @contextlib.contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Wait until no other thread writes to the SQLite file; other processes are SQLite's business."""
+        is_ours = self.is_sqlite and self._writers.acquire(timeout=BUSY_TIMEOUT_MS / 1000)
+        try:
+            yield
+        finally:
+            if is_ours:
+                self._writers.release()
+
+    def _check_alive(self, connection: Any, record: Any, _proxy: object) -> None:  # what SQLAlchemy gives
+        """Let the pool replace a connection that the server has closed, without asking it each time."""
+        since = record.info.get(_IDLE_SINCE)
+        if since is None:
+            return
+        try:
+            # A server has nothing to say to a client that asks nothing, but good-bye.
+            good = not _has_something_to_say(connection.fileno())
+            if good and time.monotonic() - since > _TRUSTED_IDLE_S:
+                good = self._engine.dialect.do_ping(connection)
+        except (exc.DBAPIError, OSError, ValueError, self._engine.dialect.loaded_dbapi.Error) as error:
+            raise exc.DisconnectionError from error
+        if not good:
+            raise exc.DisconnectionError
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -285,6 +355,19 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # a DBAPI connec
 def _begin_sqlite(connection: sa.Connection) -> None:
     writing = connection.get_execution_options().get("vnedoc_writing", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _has_something_to_say(handle: int) -> bool:
+    if not hasattr(select, "poll"):
+        return bool(select.select([handle], [], [], 0)[0])
+    # Of select, a process may only ask about its first thousand files.
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _note_idle(_connection: object, record: Any) -> None:  # what SQLAlchemy gives
+    record.info[_IDLE_SINCE] = time.monotonic()
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:  # a DBAPI connection

@@ -11,7 +11,6 @@ import uuid
 from typing import TYPE_CHECKING, Self
 
 import sqlalchemy as sa
-from sqlalchemy import exc
 
 from vnedoc._internal.clock import utc_now, vietnam
 from vnedoc.exchange.codes import PackageKind
@@ -27,6 +26,7 @@ from vnedoc.exchange.stores._hub_routing import (
     resolve,
 )
 from vnedoc.exchange.stores._search import document_key, folded
+from vnedoc.exchange.stores._types import table_of
 from vnedoc.exchange.stores.database import Database
 from vnedoc.exchange.stores.hub_administration import HubAdministration
 from vnedoc.exchange.stores.hub_deliveries import EXPIRED, PARKED, HubDeliveries, axis_status
@@ -66,6 +66,15 @@ DATABASE_NAME = "hub.sqlite3"
 PAYLOAD_FOLDER = "payloads"
 MAX_WAITING_LISTED = 1000
 MAX_SENT_LISTED = 10_000
+# Made once: what SQLAlchemy does to write a statement down is most of what a short one costs.
+_MESSAGES = table_of(HubMessageRow)
+_KNOWN = sa.select(_MESSAGES.c.payload_sha256, _MESSAGES.c.receipt).where(
+    _MESSAGES.c.sender_code == sa.bindparam("given_sender"),
+    _MESSAGES.c.identity == sa.bindparam("given_identity"),
+)
+_NEW_MESSAGE = sa.insert(table_of(HubMessageRow))
+_NEW_EVENT = sa.insert(table_of(HubEventRow))
+_NEW_DELIVERY = sa.insert(table_of(HubDeliveryRow))
 _WAITING = (TransportStatus.INITIAL.value, TransportStatus.PROCESSING.value)
 
 
@@ -286,8 +295,8 @@ class HubStore:
 
     def is_registered(self, system_id: str, code: str) -> bool:
         """Tell whether a system sends for an agency."""
-        with self.database.reading() as session:
-            return is_registered(session, system_id, code)
+        with self.database.single() as connection:
+            return is_registered(connection, system_id, code)
 
     def take(
         self,
@@ -313,62 +322,50 @@ class HubStore:
             ClosedRecipientsError: See the class; nothing was taken over.
             ConflictError: See the class.
         """
-        try:
-            return self._take(package, payload, system_id=system_id, at=at, receipt=receipt)
-        except exc.IntegrityError:
-            # Another process took the same package between our look and our insert: now it is there to be found.
-            return self._take(package, payload, system_id=system_id, at=at, receipt=receipt)
+        day = vietnam(at).date()
 
-    def _take(
-        self,
-        package: HubPackage,
-        payload: StoredPayload,
-        *,
-        system_id: str,
-        at: datetime.datetime,
-        receipt: Callable[[str], str],
-    ) -> str:
-        with self.database.writing() as session:
-            if not is_registered(session, system_id, package.sender_code):
+        def step(session: orm.Session) -> str:
+            connection = session.connection()
+            if not is_registered(connection, system_id, package.sender_code):
                 raise UnknownSenderError
-            known = session.scalar(
-                sa.select(HubMessageRow).where(
-                    HubMessageRow.sender_code == package.sender_code,
-                    HubMessageRow.identity == package.identity,
-                )
-            )
+            same = {"given_sender": package.sender_code, "given_identity": package.identity}
+            known = connection.execute(_KNOWN, same).first()
             if known is not None:
                 if known.payload_sha256 != payload.sha256:
                     raise ConflictError
-                return known.receipt
-            recipients = resolve(session, package.recipient_codes, day=vietnam(at).date())
-            message = HubMessageRow(
-                id=uuid.uuid4().hex,
-                kind=package.kind.value,
-                identity=package.identity,
-                # As the package has it: recipients compare the two.
-                sender_code=package.sender_code,
-                sender_system=system_id,
-                document_id=package.document_id,
-                title=package.title,
-                notation=package.notation,
-                payload_sha256=payload.sha256,
-                payload_size=payload.size,
-                received_at=at,
-                receipt="",
-                document_key=document_key(package.document_id),
-                search_text=folded(package.notation, package.document_id, package.title),
+                return str(known.receipt)
+            recipients = resolve(connection, package.recipient_codes, day=day)
+            message_id = uuid.uuid4().hex
+            text = receipt(message_id)
+            connection.execute(
+                _NEW_MESSAGE,
+                {
+                    "id": message_id,
+                    "kind": package.kind.value,
+                    "identity": package.identity,
+                    # As the package has it: recipients compare the two.
+                    "sender_code": package.sender_code,
+                    "sender_system": system_id,
+                    "document_id": package.document_id,
+                    "title": package.title,
+                    "notation": package.notation,
+                    "payload_sha256": payload.sha256,
+                    "payload_size": payload.size,
+                    "received_at": at,
+                    "receipt": text,
+                    "document_key": document_key(package.document_id),
+                    "search_text": folded(package.notation, package.document_id, package.title),
+                },
             )
-            message.receipt = receipt(message.id)
-            session.add(message)
-            session.flush()
-            session.add(HubEventRow(message_id=message.id, at=at, kind="received", system_id=system_id))
-            session.execute(
-                sa.insert(HubDeliveryRow),
+            connection.execute(
+                _NEW_EVENT, {"message_id": message_id, "at": at, "kind": "received", "system_id": system_id}
+            )
+            connection.execute(
+                _NEW_DELIVERY,
                 [
                     {
                         "doc_id": uuid.uuid4().hex,
-                        "message_id": message.id,
+                        "message_id": message_id,
                         "position": position,
                         "recipient_code": code,
                         "status": TransportStatus.INITIAL.value,
@@ -377,7 +374,9 @@ class HubStore:
                     for position, code in enumerate(recipients)
                 ],
             )
-            return message.receipt
+            return text
+
+        return self.database.run_together(step)
 
     def waiting(self, system_id: str, kind: PackageKind) -> list[HubDelivery]:
         """Return what waits for a system, the oldest first: deliveries that are ``initial`` or ``processing``."""

@@ -119,7 +119,7 @@ class HubDeliveries:
         Returns:
             What became of it, or ``None`` if the system has no such delivery.
         """
-        return self._database.run(
+        return self._database.run_together(
             lambda session: _move(session, system_id, doc_id, status, text, at, park_after_fails)
         )
 

@@ -295,29 +295,23 @@ class HubReports:
             after: Where the page before ended.
             limit: How many at most.
         """
-        late = sa.and_(HubDeliveryRow.status.in_(_WAITING), HubDeliveryRow.updated_at < late_before)
-        if status is None:
-            wanted = sa.or_(HubDeliveryRow.status.in_(sorted(RETRYABLE)), late)
-        else:
-            wanted = late if status == LATE else HubDeliveryRow.status == status
+        size = min(limit, MAX_LISTED)
+        wanted = (
+            (*sorted(RETRYABLE), *_WAITING) if status is None else _WAITING if status == LATE else (status,)
+        )
+        # Each status has its place in the index: so a page costs the same however many there are.
+        few = [_oldest(word, late_before, after, size + 1) for word in wanted]
+        picked = sa.union_all(*(sa.select(rows.c.doc_id) for rows in few)).subquery()
         query = (
             sa.select(HubDeliveryRow, HubMessageRow, HubAgencyRow.name, HubAgencyRow.system_id)
+            .join(picked, picked.c.doc_id == HubDeliveryRow.doc_id)
             .join(HubMessageRow, HubMessageRow.id == HubDeliveryRow.message_id)
             .join(HubAgencyRow, HubAgencyRow.code == HubDeliveryRow.recipient_code)
-            .where(_IS_OPEN, wanted)
             .order_by(HubDeliveryRow.updated_at, HubDeliveryRow.doc_id)
+            .limit(size + 1)
         )
-        if after is not None:
-            moment, doc_id = after
-            query = query.where(
-                sa.or_(
-                    HubDeliveryRow.updated_at > moment,
-                    sa.and_(HubDeliveryRow.updated_at == moment, HubDeliveryRow.doc_id > doc_id),
-                )
-            )
-        size = min(limit, MAX_LISTED)
         with self._database.reading() as session:
-            found = session.execute(query.limit(size + 1)).all()
+            found = session.execute(query).all()
             rows = tuple(_trouble(*row) for row in found[:size])
         is_last = len(found) <= size
         return TroublePage(rows, None if is_last else (rows[-1].updated_at, rows[-1].doc_id))
@@ -390,6 +384,22 @@ class HubReports:
         )
         with self._database.reading() as session:
             return {row[0]: row[1] for row in session.execute(query)}
+
+
+def _oldest(
+    status: str, late_before: datetime.datetime, after: tuple[datetime.datetime, str] | None, count: int
+) -> sa.Subquery:
+    query = sa.select(HubDeliveryRow.doc_id).where(_IS_OPEN, HubDeliveryRow.status == status)
+    if status in _WAITING:
+        query = query.where(HubDeliveryRow.updated_at < late_before)
+    if after is not None:
+        moment, doc_id = after
+        query = query.where(
+            # Said twice: the first lets databases begin at the right place of the index.
+            HubDeliveryRow.updated_at >= moment,
+            sa.or_(HubDeliveryRow.updated_at > moment, HubDeliveryRow.doc_id > doc_id),
+        )
+    return query.order_by(HubDeliveryRow.updated_at, HubDeliveryRow.doc_id).limit(count).subquery()
 
 
 def _trouble(row: HubDeliveryRow, message: HubMessageRow, name: str, system_id: str) -> Trouble:

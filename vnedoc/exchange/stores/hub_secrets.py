@@ -14,6 +14,7 @@ from vnedoc.exchange.hub.audit import By
 from vnedoc.exchange.hub.sealing import load_key, make_key_file
 from vnedoc.exchange.stores import hub_audit
 from vnedoc.exchange.stores._hub_systems import NEWEST_FIRST
+from vnedoc.exchange.stores._types import UTCTime
 from vnedoc.exchange.stores.hub_models import HubSecretRow
 from vnedoc.exchange.stores.models import HubSystemRow
 
@@ -29,6 +30,33 @@ if TYPE_CHECKING:
 __all__ = ["HubSecrets", "SystemAccess", "add_sealed", "key_for"]
 
 _ID_BYTES = 4
+_SYSTEMS, _SECRETS = HubSystemRow.__table__, HubSecretRow.__table__
+# One statement, for strangers, too: the time must not tell which ids there are.
+_ACCESS = (
+    sa.select(
+        _SYSTEMS.c.id,
+        _SYSTEMS.c.secret,
+        _SYSTEMS.c.sealed,
+        _SYSTEMS.c.disabled_at,
+        _SYSTEMS.c.networks,
+        _SYSTEMS.c.certificates,
+        _SECRETS.c.sealed.label("text"),
+    )
+    .select_from(
+        _SYSTEMS.outerjoin(
+            _SECRETS,
+            sa.and_(
+                _SECRETS.c.system_id == _SYSTEMS.c.id,
+                sa.or_(
+                    _SECRETS.c.expires_at.is_(None),
+                    _SECRETS.c.expires_at > sa.bindparam("given_at", type_=UTCTime()),
+                ),
+            ),
+        )
+    )
+    .where(_SYSTEMS.c.id == sa.bindparam("given_system"))
+    .order_by(*NEWEST_FIRST)
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,31 +104,21 @@ class HubSecrets:
         Raises:
             CredentialError: Its secret cannot be opened.
         """
-        query = (
-            sa.select(HubSecretRow.sealed)
-            .where(
-                HubSecretRow.system_id == system_id,
-                sa.or_(HubSecretRow.expires_at.is_(None), HubSecretRow.expires_at > at),
-            )
-            .order_by(*NEWEST_FIRST)
+        with self._database.single() as connection:
+            rows = connection.execute(_ACCESS, {"given_system": system_id, "given_at": at}).all()
+        if not rows:
+            return None
+        first = rows[0]
+        sealed = [] if first.disabled_at is not None else [row.text for row in rows if row.text is not None]
+        # A process of the version before may add one while the upgrade goes on.
+        plain = () if first.sealed or first.disabled_at is not None else (first.secret,)
+        return SystemAccess(
+            first.id,
+            (*plain, *(self.key.open(text, owner=_owner(system_id)) for text in sealed)),
+            tuple(first.networks.split()),
+            tuple(first.certificates.split()),
+            first.disabled_at is not None,
         )
-        with self._database.reading() as session:
-            row = session.get(HubSystemRow, system_id)
-            # Asked for a stranger, too: the time must not tell which ids there are.
-            sealed = list(session.scalars(query))
-            if row is None:
-                return None
-            if row.disabled_at is not None:
-                sealed = []
-            # A process of the version before may add one while the upgrade goes on.
-            plain = () if row.sealed or row.disabled_at is not None else (row.secret,)
-            return SystemAccess(
-                row.id,
-                (*plain, *(self.key.open(text, owner=_owner(system_id)) for text in sealed)),
-                tuple(row.networks.split()),
-                tuple(row.certificates.split()),
-                row.disabled_at is not None,
-            )
 
     def check_key(self) -> None:
         """See to it that the key is the one that the secrets were sealed with.

@@ -181,7 +181,7 @@ class AgencyStore(OrderBook):
         *,
         now: datetime.datetime,
         lease: datetime.timedelta,
-        owner: str = "",
+        owner: str,
         early: bool = False,
     ) -> SentMessage | None:
         """Claim one message for one attempt; ``None`` if it is not due, or somebody else has it.
@@ -214,7 +214,7 @@ class AgencyStore(OrderBook):
         return self._database.run(lambda session: session.scalar(statement) is not None)
 
     def end_attempt_sent(
-        self, message_id: str, *, owner: str = "", remote_doc_id: str, at: datetime.datetime
+        self, message_id: str, *, owner: str, remote_doc_id: str, at: datetime.datetime
     ) -> SentMessage:
         """Record that the axis has a message."""
         return self._database.run(
@@ -227,7 +227,7 @@ class AgencyStore(OrderBook):
         self,
         message_id: str,
         *,
-        owner: str = "",
+        owner: str,
         error_code: str,
         remote: tuple[str, str] | None = None,
         due_at: datetime.datetime,
@@ -255,7 +255,7 @@ class AgencyStore(OrderBook):
         self,
         message_id: str,
         *,
-        owner: str = "",
+        owner: str,
         error_code: str,
         remote: tuple[str, str],
         at: datetime.datetime,

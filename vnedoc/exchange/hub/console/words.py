@@ -24,8 +24,26 @@ _EVENTS = frozenset({"received", "retried", "initial", "processing", "done", "fa
 _ROLES = frozenset({"viewer", "operator", "admin"})
 _KINDS = frozenset({"document", "status"})
 _CERTIFICATES = frozenset({"anchor", "intermediate", "file", "pin"})
+_CHANGES = frozenset(
+    {
+        "system-add",
+        "system-change",
+        "secret-rotate",
+        "secret-remove",
+        "secrets-seal",
+        "agency-register",
+        "agency-remove",
+        "agency-close",
+        "agency-reopen",
+        "delivery-retry",
+        "user-add",
+        "user-change",
+        "user-remove",
+        "access-token-add",
+        "access-token-remove",
+    }
+)
 _MAX_LEVEL = 4
-_MIN_REASON_CHARS = 12
 
 
 class Words:
@@ -71,15 +89,19 @@ class Words:
         )
 
     def reason(self, message_id: str) -> str:
-        """Return why the hub said no: the beginning of its sentence, up to what that names."""
+        """Return why the hub said no: the first sentence, with dots for what it names."""
         area, _, name = message_id.partition(".")
         entry = messages.load_area(area).get(name) if area in messages.areas() else None
         if entry is None:
             return message_id
-        sentence = entry[self.language.value]
-        beginning = re.split(r"[:;(“]?\s*[“(]?\{|(?<=\w)[.;:] ", sentence, maxsplit=1)[0].strip().rstrip(".")
-        # A sentence that begins with what it names says nothing without it.
-        return beginning if len(beginning) >= _MIN_REASON_CHARS else re.sub(r"\{\w+\}", "…", sentence)
+        text = re.sub(r"\{\w+\}", "…", entry[self.language.value])
+        first = re.split(r"(?<=[\w…”)])[.] ", text, maxsplit=1)[0]
+        return re.sub(r"(?:: …|\s*\(…\))?\.?$", "", first)
+
+    def change(self, action: str) -> str:
+        """Return what a change in the audit log is called."""
+        name = action.replace(".", "-")
+        return self.text(f"console.change-{name}") if name in _CHANGES else action
 
     def number(self, number: int) -> str:
         """Return a number with its thousands apart."""

@@ -1,0 +1,7 @@
+"""``python -m tests.crashes``."""
+
+import sys
+
+from tests.crashes.table import main
+
+sys.exit(main())
