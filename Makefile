@@ -5,7 +5,7 @@ DEMO   := .venv/demo
 DEV    := .venv/dev
 SOURCE := $(shell find vnedoc tests examples docs -type f -not -name '*.pyc' 2>/dev/null) pyproject.toml README.md
 
-.PHONY: demo test check fix bench fuzz docs documents clean
+.PHONY: demo test check fix bench fuzz crash-matrix docs documents clean
 
 demo: $(DEMO)/ready  ## The whole story on this machine: sign, send, verify, answer.
 	$(DEMO)/bin/vnedoc demo
@@ -31,6 +31,10 @@ bench: $(DEV)/ready  ## Ratios and peak memory against other implementations, in
 
 fuzz: $(DEV)/ready  ## Some minutes of damaged files for every reader.
 	$(DEV)/bin/python -m tests.fuzz --seconds 120
+
+crash-matrix: $(DEV)/ready  ## Kill processes at every step, on both databases; writes the table of the page.
+	$(DEV)/bin/python -m tests.crashes
+	VNEDOC_MACHINE_EXAMPLES=200 $(DEV)/bin/python -m pytest -q tests/integration/test_exchange_machine.py
 
 docs: $(DEV)/ready  ## Write the references that are made from the code.
 	$(DEV)/bin/python -m tests.surface.cli_reference

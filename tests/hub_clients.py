@@ -1,4 +1,4 @@
-"""Programs that call a hub by its VXP wire, as cheaply as Python can: for loads, and for tests that kill what answers.
+"""Programs that call a hub by its VXP wire, as cheaply as Python can: for loads, and for tests of whole processes.
 
 One socket for each, kept open; requests are built by hand, so that the caller costs little beside what it measures.
 """
@@ -81,12 +81,9 @@ class HubClient:
         ]
         return self.call("POST", _vxp.SEND_PATH, parameters, content + _vxp.BODY_TAIL)
 
-    def waiting(self, kind: str = "edoc") -> list[dict[str, str]]:
-        """Return the rows of what waits."""
-        parameters = [("servicetype", "eDoc"), ("messagetype", kind)]
-        rows = self.call("POST", _vxp.RECEIVED_PATH, parameters).envelope()["data"]
-        assert isinstance(rows, list)
-        return rows
+    def listed(self, kind: str = "edoc") -> Reply:
+        """Ask what waits."""
+        return self.call("POST", _vxp.RECEIVED_PATH, [("servicetype", "eDoc"), ("messagetype", kind)])
 
     def download(self, doc_id: str) -> Reply:
         """Fetch a package."""
@@ -96,9 +93,7 @@ class HubClient:
         """Say that a package was taken over."""
         return self.call("POST", _vxp.STATUS_PATH, [("docId", doc_id), ("status", "done")])
 
-    def call(
-        self, method: str, path: str, parameters: Sequence[tuple[str, str]], body: bytes = b""
-    ) -> Reply:
+    def call(self, method: str, path: str, parameters: Sequence[tuple[str, str]], body: bytes = b"") -> Reply:
         """Make one request; the connection is closed if it fails.
 
         Raises:
@@ -116,14 +111,19 @@ class HubClient:
         head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         try:
             if self._socket is None:
-                self._socket = socket.create_connection(("127.0.0.1", next(self._ports)), self._timeout_s)
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._socket = self.connect(next(self._ports))
             # In one piece: a head of its own would be a packet of its own.
             self._socket.sendall(head.encode() + b"\r\n" + body)
             return self._read(self._socket)
         except BaseException:
             self.close()
             raise
+
+    def connect(self, port: int) -> socket.socket:
+        """Open a connection."""
+        connection = socket.create_connection(("127.0.0.1", port), self._timeout_s)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
 
     def _read(self, connection: socket.socket) -> Reply:
         buffer = b""
@@ -134,7 +134,9 @@ class HubClient:
             buffer += piece
         head, _, body = buffer.partition(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        headers = {
+            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
+        }
         pieces, missing = [body], int(headers.get("content-length", "0")) - len(body)
         while missing > 0:
             piece = connection.recv(min(missing, 1 << 20))
@@ -204,7 +206,9 @@ def serving_processes(
                 process.wait()
 
 
-def wait_until_answers(port: int, process: subprocess.Popen[bytes], *, log: Path, limit_s: float = 60.0) -> None:
+def wait_until_answers(
+    port: int, process: subprocess.Popen[bytes], *, log: Path, limit_s: float = 60.0
+) -> None:
     """Wait until somebody answers on a port; fail if the process ends before."""
     deadline = time.monotonic() + limit_s
     while True:

@@ -20,7 +20,9 @@ FILE = "agencies.json"
 
 def run(folder: Path) -> None:
     """Measure and print."""
-    (folder / FILE).write_bytes(dump_directory(AgencyDirectory(_agency(number) for number in range(AGENCIES))))
+    (folder / FILE).write_bytes(
+        dump_directory(AgencyDirectory(_agency(number) for number in range(AGENCIES)))
+    )
     tasks = {name: f"tests.benchmarks.directory:{name}" for name in ("load", "plain_json", "look_up")}
     taken = measure(tasks, folder, repeat=3, rounds=3)
     load, plain, look_up = taken["load"], taken["plain_json"], taken["look_up"]

@@ -56,7 +56,7 @@ class Load:
 
 
 SHORT = (
-    Load("100 KB to 1", 1_000, is_fetched=True),
+    Load("100 KB to 1", 1_200, is_fetched=True),
     Load("1 MB to 1", 60, size=1_000_000),
     Load("100 MB to 1", 1, size=100_000_000, connections=1),
     Load("100 KB to 1,000", 10, recipients=1_000),
@@ -121,14 +121,18 @@ def _measure(label: str, folder: Path, url: str | None, processes: int, loads: t
             wait_until_answers(port, process, log=log)
             first = 0
             for load in loads:
-                addresses = [(code,) for _, _, code in readers] if load.recipients == 1 else [
-                    tuple(crowd[: load.recipients])
-                ]
+                addresses = (
+                    [(code,) for _, _, code in readers]
+                    if load.recipients == 1
+                    else [tuple(crowd[: load.recipients])]
+                )
                 with _watched(f"{label}: {load.label}", store, process.pid, load.count) as outcome:
                     outcome += _send(port, senders, addresses, load, first)
                 first += load.count
                 if load.is_fetched:
-                    with _watched(f"{label}: fetched and confirmed", store, process.pid, load.count) as outcome:
+                    with _watched(
+                        f"{label}: fetched and confirmed", store, process.pid, load.count
+                    ) as outcome:
                         outcome += _fetch(port, readers)
 
 
@@ -159,7 +163,9 @@ def _send(
 
 def _fetch(port: int, readers: list[tuple[str, str, str]]) -> list[dict[str, object]]:
     begin = time.time() + _START_AFTER_S
-    jobs = [Job("fetch", port, tuple(readers[number::_CLIENTS]), start_at=begin) for number in range(_CLIENTS)]
+    jobs = [
+        Job("fetch", port, tuple(readers[number::_CLIENTS]), start_at=begin) for number in range(_CLIENTS)
+    ]
     return _clients(jobs)
 
 
@@ -199,7 +205,9 @@ def _watched(label: str, store: HubStore, pid: int, count: int) -> Iterator[list
         raise RuntimeError(f"{label}: {len(times)} done, refused {refused}")
     seconds = max(item["last_at"] for item in outcomes) - min(item["start_at"] for item in outcomes)  # type: ignore[type-var,operator]
     moved = sum(item["bytes"] for item in outcomes)  # type: ignore[misc]
-    p50, p95, p99 = (times[min(len(times) - 1, int(len(times) * share))] * 1000 for share in (0.5, 0.95, 0.99))
+    p50, p95, p99 = (
+        times[min(len(times) - 1, int(len(times) * share))] * 1000 for share in (0.5, 0.95, 0.99)
+    )
     done = len(times)
     grown = (_database_bytes(store) - size_before) / done / 1024
     print(
@@ -258,8 +266,3 @@ def _database_bytes(store: HubStore) -> int:
             pages = session.scalar(sa.text("PRAGMA page_count"))
             return int(str(pages)) * int(str(session.scalar(sa.text("PRAGMA page_size"))))
         return int(str(session.scalar(sa.text("SELECT pg_database_size(current_database())"))))
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as _name:
-        run(Path(_name))

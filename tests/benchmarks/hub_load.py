@@ -51,7 +51,8 @@ class _Worker:
     def run(self) -> None:
         run = self._send if self._job.kind == "send" else self._fetch
         threads = [
-            threading.Thread(target=run, args=(number, *system)) for number, system in enumerate(self._job.systems)
+            threading.Thread(target=run, args=(number, *system))
+            for number, system in enumerate(self._job.systems)
         ]
         for thread in threads:
             thread.start()
@@ -63,7 +64,8 @@ class _Worker:
         client = HubClient([job.port], system_id, secret, first=place, timeout_s=300)
         with tempfile.TemporaryDirectory() as name:
             kinds = [
-                Packages(Path(name), sender=agency, recipients=codes, size=job.size) for codes in job.recipients
+                Packages(Path(name), sender=agency, recipients=codes, size=job.size)
+                for codes in job.recipients
             ]
         self._wait()
         while (number := self._take()) is not None:
@@ -76,7 +78,7 @@ class _Worker:
     def _fetch(self, place: int, system_id: str, secret: str, agency: str) -> None:
         client = HubClient([self._job.port], system_id, secret, first=place, timeout_s=300)
         self._wait()
-        while rows := [row for row in client.waiting() if row["to"] == agency]:
+        while rows := [row for row in client.listed().envelope()["data"] if row["to"] == agency]:
             for row in rows:
                 started = time.perf_counter()
                 reply = client.download(row["docId"])

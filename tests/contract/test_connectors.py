@@ -1,11 +1,13 @@
 """Every connector keeps the contract that comes with vnedoc, against the real other side."""
 
 import contextlib
-from collections.abc import Mapping, Set
+import os
+from collections.abc import Mapping
 from typing import ClassVar
 
 import pytest
 
+from vnedoc._internal import transfers
 from vnedoc.errors import RefusedError
 from vnedoc.exchange.connectors.folder import FolderConnector
 from vnedoc.exchange.package import read_package
@@ -16,14 +18,6 @@ from vnedoc.testing.connectors import ConnectorContract
 class _OnAxis(ConnectorContract):
     kind = ""
     options: ClassVar[Mapping[str, object]] = {}
-    # What the axis does not have: tests that ask for it are left out, for a skip would hide one that should run.
-    lacks: ClassVar[Set[str]] = frozenset({"token_path"})
-
-    def __init_subclass__(cls):
-        for name in dir(cls):
-            test = getattr(cls, name)
-            if name.startswith("test_") and cls.lacks & set(test.__code__.co_names):
-                setattr(cls, name, None)
 
     @pytest.fixture(autouse=True)
     def _axis(self, running):
@@ -36,6 +30,22 @@ class _OnAxis(ConnectorContract):
             plain = axis.open
             axis.open = lambda role, **given: plain(role, **{**cls.options, **given})
             yield axis
+
+    def test_a_transfer_tells_how_far_it_is(self, tmp_path):
+        """In bytes of the package, whatever the wire makes of it."""
+        sent, fetched = [], []
+        with self._sender() as sender, self._recipient() as recipient:
+            package = self._package(tmp_path, content=os.urandom(1_500_000))
+            before = self._waiting(recipient)
+            with transfers.watched(sent.append):
+                self._send(sender, package)
+            [doc_id] = self._waiting(recipient) - before
+            with transfers.watched(fetched.append):
+                recipient.fetch(doc_id, tmp_path / "fetched")
+        size = package.stat().st_size
+        assert 0.99 * size <= sum(sent) <= 1.01 * size
+        assert len(sent) > 1
+        assert sum(fetched) >= 1_500_000
 
 
 class TestVXP(_OnAxis):
@@ -53,17 +63,14 @@ class TestVXPOfOtherClients(_OnAxis):
 
 class TestLGSP(_OnAxis):
     kind = "lgsp"
-    lacks: ClassVar = frozenset()
 
 
 class TestLGSPOAuth2(_OnAxis):
     kind = "lgsp-oauth2"
-    lacks: ClassVar = frozenset()
 
 
 class TestLGSPOAuth2WithSecretInQuery(_OnAxis):
     kind = "lgsp-oauth2"
-    lacks: ClassVar = frozenset()
     options: ClassVar = {"unit_secret_in": "query"}
 
 
@@ -86,13 +93,11 @@ class TestBkavSOAP12(_OnAxis):
 class TestXRoad(_OnAxis):
     kind = "xroad"
     without = frozenset({"secret", "token"})
-    lacks: ClassVar = frozenset({"token_path", "_needs_secret"})
 
 
 class TestFolder(_OnAxis):
     kind = "folder"
     without = frozenset({"secret", "token", "faults"})
-    lacks: ClassVar = frozenset({"token_path", "_needs_secret", "_faults"})
 
 
 class _Broken(FolderConnector):
@@ -145,3 +150,30 @@ def test_the_contract_finds_a_connector_that_breaks_it(tmp_path, broken):
     contract.axis = _BrokenAxis(tmp_path)
     with pytest.raises(AssertionError):
         getattr(contract, broken)()
+
+
+def test_what_an_axis_does_not_have_is_not_tested():
+    class Without(ConnectorContract):
+        without = frozenset({"token"})
+
+    class Also(Without):
+        without = Without.without | {"faults"}
+
+    secret = "test_a_wrong_secret_is_refused_and_never_shown"
+    token = "test_an_expired_token_is_renewed_once"
+    faults = "test_garbage_is_no_answer"
+    assert [getattr(Without, name) is None for name in (secret, token, faults)] == [False, True, False]
+    assert [getattr(Also, name) is None for name in (secret, token, faults)] == [False, True, True]
+    assert getattr(ConnectorContract, token) is not None
+
+
+def test_a_class_that_leaves_out_too_much_is_found(tmp_path):
+    class TooMuch(ConnectorContract):
+        without = frozenset({"secret", "token", "faults"})
+
+    contract = TooMuch()
+    contract.axis = FolderAxis(tmp_path)
+    contract.test_what_the_axis_does_not_have_is_said()
+    contract.axis.has_secret = True
+    with pytest.raises(AssertionError):
+        contract.test_what_the_axis_does_not_have_is_said()

@@ -107,12 +107,15 @@ def open_exchange(
                 options=VXPOptions(ca_file=Path(account.ca_file)),
             )
         )
-        yield Exchange(
-            connector,
+        yield (
+            Exchange(
+                connector,
+                store,
+                organization=make_organization(account.code),
+                clock=clock,
+            ),
             store,
-            organization=make_organization(account.code),
-            clock=clock,
-        ), store
+        )
 
 
 def run_job(job: Job) -> list[str]:
@@ -147,7 +150,7 @@ def _act(exchange: Exchange, account: Account, name: str, arguments: list[str]) 
     else:
         assert name == "work"
         # By the name in this module, so that a trap is met.
-        worker = Worker(exchange, folder=account.inbox, open_judge=lambda: _opened())
+        worker = Worker(exchange, folder=account.inbox, open_judge=_opened)
         done = worker.run_once()
         if done.error is not None:
             raise done.error

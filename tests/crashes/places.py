@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vnedoc.testing.faults import Faults
     from vnedoc.testing.hub import RunningHub
 
-__all__ = ["STORES", "Place", "databases", "running_postgresql", "running_place"]
+__all__ = ["STORES", "Place", "databases", "running_place", "running_postgresql"]
 
 STORES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 """The kinds of databases, and their names."""

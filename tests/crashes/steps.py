@@ -106,7 +106,9 @@ STEPS: tuple[Step, ...] = (
     Step(Story.RECEIVING, "judged", Trap("tests.crashes.jobs:judge", "after")),
     *_commits(Story.RECEIVING, "kept, and its answer queued", "keep"),
     Step(Story.RECEIVING, "attachment unpacked, not on the disk", Trap(FSYNC, "before", 1, _PUBLISH)),
-    Step(Story.RECEIVING, "attachment on the disk, before it has its name", Trap(RENAME, "before", 1, _PUBLISH)),
+    Step(
+        Story.RECEIVING, "attachment on the disk, before it has its name", Trap(RENAME, "before", 1, _PUBLISH)
+    ),
     Step(Story.RECEIVING, "before the folder of attachments appears", Trap(RENAME, "before", 2, _PUBLISH)),
     Step(Story.RECEIVING, "folder of attachments appeared", Trap(RENAME, "after", 2, _PUBLISH)),
     Step(Story.RECEIVING, "package copied, not on the disk", Trap(FSYNC, "before", 2, _PUBLISH)),

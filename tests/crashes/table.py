@@ -47,7 +47,7 @@ def _run() -> dict[str, dict[str, str]]:
                 for name, row in _rows():
                     try:
                         cell = row(place)
-                    except Exception as error:
+                    except Exception as error:  # noqa: BLE001 - a row that fails must not hide the others
                         cell = f"**{type(error).__name__}: {' '.join(str(error).split())}**"
                     found.setdefault(name, {})[kind] = cell
                     print(f"{STORES[kind]:10} | {name} | {cell}", file=sys.stderr, flush=True)

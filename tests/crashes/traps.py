@@ -1,8 +1,8 @@
 """Kill this process at one step: the n-th call of a method, perhaps only while another one is at work.
 
-A step is named by what it calls (``module:Class.method``). The inner names are those of the system and the database
-driver (``os.replace``, ``socket.send``, a commit), so that they stay what they are when the product changes; the outer
-ones are the few methods that the steps are made of. A name that is gone fails loudly.
+A step is named by what it calls (``module:Class.method``). The inner names are those of the system and the
+database driver (``os.replace``, ``socket.send``, a commit), so that they stay what they are when the product changes;
+the outer ones are the few methods that the steps are made of. A name that is gone fails loudly.
 """
 
 from __future__ import annotations

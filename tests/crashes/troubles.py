@@ -187,7 +187,7 @@ def _clock_off(days: int) -> Callable[[Place], str]:
                 for reply in world.b.store.sent(kind=PackageKind.STATUS):
                     world.b.exchange.deliver(reply.id)
             world.outlast_leases()
-        world.settle()
+            world.settle()
             _whole(world)
             return f"{state.value} when the clock is right again; once"
 
@@ -197,9 +197,7 @@ def _clock_off(days: int) -> Callable[[Place], str]:
 def _two_workers(place: Place) -> str:
     """Two workers on one store; one is killed in the middle, then two more finish."""
     with place.world() as world:
-        messages = [
-            world.a.exchange.queue(world.package(number, size=1000)).id for number in range(1, 13)
-        ]
+        messages = [world.a.exchange.queue(world.package(number, size=1000)).id for number in range(1, 13)]
         account = world.a.account
         dies = Trap(RECEIVE, "before", 3, "vnedoc.exchange.connectors.base:Connector.send")
         killed, other = place.zygote.run(Job(account, (("work",),), dies), Job(account, (("work",),)))
@@ -321,7 +319,7 @@ def _overtaken(place: Place, order: Callable[[World, str], Any], *, cancels: boo
         order(world, message.id)
         connector = world.b.exchange._desk.connector
         listed = connector.list_received
-        first = [row.doc_id for row in listed(PackageKind.DOCUMENT)][0]
+        first = next(row.doc_id for row in listed(PackageKind.DOCUMENT))
         # The hub lists the document later.
         connector.list_received = lambda kind: [row for row in listed(kind) if row.doc_id != first]
         [taken] = [item for item in _receive(world.b) if not item.matched]
@@ -408,9 +406,7 @@ def _office_by(
         options=VXPOptions(ca_file=Path(office.account.ca_file)),
         clock=clock if wrong_axis_clock else utc_now,
     ) as connector:
-        yield Exchange(
-            connector, office.store, organization=make_organization(office.code), clock=clock
-        )
+        yield Exchange(connector, office.store, organization=make_organization(office.code), clock=clock)
 
 
 @contextlib.contextmanager

@@ -24,10 +24,10 @@ from vnedoc.exchange.package import read_package
 from vnedoc.exchange.states import DeliveryState, TransportStatus
 from vnedoc.exchange.stores.checking import check_store
 from vnedoc.exchange.stores.records import SentMessage
+from vnedoc.exchange.worker import Worker
 from vnedoc.testing.faults import Faults
 from vnedoc.testing.hub import RunningHub, running_hub
 from vnedoc.testing.packages import make_package
-from vnedoc.exchange.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,8 +101,7 @@ class World:
         folder.mkdir(parents=True)
         number = next(_NUMBERS)
         self.a, self.b = (
-            Office(stack, self._account(f"H99.{number}.{part}", new_store_url()), self.now)
-            for part in (1, 2)
+            Office(stack, self._account(f"H99.{number}.{part}", new_store_url()), self.now) for part in (1, 2)
         )
 
     def now(self) -> datetime.datetime:
@@ -283,4 +282,3 @@ def _contents(folder: Path) -> dict[str, Any]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
-

@@ -120,7 +120,7 @@ def _start(job: Job) -> tuple[int, int]:
     try:
         said = json.dumps(run_job(job))
         code = 0
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - whatever it is, it is reported
         said = traceback.format_exc()
     os.write(writing, said.encode()[:60000])
     os._exit(code)

@@ -1,248 +1,185 @@
-"""``vnedoc hub serve`` as it is run: TLS with client certificates, a stop that finishes what it began, processes."""
+"""Four processes of one hub on one PostgreSQL and one place for packages; two are killed under load.
 
-import json
-import os
-import signal
-import ssl
+Nobody sticks to a process: every request of every client goes to whichever comes next, those that answer no more
+among them. What was acknowledged is in the hub once and reaches each recipient once, whoever was killed when.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import hashlib
+import itertools
+import secrets
 import threading
 import time
-from pathlib import Path
 
-import httpx2
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+import sqlalchemy as sa
 
-from tests.cli import vnedoc
-from tests.integration.test_hub_vxp import Client
-from tests.tls import PASSPHRASE, Authority
+from tests.hub_clients import HubClient, Packages, free_port, serving_processes, wait_until_answers
 from vnedoc._internal.clock import utc_now
-from vnedoc.exchange.codes import PackageKind
-from vnedoc.exchange.hub.administration import Administration
-from vnedoc.exchange.hub.serving import TLSFiles, tls_context
 from vnedoc.exchange.stores.hub import HubAgency, HubStore
-from vnedoc.testing.hub_processes import free_ports, hub_service
-from vnedoc.testing.packages import make_package
 
-SENDER, RECIPIENT = "H99", "H99.1"
-SECRET = "S" * 32
-
-
-def made(folder, url=None):
-    store = HubStore.open(folder, url=url)
-    for system_id, code in (("TEST.A", SENDER), ("TEST.B", RECIPIENT)):
-        store.add_system(system_id, name="TEST", secret=SECRET, at=utc_now())
-        store.register_agencies(system_id, [HubAgency(code, "TEST")])
-    return store
+PROCESSES = 4
+PACKAGES = 96
+SENDERS = {"TEST.A": "H99", "TEST.B": "H97"}
+RECIPIENTS = {"TEST.C": "H98", "TEST.D": "H96"}
+LIMIT_S = 120
 
 
-def package(tmp_path, number=1):
-    path = tmp_path / f"{number}.edxml"
-    make_package(path, sender=SENDER, recipients=[RECIPIENT], number=number)
-    return path.read_bytes()
+class Axis:
+    """A hub of several processes, some of which may be dead."""
+
+    def __init__(self, store, folder, processes, ports):
+        self.store, self.folder, self.processes, self.ports = store, folder, processes, ports
+        self.secrets = {}
+        self.deadline = time.monotonic() + LIMIT_S
+        self._place = itertools.count()
+
+    def add(self, system_id, agency):
+        self.secrets[system_id] = secrets.token_hex(32)
+        self.store.add_system(system_id, name=system_id, secret=self.secrets[system_id], at=utc_now())
+        self.store.register_agencies(system_id, [HubAgency(agency, agency)])
+
+    def ask(self, system_id, call, *given, **named):
+        """Ask one process after the other until one answers; each time on a new connection."""
+        while time.monotonic() < self.deadline:
+            client = HubClient(
+                self.ports, system_id, self.secrets[system_id], first=next(self._place), timeout_s=20
+            )
+            with contextlib.closing(client), contextlib.suppress(OSError):
+                reply = getattr(client, call)(*given, **named)
+                if reply.status == 200:
+                    return reply
+                # What a process says that is told to wait, or whose neighbours died, is worth another try.
+                assert reply.status >= 429, reply
+            time.sleep(0.01)
+        raise AssertionError("no process answers")
 
 
-def wait_for(condition, seconds=30.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        threading.Event().wait(0.02)
-
-
-def children(pid):
-    try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
-def is_running(pid):
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-
-
-def test_tls_with_client_certificates(tmp_path):
-    ours, others = Authority(tmp_path, "ours"), Authority(tmp_path, "others")
-    certificate, key = ours.issue("server", passphrase=PASSPHRASE)
-    client = ours.issue("client")
-    stranger = others.issue("client")
-    digest = x509.load_pem_x509_certificate(client[0].read_bytes()).fingerprint(hashes.SHA256()).hex()
+@pytest.fixture(params=["folder", "s3"])
+def axis(request, tmp_path, postgresql_url):
+    payloads = request.getfixturevalue("s3_address") if request.param == "s3" else str(tmp_path / "payloads")
     folder = tmp_path / "hub"
-    store = made(folder)
-    Administration(store, actor="TEST").change_system("TEST.A", certificates=[digest])
-
-    assert tls_context(TLSFiles(certificate, key, PASSPHRASE)).minimum_version is ssl.TLSVersion.TLSv1_2
-
-    def status(pair, system_id="TEST.A"):
-        context = ssl.create_default_context(cafile=os.fspath(ours.certificate))
-        if pair is not None:
-            context.load_cert_chain(*pair)
-        caller = Client(service.url, system_id, SECRET, utc_now)
-        caller.http.close()
-        with httpx2.Client(timeout=20, verify=context) as caller.http:
-            return caller.post("/getAgenciesList").status_code
-
-    arguments = ["--tls-cert", str(certificate), "--tls-key", str(key), "--client-ca", str(ours.certificate)]
-    with hub_service(
-        folder,
-        arguments=arguments,
-        is_tls=True,
-        settings='[hub]\ndrain_s = 0\ntls_passphrase_env = "TEST_TLS"\n',
-        environment={"TEST_TLS": PASSPHRASE},
-    ) as service:
-        assert status(client) == 200
-        assert status(None) == 401
-        # Who needs no certificate is let in without one.
-        assert status(None, "TEST.B") == 200
-        with pytest.raises(httpx2.TransportError):
-            status(stranger)
-        # Another of our own certificates is not the one that was agreed upon.
-        again = Path(tmp_path / "again")
-        again.mkdir()
-        store_client = Authority(again, "else").issue("client")
-        with pytest.raises(httpx2.TransportError):
-            status(store_client)
-        Administration(store, actor="TEST").change_system("TEST.A", certificates=["ab" * 32])
-        assert status(client) == 401
-        metrics = httpx2.get(service.admin_urls[0] + "/metrics").text
-        assert "vnedoc_hub_cert_expiry_seconds" in metrics
-        # The port of the wires shows nothing but that it is there.
-        plain = ssl.create_default_context(cafile=os.fspath(ours.certificate))
-        with httpx2.Client(verify=plain) as http:
-            assert http.get(service.url + "/health").status_code == 200
-            for path in ("/metrics", "/health/ready", "/admin/api/openapi.json"):
-                assert http.get(service.url + path).status_code == 404, path
-        assert PASSPHRASE not in service.log.read_text(encoding="utf-8")
-    store.close()
+    ports = [free_port() for _ in range(PROCESSES)]
+    with contextlib.ExitStack() as stack:
+        # The database is empty: all four come to make its tables, and its key, at the same time.
+        processes = [
+            stack.enter_context(
+                serving_processes(
+                    folder,
+                    *("--database", postgresql_url, "--payloads", payloads, "--port", str(port)),
+                    log=tmp_path / f"{port}.log",
+                )
+            )
+            for port in ports
+        ]
+        for process, port in zip(processes, ports, strict=True):
+            wait_until_answers(port, process, log=tmp_path / f"{port}.log")
+        store = HubStore.open(folder, url=postgresql_url, payloads=payloads)
+        stack.callback(store.close)
+        yield Axis(store, folder, processes, ports)
+        for path in tmp_path.glob("*.log"):
+            assert "Traceback" not in path.read_text(encoding="utf-8"), path.read_text(encoding="utf-8")
 
 
-class SlowUpload(threading.Thread):
-    """A package of which the end comes when it is told."""
+class Load:
+    """Senders and recipients at work, and somebody who kills processes."""
 
-    def __init__(self, url, content):
-        super().__init__(daemon=True)
-        self.client = Client(url, "TEST.A", SECRET, utc_now)
-        self.content = content
-        self.began, self.go_on = threading.Event(), threading.Event()
-        self.outcome = None
-        self.start()
+    def __init__(self, axis, folder):
+        self.axis = axis
+        self.packages = {
+            (system_id, number): content
+            for system_id, agency in SENDERS.items()
+            for size in (2_000, 100_000)
+            for made in [Packages(folder, sender=agency, recipients=list(RECIPIENTS.values()), size=size)]
+            for number in range(PACKAGES // 4)
+            for number, content in [(number + size, made.number(number + size))]
+        }
+        self.todo = collections.deque(self.packages)
+        self.receipts = {}
+        self.fetched = {system_id: collections.defaultdict(set) for system_id in RECIPIENTS}
+        self.errors = []
+        self.all_sent = threading.Event()
 
     def run(self):
-        def body():
-            yield self.content[:200]
-            self.began.set()
-            self.go_on.wait(60)
-            yield self.content[200:]
-
-        with self.client.http:
-            try:
-                answer = self.client.send(self.content, body=body())
-                self.outcome = answer.json()["status"] if answer.status_code == 200 else "cut"
-            except httpx2.TransportError:
-                self.outcome = "cut"
-
-
-def test_a_stop_finishes_what_it_began_and_says_so_first(tmp_path):
-    store = made(tmp_path / "hub")
-    with hub_service(tmp_path / "hub", settings="[hub]\ndrain_s = 2\nstop_timeout_s = 30\n") as service:
-        upload = SlowUpload(service.url, package(tmp_path))
-        assert upload.began.wait(20)
-        service.process.send_signal(signal.SIGTERM)
-        wait_for(lambda: not service.is_ready())
-        # Requests are answered until balancers have noticed.
-        assert httpx2.get(service.url + "/health").status_code == 200
-        assert httpx2.get(service.admin_urls[0] + "/health/live").status_code == 200
-
-        def is_closed():
-            try:
-                httpx2.get(service.url + "/health", timeout=5)
-            except httpx2.TransportError:
-                return True
-            return False
-
-        wait_for(is_closed)
-        assert service.process.poll() is None
-        upload.go_on.set()
-        assert service.process.wait(30) == 0
-        upload.join(20)
-        assert upload.outcome == "OK"
-        assert store.stats().documents == 1
-    store.close()
-
-
-@pytest.mark.parametrize("asked", [1, 2])
-def test_a_stop_does_not_wait_for_ever(tmp_path, asked):
-    store = made(tmp_path / "hub")
-    timeout_s = 1 if asked == 1 else 100
-    settings = f"[hub]\ndrain_s = 0\nstop_timeout_s = {timeout_s}\n"
-    with hub_service(tmp_path / "hub", settings=settings) as service:
-        upload = SlowUpload(service.url, package(tmp_path))
-        assert upload.began.wait(20)
-        for _ in range(asked):
-            service.process.send_signal(signal.SIGTERM)
-            threading.Event().wait(0.5)
-        assert service.process.wait(20) == 0
-        upload.go_on.set()
-        upload.join(20)
-        assert upload.outcome == "cut"
-        assert store.stats().documents == 0
-    store.close()
-
-
-def test_processes_share_the_work_and_are_replaced(tmp_path, postgresql_url):
-    folder = tmp_path / "hub"
-    store = made(folder, postgresql_url)
-    settings = "[hub]\ndrain_s = 0\n"
-    with hub_service(folder, database=postgresql_url, processes=2, settings=settings) as service:
-        parent = service.process.pid
-        first = children(parent)
-        assert len(first) == 2
-        with Client(service.url, "TEST.A", SECRET, utc_now).http as http:
-            caller = Client(service.url, "TEST.A", SECRET, utc_now)
-            caller.http.close()
-            caller.http = http
-            assert caller.send(package(tmp_path, 1)).json()["status"] == "OK"
-        os.kill(first[0], signal.SIGKILL)
-        wait_for(lambda: len(children(parent)) == 2 and first[0] not in children(parent))
-        service.wait_until_ready()
-        for number in range(2, 6):
-            # A connection of its own each: whichever process takes it.
-            caller = Client(service.url, "TEST.A", SECRET, utc_now)
-            with caller.http:
-                assert caller.send(package(tmp_path, number)).json()["status"] == "OK"
-        assert len(store.waiting("TEST.B", PackageKind.DOCUMENT)) == 5
-        lines = [
-            json.loads(line) for line in service.log.read_text("utf-8").splitlines() if line.startswith("{")
+        senders = [threading.Thread(target=self.guard, args=(self.send,)) for _ in range(6)]
+        others = [threading.Thread(target=self.guard, args=(self.kill,))]
+        others += [
+            threading.Thread(target=self.guard, args=(self.receive, system_id)) for system_id in RECIPIENTS
         ]
-        assert any(line["message"] == "a process ended" for line in lines)
-        now = children(parent)
-        # No password and no URL of the database on any command line.
-        for pid in now:
-            assert b"postgres" not in Path(f"/proc/{pid}/cmdline").read_bytes()
-        service.process.kill()
-        service.process.wait(10)
-        # Whose parent is gone, stops.
-        wait_for(lambda: not any(is_running(pid) for pid in now))
-    store.close()
+        for thread in senders + others:
+            thread.start()
+        for thread in senders:
+            thread.join()
+        self.all_sent.set()
+        for thread in others:
+            thread.join()
+        assert not self.errors, self.errors
+
+    def guard(self, call, *arguments):
+        try:
+            call(*arguments)
+        except BaseException as error:
+            self.errors.append(error)
+
+    def send(self):
+        with contextlib.suppress(IndexError):
+            while not self.errors:
+                system_id, number = key = self.todo.popleft()
+                content = self.packages[key]
+                sender = SENDERS[system_id]
+                reply = self.axis.ask(system_id, "send", content, sender=sender)
+                assert reply.envelope()["status"] == "OK", reply
+                self.receipts[key] = reply.body
+
+    def kill(self):
+        for share, process in ((3, self.axis.processes[1]), (2, self.axis.processes[2])):
+            while len(self.receipts) < len(self.packages) // share:
+                assert not self.errors
+                assert time.monotonic() < self.axis.deadline
+                time.sleep(0.002)
+            process.kill()
+
+    def receive(self, system_id):
+        while not self.errors:
+            is_last = self.all_sent.is_set()
+            rows = self.axis.ask(system_id, "listed").envelope()["data"]
+            for row in rows:
+                content = self.axis.ask(system_id, "download", row["docId"]).body
+                self.fetched[system_id][hashlib.sha256(content).hexdigest()].add(row["docId"])
+                reply = self.axis.ask(system_id, "done", row["docId"])
+                assert reply.envelope()["status"] == "OK", reply
+            if is_last and not rows:
+                return
 
 
-def test_what_is_wrong_is_said_at_once(tmp_path):
-    folder = tmp_path / "hub"
-    [port] = free_ports(1)
-    serve = ["hub", "--data", str(folder), "serve", "--port", str(port)]
-    assert vnedoc(*serve).code == 5
-    assert vnedoc("hub", "--data", str(folder), "init").code == 0
-    authority = Authority(tmp_path, "ours")
-    certificate, key = authority.issue("server")
-    _, other_key = authority.issue("client")
-    assert vnedoc(*serve, "--tls-cert", str(certificate)).code == 5
-    assert vnedoc(*serve, "--client-ca", str(authority.certificate)).code == 5
-    wrong = vnedoc(*serve, "--tls-cert", str(certificate), "--tls-key", str(other_key))
-    assert wrong.code == 5
-    assert "TLS" in wrong.err
-    assert vnedoc(*serve, "--tls-cert", str(tmp_path / "none"), "--tls-key", str(key)).code == 5
-    assert vnedoc(*serve, "--database", "nonsense").code == 5
-    gone = vnedoc(*serve, "--database", "postgresql://TEST@127.0.0.1:1/test?connect_timeout=2")
-    assert gone.code == 6
+def test_two_of_four_are_killed_and_nothing_is_lost_or_doubled(axis, tmp_path):
+    for system_id, agency in {**SENDERS, **RECIPIENTS}.items():
+        axis.add(system_id, agency)
+    load = Load(axis, tmp_path)
+    load.run()
+    assert [process.poll() is None for process in axis.processes] == [True, False, False, True]
+
+    # Everything was acknowledged at last, and each package is there once, with all of its bytes.
+    assert load.receipts.keys() == load.packages.keys()
+    digests = {hashlib.sha256(content).hexdigest(): len(content) for content in load.packages.values()}
+    assert {digest: axis.store.payloads.size(digest) for digest in digests} == digests
+    with axis.store.database.reading() as session:
+        rows = session.execute(sa.text("SELECT payload_sha256, count(*) FROM hub_messages GROUP BY 1")).all()
+        assert dict(rows) == dict.fromkeys(digests, 1)
+        states = session.execute(sa.text("SELECT status, count(*) FROM hub_deliveries GROUP BY 1")).all()
+        assert states == [("done", len(digests) * len(RECIPIENTS))]
+        assert session.execute(sa.text("SELECT count(*) FROM alembic_version")).scalar() == 1
+
+    # Each recipient got each of them, under one id: fetched twice, it may be, but never delivered twice.
+    for fetched in load.fetched.values():
+        assert {digest: len(ids) for digest, ids in fetched.items()} == dict.fromkeys(digests, 1)
+
+    # Whoever sends again gets the same receipt, from whichever process, and nobody gets anything new.
+    for (system_id, number), content in list(load.packages.items())[::4]:
+        again = axis.ask(system_id, "send", content, sender=SENDERS[system_id])
+        assert again.body == load.receipts[system_id, number]
+    for system_id in RECIPIENTS:
+        assert axis.ask(system_id, "listed").envelope()["data"] == []

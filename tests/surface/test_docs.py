@@ -35,10 +35,12 @@ def test_commands_in_the_docs_exist_with_their_options(page: Path) -> None:
         assert words[0] in COMMANDS, line
         command = cli.get_command(None, words[0])  # type: ignore[arg-type] # no context is needed
         assert command is not None
-        subcommands = getattr(command, "commands", {})
-        if subcommands:
-            assert words[1] in subcommands, line
-            command = subcommands[words[1]]
         known = {option for parameter in command.params for option in parameter.opts}
+        for word in words[1:]:
+            inner = getattr(command, "commands", {}).get(word)
+            if inner is not None:
+                command = inner
+                known |= {option for parameter in command.params for option in parameter.opts}
+        assert not getattr(command, "commands", {}), f"{line}: no such command"
         used = {word.partition("=")[0] for word in words if word.startswith("--")}
         assert used <= known | {"--help"}, f"{line}: {used - known}"

@@ -93,7 +93,7 @@ class ContractBase:
     axis: Axis
     """The other side."""
     without: ClassVar[frozenset[Means]] = frozenset()
-    """What the axis does not have. A test that needs it is no test of the class: a skip would say that one is still to
+    """What the axis does not have. A test that needs it is no test of the class: a skip would say that it is still to
     be run. A subclass may add to it."""
 
     def __init_subclass__(cls, **options: Any) -> None:  # whatever other bases take

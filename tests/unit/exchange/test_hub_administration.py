@@ -16,6 +16,7 @@ from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub.accounts import Accounts, Role
 from vnedoc.exchange.hub.administration import Administration, checked_certificates, checked_networks
 from vnedoc.exchange.hub.audit import FIRST_HASH, AuditHead
+from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores.hub import (
     ClosedRecipientsError,
     HubAgency,
@@ -25,6 +26,7 @@ from vnedoc.exchange.stores.hub import (
 )
 from vnedoc.exchange.stores.hub_administration import Once
 from vnedoc.exchange.stores.hub_audit import HubAudit
+from vnedoc.exchange.stores.hub_deliveries import HubDeliveries
 from vnedoc.exchange.stores.hub_traffic import HubTraffic, MessageFilter, code_level
 
 FINGERPRINT = "AB:" * 31 + "AB"
@@ -352,6 +354,23 @@ def test_what_failed_is_tried_again(store, admin, audit, clock) -> None:
         (f"delivery:{ids['H99.1']}", {"was": "parked"}),
     ]
     assert admin.retry_deliveries([ids["H98"]]).again == ()
+
+
+def test_what_is_tried_again_may_fail_as_often_as_before(store, admin, clock) -> None:
+    fill(admin)
+    message = take(store, 1, "H98")
+    (delivery,) = HubTraffic(store).message(message).recipients
+    deliveries = HubDeliveries(store.database)
+
+    def fail() -> str:
+        moved = deliveries.move(
+            "TEST.B", delivery.doc_id, TransportStatus.FAIL, at=clock(), park_after_fails=2
+        )
+        return moved.status
+
+    assert [fail(), fail()] == ["initial", "parked"]
+    assert admin.retry_deliveries([delivery.doc_id]).again == (delivery.doc_id,)
+    assert [fail(), fail()] == ["initial", "parked"]
 
 
 # Once

@@ -160,10 +160,26 @@ def test_old_plain_secrets_are_sealed_when_the_hub_starts(hub_url: str, tmp_path
         store.close()
 
 
-def test_nothing_of_them_is_left_in_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_of_them_is_left_in_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.setenv(KEY_VARIABLE, bytes(range(32)).hex())
+
+    def forget_nothing(connection, _record) -> None:
+        # Some builds of SQLite overwrite what is deleted without being told.
+        connection.execute("PRAGMA secure_delete = OFF")
+
+    sa.event.listen(sa.Engine, "connect", forget_nothing)
+    request.addfinalizer(lambda: sa.event.remove(sa.Engine, "connect", forget_nothing))
     folder = tmp_path / "hub"
     _make_old(f"sqlite:///{folder}/hub.sqlite3", folder)
+    # So many that what is written anew does not happen to stand where the old was.
+    with sqlite3.connect(folder / "hub.sqlite3") as other:
+        other.executemany(
+            "INSERT INTO hub_systems (id, name, secret, created_at) VALUES (?, 'TEST', ?, '2026-01-01 00:00:00')",
+            [(f"TEST.{number}", f"{SECRET}-{number}") for number in range(40)],
+        )
+    other.close()
 
     def occurs() -> bool:
         return any(SECRET.encode() in path.read_bytes() for path in folder.iterdir() if path.is_file())

@@ -6,7 +6,6 @@ no limit on the time that a head takes (the attack called slowloris).
 
 from __future__ import annotations
 
-import asyncio
 import collections
 import hashlib
 import ipaddress
@@ -18,6 +17,8 @@ from vnedoc.exchange.hub.door import ABORT, CERTIFICATE
 from vnedoc.exchange.hub.peers import place_of
 
 if TYPE_CHECKING:
+    import asyncio
+
     from vnedoc.exchange.hub.core import Hub
 
 __all__ = ["hub_protocol"]
@@ -83,6 +84,18 @@ class _HubProtocol(H11Protocol):
         super().data_received(data)
         if self.cycle is not before:
             self._disarm()
+
+    def send_400_response(self, msg: str) -> None:
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            # The body of a request that is being answered turned out to be no HTTP: to those who answer it the caller
+            # is gone. Else they would write where nothing can be written any more.
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.close()
+                return
+        super().send_400_response(msg)
 
     def _arm(self) -> None:
         self._head_timer = self.loop.call_later(self.hub.options.limits.header_timeout_s, self._give_up)

@@ -10,6 +10,8 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from starlette.responses import Response
+
 from vnedoc.exchange.hub.limits import Rates
 from vnedoc.exchange.hub.peers import caller_of
 from vnedoc.exchange.hub.visits import Visit, visiting
@@ -74,7 +76,10 @@ class Door:
 
         with visiting(visit):
             try:
-                await self._app(scope, receive, answer)
+                if _is_ambiguous(scope):
+                    await Response(status_code=400, headers={"Connection": "close"})(scope, receive, answer)
+                else:
+                    await self._app(scope, receive, answer)
             finally:
                 await visit.ending.aclose()
                 self._note(scope, visit, status)
@@ -128,3 +133,12 @@ class Door:
                 "refusal": None if visit.refusal is None else visit.refusal.message_id,
             },
         )
+
+
+def _is_ambiguous(scope: Scope) -> bool:
+    """Tell whether a body has a length and chunks: a proxy may see another request in it than we do.
+
+    RFC 9112, clause 6.1, calls it an attempt at request smuggling; h11 takes the chunks and keeps the connection.
+    """
+    names = {name for name, _ in scope["headers"]}
+    return b"content-length" in names and b"transfer-encoding" in names

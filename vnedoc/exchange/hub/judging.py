@@ -125,9 +125,8 @@ def _open(settings: tuple[Proofs, Path | None]) -> Iterator[Callable[[_Case], tu
     from vnedoc.exchange.judgement import PackagePolicy, judge_package
     from vnedoc.exchange.package import read_package
     from vnedoc.sign.report import SenderMatch
-    from vnedoc.sign.trust import load_trust
-
     from vnedoc.sign.revocation import RevocationSource
+    from vnedoc.sign.trust import load_trust
 
     proofs, place = settings
     trust = load_trust(*proofs.trust)

@@ -6,7 +6,6 @@ the same wherever they are asked for. No label holds what callers choose: system
 
 from __future__ import annotations
 
-import datetime
 from typing import TYPE_CHECKING
 
 from vnedoc.errors import MissingExtraError, VnedocError
@@ -19,6 +18,7 @@ except ImportError as exc:
     raise MissingExtraError("hub.missing-server") from exc
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Callable, Iterator
     from pathlib import Path
 

@@ -104,7 +104,7 @@ def listen(host: str, port: int) -> socket.socket:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             listener.listen(BACKLOG)
-            listener.setblocking(False)
+            listener.settimeout(0)
         except OSError:
             listener.close()
             raise

@@ -39,7 +39,7 @@ from vnedoc.exchange.stores.models import (
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
 __all__ = [
     "FIRST_HASH",
@@ -118,7 +118,7 @@ def append(
 
 
 def note_new(
-    session: orm.Session, message_id: str, states: dict[int, dict[str, str | None]], *, at: datetime.datetime
+    session: orm.Session, message_id: str, states: Mapping[int, dict[str, str | None]], *, at: datetime.datetime
 ) -> None:
     """Note the states of consignments that were inserted at once, past the session.
 

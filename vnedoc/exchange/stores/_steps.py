@@ -142,7 +142,7 @@ def _add_consignments(session: orm.Session, row: SentRow, new: NewSent, *, at: d
         return
     session.connection().execute(sa.insert(ConsignmentRow.__table__), values)
     queued: dict[str, str | None] = {"delivery": DeliveryState.QUEUED.value}
-    _log.note_new(session, row.id, {position: queued for position in range(len(values))}, at=at)
+    _log.note_new(session, row.id, dict.fromkeys(range(len(values)), queued), at=at)
 
 
 def _searched(new: NewSent) -> str:

@@ -1,8 +1,8 @@
 """Commits in common: what threads of a process write to a SQLite file at the same time reaches the disk together.
 
 A SQLite file has one writer at a time, and each commit waits for the disk. Who comes while another commits joins
-those who wait; the next of them does the work of all in one transaction, each behind a savepoint of its own, so that what
-fails takes nothing with it. Nobody is told "done" before the common commit is on the disk.
+those who wait; the next of them does the work of all in one transaction, each behind a savepoint of its own, so
+that what fails takes nothing with it. Nobody is told "done" before the common commit is on the disk.
 """
 
 from __future__ import annotations

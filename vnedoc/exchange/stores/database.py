@@ -14,6 +14,7 @@ import contextlib
 import os
 import random
 import select
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -343,13 +344,27 @@ def _keep_private(database: str | None) -> None:
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # a DBAPI connection
     # The begin event decides how a transaction starts; the driver must not start its own.
     connection.isolation_level = None
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-    ):
+    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+    _write_ahead(connection)
+
+
+def _write_ahead(connection: Any) -> None:  # a DBAPI connection
+    """Switch the file to its write-ahead log.
+
+    It stays switched. While several begin with a new file, SQLite does not wait for its turn here, whatever the busy
+    timeout says.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(random.random() * 0.02)  # noqa: S311 - no secret
+        else:
+            return
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

@@ -1,4 +1,4 @@
-"""Packages on their way through a hub: moved forward by their recipients, parked, expired; and what happened to them."""
+"""Packages on their way through a hub: moved forward by their recipients, parked, expired, and their history."""
 
 from __future__ import annotations
 
