@@ -1,4 +1,4 @@
-"""A real Chromium without a window, driven by the WebDriver of Debian's package; nothing is fetched from elsewhere."""
+"""A real Chromium without a window, driven by the WebDriver of Debian's package; nothing else is fetched."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ _FLAGS = (
 _CONTRAST = """
 const luminance = c => c.map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
   .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
-const parse = text => { const v = text.match(/[\\d.]+/g).map(Number); return [v.slice(0, 3), v.length > 3 ? v[3] : 1]; };
+const numbers = text => text.match(/[\\d.]+/g).map(Number);
+const parse = text => [numbers(text).slice(0, 3), numbers(text)[3] ?? 1];
 const found = [];
 const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 while (walker.nextNode()) {
@@ -50,19 +51,20 @@ while (walker.nextNode()) {
   const ink = parse(element.namespaceURI.endsWith('svg') ? style.fill : style.color)[0];
   const [light, dark] = [luminance(ink), luminance(colour[0])].sort((a, b) => b - a);
   const ratio = (light + .05) / (dark + .05);
-  if (ratio < arguments[0]) found.push([element.tagName, element.className.toString(), element.textContent.slice(0, 40), ratio]);
+  if (ratio < arguments[0]) found.push([element.tagName, element.textContent.slice(0, 40), ratio]);
 }
 return found;
 """
 _UNNAMED = """
 return [...document.querySelectorAll('input:not([type=hidden]), select, textarea')]
-  .filter(field => !(field.labels.length && [...field.labels].some(label => label.textContent.trim())) && !field.ariaLabel)
+  .filter(field => ![...field.labels].some(label => label.textContent.trim()) && !field.ariaLabel)
   .map(field => field.outerHTML);
 """
 _WIDE = """
 const room = document.documentElement.clientWidth;
 return document.documentElement.scrollWidth <= room ? [] :
-  [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > room + 1 && !e.closest('.unseen, .skip'))
+  [...document.querySelectorAll('body *')]
+    .filter(e => e.getBoundingClientRect().right > room + 1 && !e.closest('.unseen, .skip'))
     .map(e => e.tagName + '.' + e.className + ': ' + e.textContent.trim().slice(0, 40));
 """
 

@@ -40,6 +40,7 @@ TOOLS = {
     "git": "git",
     "php": "php-cli, with php-soap",
     "pre-commit": "pre-commit",
+    "systemd-analyze": "systemd",
 }
 
 

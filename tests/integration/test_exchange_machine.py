@@ -7,14 +7,16 @@ how many stories are told; ``make crash-matrix`` tells more than the ordinary te
 import contextlib
 import dataclasses
 import datetime
+import itertools
 import os
 import random
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
 from tests.offices import Office
 from vnedoc.errors import ConnectorError, NotAllowedError, RefusedError
@@ -28,14 +30,14 @@ from vnedoc.exchange.states import DeliveryState, TransportStatus
 from vnedoc.exchange.stores.checking import check_store
 from vnedoc.testing.faults import Answered, CutAnswer, CutRequest, Delayed, LostAnswer
 from vnedoc.testing.faults import Faults as HubFaults
-from vnedoc.testing.hub import running_hub
+from vnedoc.testing.hub import RunningHub, running_hub
 from vnedoc.testing.packages import make_organization, make_package
 
 EXAMPLES = int(os.environ.get("VNEDOC_MACHINE_EXAMPLES", "12"))
 STEPS = 25
 START = datetime.datetime(2026, 11, 23, 2, 0, tzinfo=datetime.UTC)
 REASON = "TEST"
-CODES = ("H99.1", "H99.2")
+STORIES = itertools.count(1)
 NO_LIMITS = Limits(requests_per_s=1e6, request_burst=1_000_000)
 # An axis that says no to the package itself: a corrected one may take its place.
 NO = Answered(
@@ -99,6 +101,37 @@ class Sent:
     """Whether somebody took it back."""
 
 
+@dataclasses.dataclass
+class Axis:
+    """The hub that all stories share, each with offices of its own; its time never goes back."""
+
+    faults: HubFaults
+    """What goes wrong in front of it."""
+    now: datetime.datetime = START
+    """The time, for everybody."""
+    hub: RunningHub | None = None
+    """The hub."""
+
+
+AXIS: list[Axis] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def axis(tmp_path_factory):
+    with running_axis(tmp_path_factory.mktemp("hub")):
+        yield
+
+
+@contextlib.contextmanager
+def running_axis(folder):
+    axis = Axis(HubFaults())
+    options = HubOptions(limits=NO_LIMITS)
+    with running_hub(folder, options=options, faults=axis.faults, clock=lambda: axis.now) as axis.hub:
+        AXIS.append(axis)
+        yield
+        AXIS.remove(axis)
+
+
 class ExchangeMachine(RuleBasedStateMachine):
     """Two offices, one hub, one process."""
 
@@ -109,22 +142,15 @@ class ExchangeMachine(RuleBasedStateMachine):
         super().__init__()
         random.seed(0)
         self.stack = contextlib.ExitStack()
-        self.now = START
         self.number = 0
         self.sent: list[Sent] = []
         self.heights: dict[object, tuple[int, ...]] = {}
-        folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="vnedoc-TEST-")))
-        self.folder = folder
-        self.faults = HubFaults()
-        self.hub = self.stack.enter_context(
-            running_hub(
-                folder / "hub",
-                options=HubOptions(limits=NO_LIMITS),
-                faults=self.faults,
-                clock=self.clock,
-            )
-        )
-        self.all = [Office(self.stack, self.hub, code, folder) for code in CODES]
+        self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="vnedoc-TEST-")))
+        self.axis = AXIS[-1]
+        self.hub, self.faults = self.axis.hub, self.axis.faults
+        story = next(STORIES)
+        self.codes = tuple(f"H99.{story}.{part}" for part in (1, 2))
+        self.all = [Office(self.stack, self.hub, code, self.folder) for code in self.codes]
         for office in self.all:
             secret = office.secret
             connector = self.stack.enter_context(
@@ -153,15 +179,40 @@ class ExchangeMachine(RuleBasedStateMachine):
             self.stack.close()
 
     def clock(self):
-        return self.now
+        return self.axis.now
+
+    def wait(self, seconds):
+        self.axis.now += datetime.timedelta(seconds=seconds)
+
+    @initialize(target=documents)
+    def begin(self):
+        return multiple(self.new_document(0), self.new_document(1))
 
     # What people do
 
     @rule(target=documents, office=offices)
-    def send(self, office):
+    def queue(self, office):
+        return self.new_document(office)
+
+    @rule(target=documents, office=offices, fault=st.sampled_from(sorted(FAULTS)))
+    def send_with_trouble(self, office, fault):
+        document = self.new_document(office)
+        self.faults.plan(FAULTS[fault], path=_vxp.SEND_PATH)
+        self.deliver(document)
+        return document
+
+    @rule(target=documents, office=offices)
+    def send_and_receive(self, office):
+        document = self.new_document(office)
+        self.deliver(document)
+        self.receive(1 - office)
+        self.receive(office)
+        return document
+
+    def new_document(self, office):
         self.number += 1
         path = self.folder / f"{self.number}.edxml"
-        make_package(path, sender=CODES[office], recipients=[CODES[1 - office]], number=self.number)
+        make_package(path, sender=self.codes[office], recipients=[self.codes[1 - office]], number=self.number)
         message = self.all[office].exchange.queue(path)
         document = Sent(office, message.id, path, self.number)
         self.sent.append(document)
@@ -264,7 +315,7 @@ class ExchangeMachine(RuleBasedStateMachine):
         """A worker claims what is due and is never heard of again."""
         self.all[office].store.claim_due(
             connection="TEST",
-            now=self.now,
+            now=self.clock(),
             lease=datetime.timedelta(seconds=60),
             owner=f"dead-{self.number}",
             limit=1,
@@ -274,13 +325,13 @@ class ExchangeMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 15, 61, 3600, 25 * 3600]))
     def time_goes_by(self, seconds):
-        self.now += datetime.timedelta(seconds=seconds)
+        self.wait(seconds)
 
     @rule(fault=st.sampled_from(sorted(FAULTS)), call=st.sampled_from(sorted(CALLS)))
     def something_will_go_wrong(self, fault, call):
         self.faults.plan(FAULTS[fault], path=CALLS[call])
 
-    @rule(document=consumes(documents))
+    @rule(document=documents)
     def the_disk_forgets(self, document):
         """A payload is gone: the message is put aside, until it is mended and tried again."""
         office = self.all[document.office]
@@ -330,7 +381,7 @@ class ExchangeMachine(RuleBasedStateMachine):
         for _ in range(12):
             if self.is_quiet():
                 break
-            self.now += datetime.timedelta(seconds=61)
+            self.wait(61)
             for number, office in enumerate(self.all):
                 self.retry(number)
                 office.exchange.deliver_due()
@@ -346,7 +397,7 @@ class ExchangeMachine(RuleBasedStateMachine):
 
     def is_quiet(self):
         """Tell whether nothing is due or put aside, nothing waits on the hub, and every end is known."""
-        far = self.now + datetime.timedelta(days=30)
+        far = self.clock() + datetime.timedelta(days=30)
         return not any(
             office.store.due(connection="TEST", now=far)
             or office.store.unanswered_orders(connection="TEST")

@@ -219,6 +219,7 @@ def test_a_form_from_elsewhere_is_refused(console) -> None:
         {"Origin": "http://evil.test"},
         {"Origin": "null"},
         {"Origin": ""},
+        {"Origin": "http://["},
         {"Origin": "http://127.0.0.1:81"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},

@@ -35,8 +35,18 @@ pytestmark = [pytest.mark.needs("chromium"), pytest.mark.needs("chromedriver")]
 
 PASSWORD = "correct horse TEST"
 LONG = "Công văn TEST về việc " + "tiếp tục thực hiện nhiệm vụ " * 12
-PAGES = ("/", "/messages", "/messages?recipient=ubnd", "/messages?first=2026-02-02&last=2026-02-01", "/to-do", "/systems", "/systems/TEST.A",
-         "/agencies", "/agencies/H98", "/certificates?show=all", "/audit", "/none")  # fmt: skip
+PAGES = (
+    *("/", "/messages", "/messages?recipient=ubnd", "/messages?first=2026-02-02&last=2026-02-01", "/to-do"),
+    *(
+        "/systems",
+        "/systems/TEST.A",
+        "/agencies",
+        "/agencies/H98",
+        "/certificates?show=all",
+        "/audit",
+        "/none",
+    ),
+)
 
 
 @dataclasses.dataclass

@@ -448,9 +448,10 @@ def test_a_request_seen_before_a_restart_is_a_replay_after_it(tmp_path, clock):
         client.http.close()
 
 
-def test_old_requests_are_forgotten(hub, sender, clock):
+def test_old_requests_are_forgotten(hub, sender, clock, monkeypatch):
     import sqlalchemy as sa
 
+    monkeypatch.setattr("vnedoc.exchange.stores._hub_admission._EVERY", 6)
     for _ in range(5):
         sender.post("/getAgenciesList")
     clock.now += datetime.timedelta(hours=1)

@@ -112,7 +112,7 @@ def check(state: CLIState, *, content: bool, anchor: str | None, form: str) -> i
             opened,
             content=content,
             anchor=None if anchor is None else _head(anchor),
-            progress=lambda what, count: told(f"{state.text(f'store.at-{what}')} {count:,}"),
+            progress=lambda what, count: told(f"{_stage(state, what)} {count:,}"),
         )
     if form == "json":
         document = {
@@ -177,7 +177,7 @@ def migrate(state: CLIState, *, url: str, payloads_to: str | None, form: str) ->
             copied = copy_payloads(
                 open_payloads(settings.place),
                 open_payloads(payloads_to),
-                progress=lambda count: told(f"{state.text('store.at-payloads')} {count:,}"),
+                progress=lambda count: told(f"{_stage(state, 'payloads')} {count:,}"),
             )
         databases = []
         for place in (settings.url, url):
@@ -337,3 +337,7 @@ def _show_json(schema: str, document: dict[str, Any]) -> None:  # what JSON can 
 
 def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime.datetime) else str(value)
+
+
+def _stage(state: CLIState, what: str) -> str:
+    return state.text(f"store.at-{what}")

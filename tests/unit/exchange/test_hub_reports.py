@@ -4,6 +4,8 @@ import datetime
 from collections.abc import Iterator
 from pathlib import Path
 
+import alembic.command
+import alembic.config
 import pytest
 import sqlalchemy as sa
 
@@ -12,10 +14,13 @@ from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub.administration import Administration
 from vnedoc.exchange.hub.tally import Tally
 from vnedoc.exchange.states import TransportStatus
-from vnedoc.exchange.stores.hub import HubStore
+from vnedoc.exchange.stores._search import document_key
+from vnedoc.exchange.stores.database import _MIGRATIONS
+from vnedoc.exchange.stores.hub import HubPackage, HubStore
 from vnedoc.exchange.stores.hub_reports import LATE, HubReports, Standing
 from vnedoc.exchange.stores.hub_traffic import HubTraffic, MessageFilter
-from vnedoc.exchange.stores.models import HubDeliveryRow
+from vnedoc.exchange.stores.models import HubDeliveryRow, HubMessageRow
+from vnedoc.exchange.stores.payloads import StoredPayload
 
 TODAY = datetime.date(2026, 11, 21)
 HOUR = datetime.timedelta(hours=1)
@@ -118,9 +123,6 @@ def test_troubles_come_page_by_page_the_longest_first(store, reports) -> None:
 
 def test_statuses_about_a_document_are_those_of_its_recipients_to_its_sender(store, reports) -> None:
     def report(number: int, sender: str, to: str, document: str, system: str = "TEST.B") -> str:
-        from vnedoc.exchange.stores.hub import HubPackage
-        from vnedoc.exchange.stores.payloads import StoredPayload
-
         made = HubPackage(
             kind=STATUS,
             identity=f"{number:064}",
@@ -246,3 +248,28 @@ def test_a_status_that_goes_on_is_a_new_day_of_the_delivery(store, reports) -> N
     assert store.set_status("TEST.B", doc_id, TransportStatus.DONE, at=NOW) is True
     first, _, last = reports.days(TODAY - datetime.timedelta(days=2), TODAY)
     assert (first.documents, first.delivered, last.documents, last.delivered) == (1, 0, 0, 1)
+
+
+def test_what_an_older_version_kept_can_be_searched_after_the_upgrade(tmp_path) -> None:
+    url = f"sqlite:///{tmp_path / 'TEST.sqlite3'}"
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("version_locations", str(_MIGRATIONS / "hub"))
+    store = open_store(url, tmp_path)
+    fill(Administration(store, actor="test.admin", clock=Clock()))
+    message_id = take(store, 1, "H98")
+    with store.database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        alembic.command.downgrade(config, "hub_0005")
+        assert "search_text" not in {
+            column["name"] for column in sa.inspect(connection).get_columns("hub_messages")
+        }
+    store.close()
+
+    store = open_store(url, tmp_path)
+    assert [item.id for item in HubTraffic(store).messages(MessageFilter(text="cong van"))] == [message_id]
+    assert [item.code for item in Administration(store, actor="t").rows.agencies(text="xa test")] == ["H98.1"]
+    with store.database.reading() as session:
+        assert session.scalar(sa.select(HubMessageRow.document_key)) == document_key("TEST-1")
+    store.close()

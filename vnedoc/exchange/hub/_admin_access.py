@@ -17,12 +17,12 @@ from vnedoc.exchange.hub._admin_calls import (
     refusals,
 )
 from vnedoc.exchange.hub._admin_gate import Admin, Viewer
-from vnedoc.exchange.hub._admin_models import (
+from vnedoc.exchange.hub._admin_models import PrincipalView
+from vnedoc.exchange.hub._admin_views import (
     AuditCheckView,
     AuditPage,
     AuditView,
     NewToken,
-    PrincipalView,
     TokenMade,
     TokenPage,
     TokenView,

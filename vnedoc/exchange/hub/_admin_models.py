@@ -1,52 +1,36 @@
-"""What the administration API reads and writes, as its OpenAPI description says it."""
+"""What the administration API reads and writes, as its OpenAPI description says it: systems, agencies, refusals."""
 
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub.accounts import Role
-from vnedoc.exchange.hub.administration import MAX_CODE_CHARS, MAX_NAME_CHARS, MAX_NETWORKS, MAX_RETRIES
+from vnedoc.exchange.hub.administration import MAX_CODE_CHARS, MAX_NAME_CHARS, MAX_NETWORKS
 
 __all__ = [
     "AgencyPage",
     "AgencyView",
-    "AuditCheckView",
-    "AuditPage",
-    "AuditView",
     "Closing",
-    "DayView",
     "DirectoryImport",
-    "HistoryView",
+    "Given",
     "ImportResult",
-    "MessagePage",
-    "MessageView",
     "NewSystem",
-    "NewToken",
     "PrincipalView",
     "Problem",
-    "RetryOrder",
-    "RetryResult",
     "Rotation",
     "SecretMade",
-    "StatsView",
-    "SummaryView",
+    "Shown",
     "SystemChange",
     "SystemMade",
     "SystemPage",
     "SystemView",
-    "TokenMade",
-    "TokenPage",
-    "TokenView",
     "WantedAgency",
-    "WholeMessage",
 ]
 
 MAX_OVERLAP_HOURS = 90 * 24
-MAX_TOKEN_DAYS = 3660
 
 Code = Annotated[str, Field(min_length=1, max_length=MAX_CODE_CHARS)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
@@ -54,15 +38,19 @@ Networks = Annotated[list[Annotated[str, Field(max_length=50)]], Field(max_lengt
 Certificates = Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=MAX_NETWORKS)]
 
 
-class _Given(BaseModel):
+class Given(BaseModel):
+    """What a caller sends: nothing that is not known."""
+
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
-class _Shown(BaseModel):
+class Shown(BaseModel):
+    """What the API answers."""
+
     model_config = ConfigDict(from_attributes=True, use_attribute_docstrings=True)
 
 
-class ProblemField(_Shown):
+class ProblemField(Shown):
     """What is wrong with one field of a request."""
 
     pointer: str
@@ -71,7 +59,7 @@ class ProblemField(_Shown):
     """What."""
 
 
-class Problem(_Shown):
+class Problem(Shown):
     """A refusal (RFC 9457)."""
 
     type: str = "about:blank"
@@ -90,7 +78,7 @@ class Problem(_Shown):
     """The fields that are wrong."""
 
 
-class PrincipalView(_Shown):
+class PrincipalView(Shown):
     """Who calls."""
 
     name: str
@@ -99,7 +87,7 @@ class PrincipalView(_Shown):
     """What it may do."""
 
 
-class SecretView(_Shown):
+class SecretView(Shown):
     """That a system has a secret; never the secret."""
 
     id: str
@@ -110,7 +98,7 @@ class SecretView(_Shown):
     """When it ends; null for the one that stays."""
 
 
-class SystemView(_Shown):
+class SystemView(Shown):
     """A system that may call the hub."""
 
     id: str
@@ -133,7 +121,7 @@ class SystemView(_Shown):
     """Counts changes; the ``ETag``."""
 
 
-class SystemPage(_Shown):
+class SystemPage(Shown):
     """Systems by their ids."""
 
     items: list[SystemView]
@@ -142,7 +130,7 @@ class SystemPage(_Shown):
     """For ``after`` of the next page; null on the last."""
 
 
-class NewSystem(_Given):
+class NewSystem(Given):
     """A system to be added."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}$")]
@@ -155,7 +143,7 @@ class NewSystem(_Given):
     """SHA-256 of the client certificates it may show."""
 
 
-class SystemMade(_Shown):
+class SystemMade(Shown):
     """A system that was added, with its secret, which is not shown again."""
 
     system: SystemView
@@ -166,7 +154,7 @@ class SystemMade(_Shown):
     """The secret."""
 
 
-class SystemChange(_Given):
+class SystemChange(Given):
     """What is to be changed of a system; what is left out stays."""
 
     name: Name | None = None
@@ -179,14 +167,14 @@ class SystemChange(_Given):
     """Whether it may not call."""
 
 
-class Rotation(_Given):
+class Rotation(Given):
     """A new secret for a system."""
 
     overlap_hours: Annotated[int, Field(ge=0, le=MAX_OVERLAP_HOURS)] = 24
     """How long the one before stays good; 0 ends it at once. Older ones end now."""
 
 
-class SecretMade(_Shown):
+class SecretMade(Shown):
     """A new secret, which is not shown again."""
 
     secret_id: str
@@ -197,7 +185,7 @@ class SecretMade(_Shown):
     """Until when the one before is good, too."""
 
 
-class AgencyView(_Shown):
+class AgencyView(Shown):
     """An agency that the hub delivers to."""
 
     code: str
@@ -222,7 +210,7 @@ class AgencyView(_Shown):
     """Counts changes; the ``ETag``."""
 
 
-class AgencyPage(_Shown):
+class AgencyPage(Shown):
     """Agencies by their codes."""
 
     items: list[AgencyView]
@@ -231,7 +219,7 @@ class AgencyPage(_Shown):
     """For ``after`` of the next page; null on the last."""
 
 
-class WantedAgency(_Given):
+class WantedAgency(Given):
     """An agency as it is to be."""
 
     system_id: Code
@@ -246,7 +234,7 @@ class WantedAgency(_Given):
     """Its code by QCVN 102:2016."""
 
 
-class Closing(_Given):
+class Closing(Given):
     """How an agency is closed."""
 
     on: datetime.date
@@ -257,7 +245,7 @@ class Closing(_Given):
     """Whether packages for it go to the successor; else they are refused."""
 
 
-class DirectoryImport(_Given):
+class DirectoryImport(Given):
     """A directory file for a system."""
 
     system_id: Code
@@ -268,7 +256,7 @@ class DirectoryImport(_Given):
     """Codes of either scheme; empty is all."""
 
 
-class ImportResult(_Shown):
+class ImportResult(Shown):
     """What an import changed."""
 
     count: int
@@ -281,238 +269,3 @@ class ImportResult(_Shown):
     """How many of these another system had."""
     closed: list[str]
     """Codes that were given an end."""
-
-
-class MessageView(_Shown):
-    """A package that the hub took over."""
-
-    id: str
-    """Its id for the sender."""
-    kind: PackageKind
-    """What it carries."""
-    sender_code: str
-    """Who sent it."""
-    sender_system: str
-    """The system that brought it."""
-    document_id: str
-    """Identifier of the document."""
-    notation: str
-    """Number and notation."""
-    title: str
-    """What it is about."""
-    size: int
-    """Its size in bytes."""
-    received_at: AwareDatetime
-    """When the hub took it over."""
-    deliveries: dict[str, int]
-    """How many recipients there are, by status."""
-
-
-class MessagePage(_Shown):
-    """Messages, the newest first."""
-
-    items: list[MessageView]
-    """The messages."""
-    next: str | None
-    """For ``after`` of the next page; null on the last."""
-
-
-class DeliveryView(_Shown):
-    """How far a package is for one recipient."""
-
-    doc_id: str
-    """Its id for the recipient."""
-    recipient_code: str
-    """Who."""
-    recipient_name: str
-    """What they are called."""
-    system_id: str
-    """The system that fetches it."""
-    status: str
-    """How far it is."""
-    status_text: str | None
-    """What the recipient's system said of it."""
-    updated_at: AwareDatetime
-    """When its status changed last."""
-
-
-class HistoryView(_Shown):
-    """What happened to a package."""
-
-    at: AwareDatetime
-    """When."""
-    kind: str
-    """``received``, the status that was reported, ``parked``, ``expired``, or an action of the audit log."""
-    doc_id: str | None
-    """The delivery that it happened to; null for all."""
-    by: str | None
-    """Who did it: ``system:`` and its id, or who stands in the audit log; null for the hub itself."""
-    detail: str | None
-    """What was said of it."""
-
-
-class WholeMessage(_Shown):
-    """A package with all that is known of it."""
-
-    message: MessageView
-    """What a list shows."""
-    sha256: str
-    """SHA-256 of the package."""
-    receipt: str
-    """What the sender was answered, word for word."""
-    deliveries: list[DeliveryView]
-    """Its recipients."""
-    history: list[HistoryView]
-    """What happened to it, the oldest first."""
-
-
-class RetryOrder(_Given):
-    """Deliveries to be tried again."""
-
-    doc_ids: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=64)]], Field(min_length=1, max_length=MAX_RETRIES)
-    ]
-    """Their ids."""
-
-
-class RetryResult(_Shown):
-    """What became of an order to try deliveries again."""
-
-    again: list[str]
-    """Ids that wait for their recipients again."""
-    left: list[str]
-    """Ids that there is nothing to be tried about, or that nothing is known of."""
-
-
-class StatsView(_Shown):
-    """How much the hub holds."""
-
-    systems: int
-    """Systems that may call."""
-    agencies: int
-    """Agencies it delivers to."""
-    documents: int
-    """Document packages taken over."""
-    statuses: int
-    """Status packages taken over."""
-    payload_bytes: int
-    """Their size together, each counted once."""
-    deliveries: dict[str, int]
-    """Deliveries by transport status."""
-
-
-class DayView(_Shown):
-    """What one day brought, of one kind, from one level."""
-
-    day: datetime.date
-    """The day, in Vietnam time."""
-    level: int | None
-    """How deep the senders stand by their codes: 1 for a ministry or a province; null if a code does not tell."""
-    kind: PackageKind
-    """What was carried."""
-    messages: int
-    """How many packages."""
-    deliveries: int
-    """For how many recipients, together."""
-    payload_bytes: int
-    """Their size together."""
-
-
-class SummaryView(_Shown):
-    """Sums by day, level and kind."""
-
-    first: datetime.date
-    """The first day."""
-    last: datetime.date
-    """The last day."""
-    days: list[DayView]
-    """The sums; days without packages are left out."""
-
-
-class AuditView(_Shown):
-    """One change."""
-
-    number: int
-    """Counts from 1, without gaps."""
-    at: AwareDatetime
-    """When."""
-    actor: str
-    """Who."""
-    action: str
-    """What was done."""
-    subject: str
-    """To what."""
-    detail: dict[str, Any]  # what JSON can hold
-    """What else is to be known."""
-    previous_hash: str
-    """The hash of the entry before it."""
-    hash: str
-    """SHA-256 over the canonical JSON of everything else."""
-
-
-class AuditPage(_Shown):
-    """Entries of the audit log by their numbers."""
-
-    items: list[AuditView]
-    """The entries."""
-    next: int | None
-    """For ``after`` of the next page; null on the last."""
-
-
-class AuditCheckView(_Shown):
-    """What a check of the audit log found."""
-
-    is_whole: bool
-    """Whether nothing was found."""
-    head: str
-    """The end of the log, as ``NUMBER:HASH``; written down elsewhere it proves what was there."""
-    wrong: list[int]
-    """Numbers where the chain is broken."""
-    is_cut: bool
-    """Whether the log does not end where its head says."""
-    holds_known_head: bool
-    """Whether the head that was given is part of the log."""
-
-
-class TokenView(_Shown):
-    """A token of a program; never the token."""
-
-    id: str
-    """How people call it."""
-    label: str
-    """What it is for."""
-    role: Role
-    """What it may do."""
-    created_at: AwareDatetime
-    """When it was made."""
-    expires_at: AwareDatetime | None
-    """When it ends; null: until it is removed."""
-
-
-class TokenPage(_Shown):
-    """All tokens."""
-
-    items: list[TokenView]
-    """The tokens."""
-    next: Literal[None] = None
-    """There is one page."""
-
-
-class NewToken(_Given):
-    """A token to be made."""
-
-    label: Annotated[str, Field(min_length=1, max_length=200)]
-    """What it is for."""
-    role: Role
-    """What it may do."""
-    days: Annotated[int, Field(ge=1, le=MAX_TOKEN_DAYS)] | None = None
-    """How long it is good for; null: until it is removed."""
-
-
-class TokenMade(_Shown):
-    """A new token, which is not shown again."""
-
-    token: TokenView
-    """What is kept of it."""
-    secret: str
-    """The token itself, for ``Authorization: Bearer``."""

@@ -19,7 +19,8 @@ from vnedoc.exchange.hub._admin_calls import (
     write_cursor,
 )
 from vnedoc.exchange.hub._admin_gate import Operator, Viewer
-from vnedoc.exchange.hub._admin_models import (
+from vnedoc.exchange.hub._admin_problems import ProblemError
+from vnedoc.exchange.hub._admin_views import (
     DayView,
     DeliveryView,
     HistoryView,
@@ -31,7 +32,6 @@ from vnedoc.exchange.hub._admin_models import (
     SummaryView,
     WholeMessage,
 )
-from vnedoc.exchange.hub._admin_problems import ProblemError
 from vnedoc.exchange.stores.hub_audit import HubAudit
 from vnedoc.exchange.stores.hub_deliveries import HubDeliveries
 from vnedoc.exchange.stores.hub_traffic import HubTraffic, MessageFilter

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-
 from typing import TYPE_CHECKING
 
 from vnedoc.exchange.connectors.base import DEFAULT_MAX_PACKAGE_BYTES

@@ -1,5 +1,6 @@
-"""Tables of a hub that only its administration uses: sealed secrets, the audit log, answers that can be repeated,
-and what people look at and no package tells: refusals by day, when a system was heard of last.
+"""Tables of a hub for its administration: sealed secrets, the audit log, answers that can be repeated, counts.
+
+What is counted is what people look at and no package tells: refusals by day, when a system was heard of last.
 """
 
 from __future__ import annotations

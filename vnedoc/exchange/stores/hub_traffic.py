@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from vnedoc.agencies import OrganId
 from vnedoc.exchange.codes import PackageKind
+from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores._days import day_of, span
 from vnedoc.exchange.stores._search import contains_words
 from vnedoc.exchange.stores.models import HubAgencyRow, HubDeliveryRow, HubMessageRow
@@ -283,12 +284,20 @@ def _filtered(query: sa.Select[HubMessageRow], wanted: MessageFilter) -> sa.Sele
         query = query.where(contains_words(HubMessageRow.search_text, wanted.text))
     delivered = sa.select(HubDeliveryRow.doc_id).where(HubDeliveryRow.message_id == HubMessageRow.id)
     if wanted.recipient_code is not None or wanted.status is not None:
-        to = delivered
+        to = sa.select(HubDeliveryRow.message_id)
         if wanted.recipient_code is not None:
             to = to.where(HubDeliveryRow.recipient_code == wanted.recipient_code)
         if wanted.status is not None:
             to = to.where(HubDeliveryRow.status == wanted.status)
-        query = query.where(to.exists())
+        if wanted.status not in {None, TransportStatus.DONE.value}:
+            # Literally, so that databases see that the small index of what is not done is enough.
+            to = to.where(HubDeliveryRow.status != sa.literal_column("'done'"))
+        is_frequent = wanted.recipient_code is None and wanted.status == TransportStatus.DONE.value
+        if is_frequent:
+            query = query.where(to.where(HubDeliveryRow.message_id == HubMessageRow.id).exists())
+        else:
+            # Not correlated: what is rare is found by the deliveries, not by a walk through all messages.
+            query = query.where(HubMessageRow.id.in_(to))
     if wanted.system_id is not None:
         served = delivered.join(HubAgencyRow, HubAgencyRow.code == HubDeliveryRow.recipient_code).where(
             HubAgencyRow.system_id == wanted.system_id

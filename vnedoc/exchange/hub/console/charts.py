@@ -44,7 +44,7 @@ class Bar:
 
 def scale(largest: int) -> tuple[int, ...]:
     """Return the values at which lines are drawn: nought to a round number that nothing exceeds."""
-    if largest <= 4:  # noqa: PLR2004 - half a package is none
+    if largest <= 4:
         return tuple(range(max(largest, 1) + 1))
     step = 10 ** math.floor(math.log10(largest / 2))
     step = next(step * factor for factor in (1, 2, 5, 10) if step * factor * 4 >= largest)

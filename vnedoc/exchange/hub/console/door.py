@@ -1,6 +1,6 @@
-"""The door of the console: who comes in, with which cookie, from where, and what every answer carries.
+"""The door of the console: who comes in, with which cookie, from where, and what all answers carry.
 
-* The session's cookie is ``HttpOnly`` and ``SameSite=Strict``; it is ``Secure`` with the prefix ``__Host-`` unless the
+* The session's cookie is ``HttpOnly`` and ``SameSite=Strict``; it is ``Secure``, named ``__Host-…``, unless the
   browser talks to its own machine in plain HTTP (RFC 6265bis, 4.1.3).
 * A form is taken only from our own pages: ``Sec-Fetch-Site`` or ``Origin`` say so, and it carries the CSRF token of
   the session. ``Referrer-Policy`` is not ``no-referrer``, for then browsers would not say where a form comes from.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import hmac
 import ipaddress
 import logging
@@ -177,7 +178,8 @@ class Door:
                     raise PageError(403, "console.other-site")
                 visit = dataclasses.replace(visit, form=await _read_form(request))
             response = await anyio.to_thread.run_sync(
-                self._in_thread, visit, call, role, is_form, limiter=self._limiter(is_login=is_login)
+                functools.partial(self._in_thread, visit, call, role=role, is_form=is_form),
+                limiter=self._limiter(is_login=is_login),
             )
         except PageError as error:
             response = self._show_error(visit, error)
@@ -205,8 +207,9 @@ class Door:
         self,
         visit: Visit,
         call: Callable[[Visit], Response],
+        *,
         role: Role | None,
-        is_form: bool,  # noqa: FBT001
+        is_form: bool,
     ) -> Response:
         request = visit.request
         token = request.cookies.get(session_cookie(request), "")
@@ -311,8 +314,12 @@ def _is_from_here(request: Request) -> bool:
     origin = request.headers.get("origin")
     if origin is None:
         return site is not None
+    try:
+        place = urllib.parse.urlsplit(origin).netloc.lower()
+    except ValueError:
+        return False
     # The scheme is not compared: behind a proxy that ends TLS we see another than the browser.
-    return urllib.parse.urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower() != ""
+    return place == request.headers.get("host", "").lower() != ""
 
 
 def _is_loopback(host: str) -> bool:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from vnedoc.exchange.hub.console import charts
 from vnedoc.exchange.hub.console.charts import Bar
 from vnedoc.exchange.hub.console.site import Remembered
-from vnedoc.exchange.stores.hub_reports import DayCounts, LevelCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from vnedoc.exchange.hub.console.door import Visit
     from vnedoc.exchange.hub.console.site import Site
     from vnedoc.exchange.hub.console.words import Words
+    from vnedoc.exchange.stores.hub_reports import DayCounts, LevelCounts
 
 __all__ = ["Overview"]
 

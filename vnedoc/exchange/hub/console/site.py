@@ -105,7 +105,7 @@ class Site:
 
     def page(
         self, visit: Visit, name: str, /, *, status: int = 200, here: str = "", **values: Any
-    ) -> Response:  # noqa: ANN401 - whatever a template shows
+    ) -> Response:
         """Return a page.
 
         Args:

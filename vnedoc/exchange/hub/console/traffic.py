@@ -146,7 +146,8 @@ class Traffic:
             for item in self._site.reports.retries(doc_ids)
         ]
         # Of what happened at the same time the later note comes first.
-        return sorted(reversed(found), key=lambda item: item.at, reverse=True)
+        found.reverse()
+        return sorted(found, key=lambda item: item.at, reverse=True)
 
     def to_do(self, visit: Visit) -> Response:
         """Show what a person should look at."""
@@ -233,7 +234,7 @@ class _Reading:
             self._problem(name, "console.wrong-day")
             return None
         # Years that a database or its time zone cannot hold are mistakes.
-        if day is not None and not 1900 < day.year < 9000:  # noqa: PLR2004 - far from both ends
+        if day is not None and not 1900 < day.year < 9000:
             self._problem(name, "console.wrong-day")
             return None
         return day

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from vnedoc._internal.clock import vietnam
 from vnedoc.messages import Language
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Mapping
 
 __all__ = ["Words", "choose_language"]
@@ -119,7 +119,7 @@ class Words:
             if value < _STEP or unit == _UNITS[-1]:
                 break
             value /= _STEP
-        text = f"{value:.0f}" if unit == "B" or value >= 100 else f"{value:.1f}"  # noqa: PLR2004 - three digits
+        text = f"{value:.0f}" if unit == "B" or value >= 100 else f"{value:.1f}"
         return f"{text.replace('.', ',') if self.language is Language.VI else text} {unit}"
 
     def day(self, day: datetime.date | None) -> str:
@@ -155,7 +155,7 @@ class Words:
     def lasting(self, lasting: datetime.timedelta) -> str:
         """Return how long something takes: minutes, hours or days, whichever says enough."""
         minutes = max(int(lasting.total_seconds() // 60), 0)
-        if minutes < 120:  # noqa: PLR2004 - below, hours would be too coarse
+        if minutes < 120:
             return self.text("console.minutes", count=minutes)
         if minutes < 48 * 60:
             return self.text("console.hours", count=minutes // 60)
