@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from tests.benchmarks.hub_load import Job
+from tests.benchmarks.hub_load import Job, Outcome
 from tests.database_fixtures import PostgreSQL
 from tests.hub_clients import free_port, serving_processes, wait_until_answers
 from vnedoc._internal.clock import utc_now
@@ -56,10 +56,10 @@ class Load:
 
 
 SHORT = (
-    Load("100 KB to 1", 1_200, is_fetched=True),
-    Load("1 MB to 1", 60, size=1_000_000),
+    Load("100 KB to 1", 600, is_fetched=True),
+    Load("1 MB to 1", 40, size=1_000_000),
     Load("100 MB to 1", 1, size=100_000_000, connections=1),
-    Load("100 KB to 1,000", 10, recipients=1_000),
+    Load("100 KB to 1,000", 6, recipients=1_000),
 )
 LONG = (
     Load("100 KB to 1", 10_000, is_fetched=True),
@@ -121,7 +121,7 @@ def _measure(label: str, folder: Path, url: str | None, processes: int, loads: t
             wait_until_answers(port, process, log=log)
             first = 0
             for load in loads:
-                addresses = (
+                addresses: list[tuple[str, ...]] = (
                     [(code,) for _, _, code in readers]
                     if load.recipients == 1
                     else [tuple(crowd[: load.recipients])]
@@ -130,10 +130,10 @@ def _measure(label: str, folder: Path, url: str | None, processes: int, loads: t
                     outcome += _send(port, senders, addresses, load, first)
                 first += load.count
                 if load.is_fetched:
-                    with _watched(
-                        f"{label}: fetched and confirmed", store, process.pid, load.count
-                    ) as outcome:
-                        outcome += _fetch(port, readers)
+                    with _watched(f"{label}: fetched, confirmed", store, process.pid, load.count) as outcome:
+                        outcome += _read("fetch", port, readers, 0)
+                    with _watched(f"{label}: asked in vain", store, process.pid, load.count) as outcome:
+                        outcome += _read("poll", port, readers, load.count)
 
 
 def _send(
@@ -142,7 +142,7 @@ def _send(
     addresses: list[tuple[str, ...]],
     load: Load,
     first: int,
-) -> list[dict[str, object]]:
+) -> list[Outcome]:
     clients = min(_CLIENTS, load.connections)
     shares = [load.count // clients + (number < load.count % clients) for number in range(clients)]
     jobs = [
@@ -161,15 +161,17 @@ def _send(
     return _clients(jobs)
 
 
-def _fetch(port: int, readers: list[tuple[str, str, str]]) -> list[dict[str, object]]:
+def _read(kind: str, port: int, readers: list[tuple[str, str, str]], count: int) -> list[Outcome]:
     begin = time.time() + _START_AFTER_S
-    jobs = [
-        Job("fetch", port, tuple(readers[number::_CLIENTS]), start_at=begin) for number in range(_CLIENTS)
-    ]
-    return _clients(jobs)
+    return _clients(
+        [
+            Job(kind, port, tuple(readers[number::_CLIENTS]), count=count // _CLIENTS, start_at=begin)
+            for number in range(_CLIENTS)
+        ]
+    )
 
 
-def _clients(jobs: list[Job]) -> list[dict[str, object]]:
+def _clients(jobs: list[Job]) -> list[Outcome]:
     running = []
     for job in jobs:
         process = subprocess.Popen(
@@ -183,36 +185,37 @@ def _clients(jobs: list[Job]) -> list[dict[str, object]]:
         process.stdin.close()
         running.append(process)
     outcomes = []
-    for process, job in zip(running, jobs, strict=True):
+    for process in running:
         assert process.stdout is not None
-        outcomes.append({**json.loads(process.stdout.read()), "start_at": job.start_at})
+        outcomes.append(Outcome(**json.loads(process.stdout.read())))
         assert process.wait() == 0
     return outcomes
 
 
 @contextlib.contextmanager
-def _watched(label: str, store: HubStore, pid: int, count: int) -> Iterator[list[dict[str, object]]]:
+def _watched(label: str, store: HubStore, pid: int, count: int) -> Iterator[list[Outcome]]:
     """Print a row about what happens in the block."""
-    outcomes: list[dict[str, object]] = []
+    outcomes: list[Outcome] = []
     hub_before, server_before = _cpu_s(_family(pid)), _cpu_s(_server(store))
     size_before = _database_bytes(store)
     yield outcomes
     family = _family(pid)
     hub_cpu, server_cpu = _cpu_s(family) - hub_before, _cpu_s(_server(store)) - server_before
-    times = sorted(item for outcome in outcomes for item in outcome["times"])  # type: ignore[attr-defined]
-    refused = {key: value for outcome in outcomes for key, value in outcome["refused"].items()}  # type: ignore[attr-defined]
+    times = sorted(item for outcome in outcomes for item in outcome.times)
+    refused = {key: value for outcome in outcomes for key, value in outcome.refused.items()}
     if refused or not times:
         raise RuntimeError(f"{label}: {len(times)} done, refused {refused}")
-    seconds = max(item["last_at"] for item in outcomes) - min(item["start_at"] for item in outcomes)  # type: ignore[type-var,operator]
-    moved = sum(item["bytes"] for item in outcomes)  # type: ignore[misc]
+    seconds = max(item.last_at for item in outcomes) - min(item.first_at for item in outcomes)
+    moved = sum(item.bytes for item in outcomes)
     p50, p95, p99 = (
         times[min(len(times) - 1, int(len(times) * share))] * 1000 for share in (0.5, 0.95, 0.99)
     )
     done = len(times)
     grown = (_database_bytes(store) - size_before) / done / 1024
     print(
-        f"  {label:40} {done / seconds:>8.1f} {moved / seconds / 1e6:>6.1f} {p50:>7.1f} {p95:>7.1f} {p99:>7.1f}"
-        f" {hub_cpu / done * 1000:>6.2f} ms {server_cpu / done * 1000:>5.2f} ms {_rss_mib(family):>8.0f} {grown:>7.1f}",
+        f"  {label:40} {done / seconds:>8.2f} {moved / seconds / 1e6:>6.1f} {p50:>7.1f} {p95:>7.1f} {p99:>7.1f}"
+        f" {hub_cpu / done * 1000:>6.2f} ms {server_cpu / done * 1000:>5.2f} ms"
+        f" {_rss_mib(family):>8.0f} {grown:>7.1f}",
         flush=True,
     )
 
@@ -251,13 +254,13 @@ def _cpu_s(pids: list[int]) -> float:
 
 def _rss_mib(pids: list[int]) -> float:
     """Return the largest peak of the resident set among processes."""
-    peaks = []
+    peak = 0.0
     for pid in pids:
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
                 if line.startswith("VmHWM:"):
-                    peaks.append(int(line.split()[1]) / 1024)
-    return max(peaks, default=0.0)
+                    peak = max(peak, int(line.split()[1]) / 1024)
+    return peak
 
 
 def _database_bytes(store: HubStore) -> int:

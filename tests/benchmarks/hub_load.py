@@ -21,7 +21,7 @@ class Job:
     """What one client process does."""
 
     kind: str
-    """``send`` or ``fetch``."""
+    """``send``, ``fetch``, or ``poll``: ask what waits where nothing does."""
     port: int
     """Where the hub answers."""
     systems: tuple[tuple[str, str, str], ...]
@@ -38,18 +38,33 @@ class Job:
     """When to begin, in seconds since 1970, so that all processes begin together."""
 
 
+@dataclasses.dataclass
+class Outcome:
+    """What one client process saw."""
+
+    times: list[float] = dataclasses.field(default_factory=list)
+    """How long each took, in seconds."""
+    bytes: int = 0
+    """The packages together."""
+    refused: dict[str, int] = dataclasses.field(default_factory=dict)
+    """What the hub said when it said no, and how often."""
+    first_at: float = 0.0
+    """When the first request began; making packages before took what it took."""
+    last_at: float = 0.0
+    """When the last answer was there."""
+    cpu_s: float = 0.0
+    """Processor time of the client."""
+
+
 class _Worker:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._lock = threading.Lock()
         self._next = 0
-        self.times: list[float] = []
-        self.bytes = 0
-        self.refused: dict[str, int] = {}
-        self.last_at = 0.0
+        self.outcome = Outcome()
 
     def run(self) -> None:
-        run = self._send if self._job.kind == "send" else self._fetch
+        run = {"send": self._send, "fetch": self._fetch, "poll": self._poll}[self._job.kind]
         threads = [
             threading.Thread(target=run, args=(number, *system))
             for number, system in enumerate(self._job.systems)
@@ -87,6 +102,15 @@ class _Worker:
                 self._note(started, len(reply.body), b"" if good else done.body)
         client.close()
 
+    def _poll(self, place: int, system_id: str, secret: str, _agency: str) -> None:
+        client = HubClient([self._job.port], system_id, secret, first=place, timeout_s=300)
+        self._wait()
+        while self._take() is not None:
+            started = time.perf_counter()
+            reply = client.listed()
+            self._note(started, len(reply.body), b"" if reply.envelope()["data"] == [] else reply.body)
+        client.close()
+
     def _take(self) -> int | None:
         with self._lock:
             if self._next >= self._job.count:
@@ -98,15 +122,16 @@ class _Worker:
         time.sleep(max(0.0, self._job.start_at - time.time()))
 
     def _note(self, started: float, size: int, refusal: bytes) -> None:
-        now = time.perf_counter()
+        now, seen = time.perf_counter(), self.outcome
         with self._lock:
             if refusal:
                 word = refusal.decode(errors="replace")[:200]
-                self.refused[word] = self.refused.get(word, 0) + 1
+                seen.refused[word] = seen.refused.get(word, 0) + 1
                 return
-            self.times.append(now - started)
-            self.bytes += size
-            self.last_at = time.time()
+            seen.times.append(now - started)
+            seen.bytes += size
+            seen.last_at = time.time()
+            seen.first_at = seen.first_at or seen.last_at - (now - started)
 
 
 def main() -> None:
@@ -115,20 +140,10 @@ def main() -> None:
     fields["systems"] = tuple(map(tuple, fields["systems"]))
     fields["recipients"] = tuple(map(tuple, fields["recipients"]))
     worker = _Worker(Job(**fields))
-    cpu = time.process_time()
+    began = time.process_time()
     worker.run()
-    cpu = time.process_time() - cpu
-    print(
-        json.dumps(
-            {
-                "times": worker.times,
-                "bytes": worker.bytes,
-                "refused": worker.refused,
-                "last_at": worker.last_at,
-                "cpu_s": cpu,
-            }
-        )
-    )
+    worker.outcome.cpu_s = time.process_time() - began
+    print(json.dumps(dataclasses.asdict(worker.outcome)))
 
 
 if __name__ == "__main__":

@@ -184,7 +184,9 @@ def _load(connection: sa.Connection, table: sa.Table, values: list[dict[str, Any
         connection.execute(table.insert(), values)
         return
     written = [table.c[name] for name in values[0]]
-    prepared = [(column.name, column.type.dialect_impl(connection.dialect).bind_processor) for column in written]
+    prepared = [
+        (column.name, column.type.dialect_impl(connection.dialect).bind_processor) for column in written
+    ]
     convert = [(name, processor(connection.dialect)) for name, processor in prepared]
     names = ", ".join(f'"{column.name}"' for column in written)
     driver: Any = connection.connection.driver_connection  # psycopg's

@@ -92,12 +92,17 @@ def judge(_package: object) -> PackageJudgement:
 
 @contextlib.contextmanager
 def open_exchange(
-    account: Account, *, clock: Callable[[], datetime.datetime] = utc_now, url: str | None = None
+    account: Account,
+    *,
+    clock: Callable[[], datetime.datetime] = utc_now,
+    url: str | None = None,
+    store: AgencyStore | None = None,
 ) -> Iterator[tuple[Exchange, AgencyStore]]:
-    """Open an office: its store, its connection, its service with a clock of its own."""
+    """Open an office: its store, if it is not open, its connection, its service with a clock of its own."""
     with contextlib.ExitStack() as stack:
-        store = AgencyStore.open(account.store_url, Path(account.folder) / "payloads")
-        stack.callback(store.close)
+        if store is None:
+            store = AgencyStore.open(account.store_url, Path(account.folder) / "payloads")
+            stack.callback(store.close)
         connector = stack.enter_context(
             VXPConnector(
                 url or account.url,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.crashes.world import World, running_hub_on
+from tests.crashes.world import KeptStore, World, running_hub_on
 from tests.database_fixtures import PostgreSQL
 from vnedoc.exchange.stores.database import Database
 
@@ -39,8 +39,8 @@ class Place:
     """Starts processes."""
     folder: Path
     """Where files are."""
-    new_store_url: Callable[[], str]
-    """Makes a database for an office."""
+    stores: tuple[KeptStore, KeptStore]
+    """The stores of the two offices."""
 
     @contextlib.contextmanager
     def world(self) -> Iterator[World]:
@@ -48,7 +48,7 @@ class Place:
         with contextlib.ExitStack() as stack:
             folder = Path(tempfile.mkdtemp(prefix="row-", dir=self.folder))
             stack.callback(shutil.rmtree, folder)
-            yield World(stack, self.hub, folder / "world", self.new_store_url)
+            yield World(stack, self.hub, folder / "world", self.stores)
 
 
 @contextlib.contextmanager
@@ -88,7 +88,10 @@ def running_place(server: PostgreSQL | None, zygote: Zygote) -> Iterator[Place]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vnedoc-crash-")))
         make = stack.enter_context(databases(server, folder))
         hub, faults = stack.enter_context(running_hub_on(make("hub"), folder / "hub"))
-        yield Place(hub, faults, zygote, folder, lambda: make("agency"))
+        first, second = (KeptStore(make("agency"), folder / "payloads") for _ in range(2))
+        stack.callback(second.close)
+        stack.callback(first.close)
+        yield Place(hub, faults, zygote, folder, (first, second))
 
 
 @contextlib.contextmanager

@@ -50,7 +50,7 @@ class Found:
 def run_step(step: Step, place: Place) -> Found:
     """Kill a process at a step and return what was found."""
     with place.world() as world:
-        actions = _prepare(step.story, world)
+        actions = _prepare(step.story, world, size=step.size)
         office = world.a if step.story.office == "A" else world.b
         url = NOBODY if step.story is Story.FAILING else None
         [killed] = place.zygote.run(Job(office.account, actions, step.trap, url=url))
@@ -70,9 +70,9 @@ def run_step(step: Step, place: Place) -> Found:
         return Found(left, _end(step.story, world), tuple(problems))
 
 
-def _prepare(story: Story, world: World) -> tuple[tuple[str, ...], ...]:
+def _prepare(story: Story, world: World, *, size: int) -> tuple[tuple[str, ...], ...]:
     """Go as far as the story has gone before the process starts that is killed; return what it does."""
-    path = world.package()
+    path = world.package(size=size)
     if story in {Story.SENDING, Story.FAILING}:
         return (("queue", str(path)), _WORK)
     if story is Story.TAKING_BACK:

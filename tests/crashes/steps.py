@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tests.crashes.traps import COMMIT, CONNECT, FSYNC, RECEIVE, RENAME, SEND, Trap
 
-__all__ = ["STEPS", "Step", "Story"]
+__all__ = ["MORE_STEPS", "STEPS", "Step", "Story"]
 
 
 class Story(enum.StrEnum):
@@ -43,6 +43,8 @@ class Step:
     """Where that is."""
     again: bool = False
     """Whether nobody was told yet that the work was taken on, so that a person does it again."""
+    size: int = 200_000
+    """The size of the attachment in bytes."""
 
     @property
     def title(self) -> str:
@@ -151,3 +153,27 @@ STEPS: tuple[Step, ...] = (
     Step(Story.UPDATED, "notice written, before it appears", Trap(RENAME, "before", 1, _NOTICE)),
     Step(Story.UPDATED, "notice appeared", Trap(RENAME, "after", 1, _NOTICE)),
 )
+
+_LARGE_BYTES = 3_000_000
+
+MORE_STEPS: tuple[Step, ...] = (
+    *(
+        Step(
+            Story.SENDING,
+            f"{part * 64} KB of a body of 4 MB sent",
+            Trap(SEND, "after", part + 1, _CONNECTOR + "send"),
+            size=_LARGE_BYTES,
+        )
+        for part in (8, 16, 32, 48)
+    ),
+    *(
+        Step(
+            Story.RECEIVING,
+            f"{part} reads of a package of 4 MB",
+            Trap(RECEIVE, "after", part, _CONNECTOR + "fetch"),
+            size=_LARGE_BYTES,
+        )
+        for part in (8, 16, 32, 48)
+    ),
+)
+"""Steps with a larger package; they are tried by ``make crash-matrix`` only."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.crashes.places import STORES, running_place, running_postgresql
 from tests.crashes.rows import run_step
-from tests.crashes.steps import STEPS
+from tests.crashes.steps import MORE_STEPS, STEPS
 from tests.crashes.troubles import TROUBLES
 from tests.crashes.zygote import running_zygote
 
@@ -28,11 +28,11 @@ HEAD = ("Killed at, or trouble", *STORES.values())
 
 def row_names() -> list[str]:
     """Return the names of all rows, in the order of the table."""
-    return [*(step.title for step in STEPS), *TROUBLES]
+    return [*(step.title for step in (*STEPS, *MORE_STEPS)), *TROUBLES]
 
 
 def _rows() -> Iterator[tuple[str, Callable[[Place], str]]]:
-    for step in STEPS:
+    for step in (*STEPS, *MORE_STEPS):
         yield step.title, lambda place, step=step: str(run_step(step, place))  # type: ignore[misc]
     yield from TROUBLES.items()
 

@@ -14,6 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
+
 from tests.crashes.jobs import CONNECTION, Account, judge, open_exchange
 from tests.tls import Authority
 from vnedoc._internal.clock import utc_now
@@ -23,16 +25,18 @@ from vnedoc.exchange.hub.options import HubOptions, Limits
 from vnedoc.exchange.package import read_package
 from vnedoc.exchange.states import DeliveryState, TransportStatus
 from vnedoc.exchange.stores.checking import check_store
+from vnedoc.exchange.stores.payloads import FolderPayloads
 from vnedoc.exchange.stores.records import SentMessage
+from vnedoc.exchange.stores.store import AgencyStore
 from vnedoc.exchange.worker import Worker
 from vnedoc.testing.faults import Faults
 from vnedoc.testing.hub import RunningHub, running_hub
 from vnedoc.testing.packages import make_package
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["AFTER_LEASE_S", "Office", "World", "running_hub_on"]
+__all__ = ["AFTER_LEASE_S", "KeptStore", "Office", "World", "running_hub_on"]
 
 AFTER_LEASE_S = 61.0
 FAR = datetime.timedelta(days=30)
@@ -66,11 +70,15 @@ class Office:
     """An office of the world, open in this process, too."""
 
     def __init__(
-        self, stack: contextlib.ExitStack, account: Account, clock: Callable[[], datetime.datetime]
+        self,
+        stack: contextlib.ExitStack,
+        account: Account,
+        clock: Callable[[], datetime.datetime],
+        store: AgencyStore,
     ) -> None:
         self.account = account
         self.code, self.inbox = account.code, account.inbox
-        self.exchange, self.store = stack.enter_context(open_exchange(account, clock=clock))
+        self.exchange, self.store = stack.enter_context(open_exchange(account, clock=clock, store=store))
 
     def work(self) -> None:
         """Do one round."""
@@ -81,6 +89,44 @@ class Office:
         assert [item.error for item in done.received if item.error] == []
 
 
+class KeptStore:
+    """A store that is used for one row after the other, each time empty: opening one takes longer than a row.
+
+    Args:
+        url: Its database.
+        folder: A folder for its payloads as long as nobody uses it.
+    """
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
+        self._store = AgencyStore.open(url, folder)
+        self._tables = sa.MetaData()
+        engine = self._store.database.engine
+        self._tables.reflect(engine)
+        with engine.connect() as connection:
+            # What a store without messages has: its version, its id, the head of its log.
+            self._first = {
+                table: [dict(row._mapping) for row in connection.execute(sa.select(table))]
+                for table in self._tables.sorted_tables
+            }
+
+    def empty(self, payloads: Path) -> AgencyStore:
+        """Return the store, empty, with its payloads in a folder."""
+        with self._store.database.engine.begin() as connection:
+            for table in reversed(self._tables.sorted_tables):
+                connection.execute(sa.delete(table))
+            for table, rows in self._first.items():
+                if rows:
+                    connection.execute(sa.insert(table), rows)
+        self._store.payloads = FolderPayloads(payloads)
+        self._store.database.require_payloads(self._store.payloads.size)
+        return self._store
+
+    def close(self) -> None:
+        """Close it."""
+        self._store.close()
+
+
 class World:
     """Two offices of their own for one row of the matrix, on a hub that all rows share.
 
@@ -88,11 +134,11 @@ class World:
         stack: Closes what is opened.
         hub: The hub.
         folder: Where the files are.
-        new_store_url: Makes databases.
+        stores: Their stores.
     """
 
     def __init__(
-        self, stack: contextlib.ExitStack, hub: RunningHub, folder: Path, new_store_url: Callable[[], str]
+        self, stack: contextlib.ExitStack, hub: RunningHub, folder: Path, stores: Sequence[KeptStore]
     ) -> None:
         self.hub, self.folder = hub, folder
         # Whether a recall overtook its document: then nothing was laid out that could be moved away.
@@ -101,7 +147,7 @@ class World:
         folder.mkdir(parents=True)
         number = next(_NUMBERS)
         self.a, self.b = (
-            Office(stack, self._account(f"H99.{number}.{part}", new_store_url()), self.now) for part in (1, 2)
+            self._office(stack, f"H99.{number}.{part}", kept) for part, kept in enumerate(stores, 1)
         )
 
     def now(self) -> datetime.datetime:
@@ -112,11 +158,12 @@ class World:
         """Let so much time go by that whoever was killed holds nothing any more."""
         self.ahead = datetime.timedelta(seconds=AFTER_LEASE_S)
 
-    def _account(self, code: str, store_url: str) -> Account:
+    def _office(self, stack: contextlib.ExitStack, code: str, kept: KeptStore) -> Office:
         folder = self.folder / code
         folder.mkdir()
         secret = self.hub.add_system(f"TEST.{code}", code)
-        return Account(code, secret, self.hub.url, store_url, str(folder), str(one_authority()))
+        account = Account(code, secret, self.hub.url, kept.url, str(folder), str(one_authority()))
+        return Office(stack, account, self.now, kept.empty(folder / "payloads"))
 
     def package(self, number: int = 1, *, size: int = 200_000) -> Path:
         """Write a document from A to B; its content is random, so that a part of it is not the whole."""

@@ -77,6 +77,21 @@ def test_show_counts_and_lists(file: Path) -> None:
     assert (len(cut.out.splitlines()), cut.err.strip()) == (1, "… 1")
 
 
+@pytest.mark.parametrize(
+    ("language", "counted", "named"),
+    [("vi", "Mục trong danh mục", "Mã định danh"), ("en", "Entries", "Code")],
+)
+def test_people_read_words_in_their_language(file: Path, language: str, counted: str, named: str) -> None:
+    shown = vnedoc("--lang", language, "directory", "show", "--directory", file).out
+    assert shown.splitlines()[0].split("  ")[0] == counted
+    assert len({len(line) for line in shown.splitlines()}) == 1
+    found = vnedoc("--lang", language, "directory", "resolve", "H99.15", "--directory", file).out
+    assert found.splitlines()[0].split("  ")[0].rstrip() == named
+    for text in (shown, found):
+        assert "_" not in text
+        assert max(len(line) for line in text.splitlines()) <= 80
+
+
 def test_check_tells_errors_from_warnings(file: Path) -> None:
     assert vnedoc("directory", "check", file).code == 0
     document = json.loads(file.read_text(encoding="utf-8"))

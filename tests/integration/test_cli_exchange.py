@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -119,6 +120,7 @@ def test_the_story_from_sending_to_the_last_status(offices, package):
     code, out, _err = province.run("status", message_id, "--history")
     assert [word for word in ("01", "03", "06") if f" {word} " in out] == ["01", "03", "06"]
     assert "TEST xong" in out
+    assert re.search(r"^    1\. [-0-9]{10} [:0-9]{8}  đã gửi$", out, re.MULTILINE)
     assert all(len(line) <= 80 for line in out.splitlines())
 
 

@@ -33,7 +33,7 @@ from vnedoc.testing.faults import Faults as HubFaults
 from vnedoc.testing.hub import RunningHub, running_hub
 from vnedoc.testing.packages import make_organization, make_package
 
-EXAMPLES = int(os.environ.get("VNEDOC_MACHINE_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("VNEDOC_MACHINE_EXAMPLES", "7"))
 STEPS = 25
 START = datetime.datetime(2026, 11, 23, 2, 0, tzinfo=datetime.UTC)
 REASON = "TEST"

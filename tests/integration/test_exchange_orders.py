@@ -433,6 +433,21 @@ def test_a_recall_from_some_recipients_only(offices, package):
     assert [item.recipient.code for item in rest.consignments] == [DEPARTMENT]
 
 
+def test_a_recall_is_no_document_to_be_recalled(offices, package):
+    """Its recipients would be told to take back the document once more."""
+    province, department, _commune = offices
+    sent = province.exchange.send(package)
+    [order] = province.exchange.recall(sent.id, reason=REASON)
+    taken_in(department)
+    before = len(province.store.page("sent").items)
+    with pytest.raises(NotAllowedError) as caught:
+        province.exchange.recall(order.id, reason=REASON)
+    assert caught.value.code == "exchange.not-a-document"
+    with pytest.raises(NotAllowedError):
+        province.exchange.update(order.id, reason=REASON, removed=[DEPARTMENT])
+    assert len(province.store.page("sent").items) == before
+
+
 def test_a_recall_that_is_kept_is_finished_by_the_same_command(offices, package, monkeypatch):
     province, department, _commune = offices
     sent = province.exchange.send(package)

@@ -1,7 +1,7 @@
 """A hub in a process of its own, and callers that mean it no good.
 
-It answers others meanwhile, its memory is bounded, and its log has no traceback. What concerns one wire, or one limit,
-is tested with that.
+It answers others meanwhile, its memory is bounded, and its log has no traceback. What concerns one wire, or one
+limit, is tested with that.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class Hub:
         return HubClient([self.port], system_id, self.secrets[system_id], timeout_s=PATIENCE_S)
 
     def resident_mib(self):
-        found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii"))
+        found = re.search(
+            r"VmRSS:\s+(\d+)", Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        )
         return int(found[1]) / 1024
 
 
@@ -128,7 +130,9 @@ ATTACKS = {
     + b"Content-Type: text/xml\r\nContent-Length: 3000000\r\n\r\n"
     + b"<a>" * 1_000_000,
     "a method that nobody knows": b"BREW /sendEdoc HTTP/1.1\r\n" + HOST + b"\r\n",
-    "an upgrade": b"GET /health HTTP/1.1\r\n" + HOST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n",
+    "an upgrade": b"GET /health HTTP/1.1\r\n"
+    + HOST
+    + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n",
     "a path out of the folder": b"GET /../../etc/passwd HTTP/1.1\r\n" + HOST + b"\r\n",
     "a path of strange letters": b"GET /%00%ff%2e%2e/\xc3\xa9 HTTP/1.1\r\n" + HOST + b"\r\n",
 }
@@ -274,7 +278,9 @@ def test_handshakes_that_never_end_keep_nobody_out(tls_hub, authorities, opening
     client = ours.issue("client")
     with contextlib.ExitStack() as stack:
         for _ in range(30):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", tls_hub.port), PATIENCE_S))
+            connection = stack.enter_context(
+                socket.create_connection(("127.0.0.1", tls_hub.port), PATIENCE_S)
+            )
             with contextlib.suppress(OSError):
                 connection.sendall(opening)
         assert asks(tls_hub, ours, client).startswith(b"HTTP/1.1 200")

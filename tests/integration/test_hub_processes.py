@@ -121,13 +121,14 @@ class Load:
     def guard(self, call, *arguments):
         try:
             call(*arguments)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - told to whoever runs all
             self.errors.append(error)
 
     def send(self):
         with contextlib.suppress(IndexError):
             while not self.errors:
-                system_id, number = key = self.todo.popleft()
+                key = self.todo.popleft()
+                system_id = key[0]
                 content = self.packages[key]
                 sender = SENDERS[system_id]
                 reply = self.axis.ask(system_id, "send", content, sender=sender)

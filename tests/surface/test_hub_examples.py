@@ -1,4 +1,4 @@
-"""The files of examples/hub say what is true: programs that read them find nothing wrong, and vnedoc knows each word."""
+"""The files of examples/hub say what is true: what reads them finds nothing wrong, and vnedoc knows each word."""
 
 import re
 import shlex
@@ -59,7 +59,7 @@ def test_units_are_what_systemd_takes(unit, tmp_path):
 
 def test_the_service_calls_the_hub_as_it_wants_to_be_called():
     [line] = re.findall(
-        r"^ExecStart=(.*)$", (FOLDER / "vnedoc-hub@.service").read_text(encoding="utf-8"), re.M
+        r"^ExecStart=(.*)$", (FOLDER / "vnedoc-hub@.service").read_text(encoding="utf-8"), re.MULTILINE
     )
     program, *words = shlex.split(line.replace("%i", "1"))
     assert program.endswith("/vnedoc")
@@ -67,7 +67,7 @@ def test_the_service_calls_the_hub_as_it_wants_to_be_called():
     # It is killed only when the hub has had its time.
     config = load_config(FOLDER / "vnedoc.toml", environ={})
     [limit] = re.findall(
-        r"^TimeoutStopSec=(\d+)$", (FOLDER / "vnedoc-hub@.service").read_text(encoding="utf-8"), re.M
+        r"^TimeoutStopSec=(\d+)$", (FOLDER / "vnedoc-hub@.service").read_text(encoding="utf-8"), re.MULTILINE
     )
     assert int(limit) > config.hub.drain_s + config.hub.stop_timeout_s
 

@@ -257,10 +257,9 @@ def _show_attempts(message: SentMessage, state: CLIState) -> None:
     click.echo(f"  {heading}:")
     for attempt in message.attempts:
         said = " ".join(filter(None, [attempt.error_code, attempt.remote_code, attempt.remote_message]))
+        outcome = state.text(f"exchange.attempt-{attempt.outcome}")
         click.echo(
-            printable(
-                f"    {attempt.number}. {shown_time(attempt.started_at)}  {attempt.outcome}  {said}"
-            ).rstrip()
+            printable(f"    {attempt.number}. {shown_time(attempt.started_at)}  {outcome}  {said}").rstrip()
         )
 
 

@@ -75,7 +75,7 @@ def show(
     day = _day(at)
     present = [entry for entry in agencies.agencies if entry.exists_on(day)]
     if needle is None and under is None:
-        _show_counts(agencies, present, form)
+        _show_counts(state, agencies, present, form)
         return ExitCode.DONE
     chosen = [entry for entry in present if _is_chosen(entry, needle, under)]
     if form == "json":
@@ -127,7 +127,9 @@ def resolve(state: CLIState, *, code: str, at: str | None, file: Path | None, fo
         return ExitCode.DONE
     for key, value in plain(agency).items():
         if value and not isinstance(value, list):
-            click.echo(f"{key:<14} {value}")
+            shown = state.text(f"exchange.level-{value}") if key == "level" else value
+            label = state.text(f"directory.field-{key}")
+            click.echo(f"{label:<22} {shown}")
     for label, entries in (("^", above), (">", heirs)):
         for entry in entries:
             click.echo(f"{label} {_line(entry)}"[:WIDTH])
@@ -277,7 +279,7 @@ def _line(entry: Agency) -> str:
     return f"{entry.organ_id:<20} {entry.old_code or '':<14} {entry.name}"[:WIDTH]
 
 
-def _show_counts(agencies: AgencyDirectory, present: list[Agency], form: str) -> None:
+def _show_counts(state: CLIState, agencies: AgencyDirectory, present: list[Agency], form: str) -> None:
     levels: dict[str, int] = {}
     for entry in present:
         level = entry.level.value if entry.level else "unknown"
@@ -292,8 +294,11 @@ def _show_counts(agencies: AgencyDirectory, present: list[Agency], form: str) ->
         document = {"schema": "vnedoc.directory-counts/1", **counts, "levels": levels}
         click.echo(json.dumps(document, indent=2))
         return
-    for name, count in {**counts, **{f"level {name}": count for name, count in levels.items()}}.items():
-        click.echo(f"{name:<24} {count:>10}")
+    rows = {state.text(f"directory.count-{name}"): count for name, count in counts.items()}
+    for name, count in levels.items():
+        rows[state.text("exchange.count-level", level=state.text(f"exchange.level-{name}"))] = count
+    for label, count in rows.items():
+        click.echo(f"{label:<40} {count:>10}")
 
 
 def _show_merged(state: CLIState, merged: Merged, target: Path, *, dry_run: bool, form: str) -> None:

@@ -309,8 +309,11 @@ def _head(text: str) -> LogHead:
 
 def _row(name: str, value: str) -> None:
     """Print a name and a value; what is too long for the line goes below."""
-    if 34 + len(value) <= WIDTH:
+    if 34 + len(value) <= WIDTH and len(name) < 34:
         click.echo(f"{name:<34}{value}")
+        return
+    if len(name) + 2 + len(value) <= WIDTH:
+        click.echo(f"{name}  {value}")
         return
     click.echo(name)
     for line in textwrap.wrap(value, WIDTH - 2):

@@ -177,10 +177,8 @@ class JSONStringSplitter:
         self._carry = ""
         position = 0
         while position < len(text):
-            if self._state == "between":
-                position = self._between(text, position)
-            else:
-                position = self._in_string(text, position)
+            step = self._between if self._state == "between" else self._in_string
+            position = step(text, position)
         if self._rest_length > MAX_REST_BYTES:
             raise EnvelopeError("the object is too large")
 

@@ -15,7 +15,7 @@ from vnedoc.errors import NotAllowedError, UsageError
 from vnedoc.exchange import _parcels as parcels
 from vnedoc.exchange import _sending as sending
 from vnedoc.exchange._desk import RecallForm
-from vnedoc.exchange.codes import PackageKind, StatusCode
+from vnedoc.exchange.codes import BusinessKind, PackageKind, StatusCode
 from vnedoc.exchange.models import DocumentHeader, StatusHeader
 from vnedoc.exchange.orders import recall_header, replacing, update_header
 from vnedoc.exchange.package import read_package, write_package
@@ -209,9 +209,12 @@ def _versions(desk: Desk, message_id: str) -> list[SentMessage]:
     """Return the versions of a document that live, the oldest first.
 
     Raises:
-        NotAllowedError: The axis refused all of them, or they were taken back.
+        NotAllowedError: The axis refused all of them, or they were taken back; or it is a recall itself.
     """
     message = _sent(desk, message_id)
+    if message.business_kind == BusinessKind.RECALL:
+        # Its recipients would take the document for theirs again, which no clause foresees.
+        raise NotAllowedError("exchange.not-a-document", id=message.id)
     versions = [_sent(desk, item) for item in desk.store.versions(message.id)]
     living = [
         version for version in versions if not all(item.delivery in _GONE for item in version.consignments)

@@ -93,7 +93,9 @@ XML = '<?xml version="1.0"?>\n<edXML>Số 15 – “TEST” 😀 \\ & \u2028</ed
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 4096, 10_000_000])
 @pytest.mark.parametrize("ascii_only", [True, False])
 def test_text_is_taken_as_it_is(step, ascii_only):
-    text = json.dumps({"success": True, "data": {"docId": "D", "edxml": XML}}, ensure_ascii=ascii_only).encode()
+    text = json.dumps(
+        {"success": True, "data": {"docId": "D", "edxml": XML}}, ensure_ascii=ascii_only
+    ).encode()
     output = io.BytesIO()
     rest, count = split_envelope(
         (text[i : i + step] for i in range(0, len(text), step)),

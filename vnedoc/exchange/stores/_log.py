@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy import event, orm
 from sqlalchemy.orm import attributes
+from sqlalchemy.orm.base import PassiveFlag
 
 from vnedoc._internal.clock import as_utc
 from vnedoc.errors import InputError
@@ -118,17 +119,24 @@ def append(
 
 
 def note_new(
-    session: orm.Session, message_id: str, states: Mapping[int, dict[str, str | None]], *, at: datetime.datetime
+    session: orm.Session,
+    message_id: str,
+    count: int,
+    states: Mapping[str, str | None],
+    *,
+    at: datetime.datetime,
 ) -> None:
-    """Note the states of consignments that were inserted at once, past the session.
+    """Note the consignments of a new message that were inserted at once, past the unit of work.
 
     Args:
         session: The transaction.
         message_id: Their message.
-        states: By position, the state fields that are set; see :data:`STATE_FIELDS`.
+        count: How many they are.
+        states: The state fields of each that are set; see :data:`STATE_FIELDS`.
         at: When.
     """
-    session.info.setdefault(_MOVES, {})[message_id] = _Moves(at, dict(states))
+    moves: dict[str, _Moves] = session.info.setdefault(_MOVES, {})
+    moves[message_id] = _Moves(at, {position: dict(states) for position in range(count)})
 
 
 def note_locked(session: orm.Session, row: SentRow) -> None:
@@ -188,7 +196,7 @@ def _note_move(
 ) -> None:
     changed: dict[str, str | None] = {}
     for name, column in STATE_FIELDS.items():
-        history = attributes.get_history(row, column, attributes.PASSIVE_NO_INITIALIZE)
+        history = attributes.get_history(row, column, PassiveFlag.PASSIVE_NO_INITIALIZE)
         # What a new row leaves empty did not move.
         if history.added and (history.added[0] is not None or any(history.deleted)):
             changed[name] = history.added[0]

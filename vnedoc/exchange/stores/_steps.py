@@ -140,9 +140,8 @@ def _add_consignments(session: orm.Session, row: SentRow, new: NewSent, *, at: d
     ]
     if not values:
         return
-    session.connection().execute(sa.insert(ConsignmentRow.__table__), values)
-    queued: dict[str, str | None] = {"delivery": DeliveryState.QUEUED.value}
-    _log.note_new(session, row.id, dict.fromkeys(range(len(values)), queued), at=at)
+    session.execute(sa.insert(ConsignmentRow), values)
+    _log.note_new(session, row.id, len(values), {"delivery": DeliveryState.QUEUED.value}, at=at)
 
 
 def _searched(new: NewSent) -> str:

@@ -83,6 +83,7 @@ class Database:
             _keep_private(self._url.database)
             event.listen(self._engine, "connect", _prepare_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
+            event.listen(self._engine, "checkin", _end_sqlite)
         else:
             event.listen(self._engine, "connect", _prepare_postgresql)
             event.listen(self._engine, "checkin", _note_idle)
@@ -370,6 +371,12 @@ def _write_ahead(connection: Any) -> None:  # a DBAPI connection
 def _begin_sqlite(connection: sa.Connection) -> None:
     writing = connection.get_execution_options().get("vnedoc_writing", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _end_sqlite(connection: Any, _record: object) -> None:  # a DBAPI connection, or None
+    # A COMMIT that failed leaves the transaction open, with the write lock that all others wait for.
+    if connection is not None and connection.in_transaction:
+        connection.rollback()
 
 
 def _has_something_to_say(handle: int) -> bool:

@@ -225,7 +225,13 @@ def insert_token(session: orm.Session, record: TokenRecord, *, token_sha256: str
     session.flush()
     until = None if record.expires_at is None else record.expires_at.isoformat()
     hub_audit.append(
-        session, by, "access-token.add", f"token:{record.id}", label=record.label, role=record.role, expires_at=until
+        session,
+        by,
+        "access-token.add",
+        f"token:{record.id}",
+        label=record.label,
+        role=record.role,
+        expires_at=until,
     )
 
 
