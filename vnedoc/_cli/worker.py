@@ -134,6 +134,8 @@ def retry(state: CLIState, /, *, message_ids: tuple[str, ...], parked: bool, for
 
             where = [MessageFilter(kind=kind, state=DeliveryState.PARKED) for kind in _kinds()]
             found = [item for wanted in where for item in store.page("sent", wanted, limit=1000).items]
+            if not found:
+                click.echo(state.text("exchange.none-parked"), err=True)
         else:
             found = [store.find(message_id) for message_id in message_ids]
         for message in found:

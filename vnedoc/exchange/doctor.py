@@ -120,7 +120,7 @@ def check_disk(label: str, folder: Path) -> Iterator[Symptom]:
     if free < FREE_WARNING_BYTES:
         health = Health.BAD if free < FREE_ERROR_BYTES else Health.WARNING
     name = "doctor.room" if health is Health.GOOD else "doctor.little-room"
-    yield Symptom(name, health, {**values, "free": f"{free // MIB:,}"})
+    yield Symptom(name, health, {**values, "free": str(free // MIB)})
 
 
 def check_store(url: str, payloads: Path | str, *, now: datetime.datetime) -> Iterator[Symptom]:
@@ -184,7 +184,7 @@ def check_agency_directory(path: Path, *, own_code: str | None, now: datetime.da
         return
     today = vietnam(now).date()
     age = (now - changed).days
-    values = {"path": str(path), "count": f"{len(directory.agencies):,}", "days": str(age)}
+    values = {"path": str(path), "count": str(len(directory.agencies)), "days": str(age)}
     old = now - changed > OLD_DIRECTORY
     yield Symptom(
         "doctor.directory-old" if old else "doctor.directory",

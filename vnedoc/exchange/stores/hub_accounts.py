@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from vnedoc.exchange.stores import hub_audit
-from vnedoc.exchange.stores.models import HubSessionRow, HubTokenRow, HubUserRow
+from vnedoc.exchange.stores.hub_models import HubSessionRow, HubTokenRow, HubUserRow
 
 if TYPE_CHECKING:
     import datetime

@@ -1,4 +1,4 @@
-"""Tables of a hub for its administration: sealed secrets, the audit log, answers that can be repeated, counts.
+"""Tables of a hub for its administration: accounts, sealed secrets, the audit log, repeatable answers, counts.
 
 What is counted is what people look at and no package tells: refusals by day, when a system was heard of last.
 """
@@ -19,7 +19,10 @@ __all__ = [
     "HubAuditRow",
     "HubRefusalCountRow",
     "HubSecretRow",
+    "HubSessionRow",
     "HubSightingRow",
+    "HubTokenRow",
+    "HubUserRow",
 ]
 
 
@@ -103,3 +106,48 @@ class HubSightingRow(HubTables):
 
     system_id: Mapped[str] = mapped_column(sa.ForeignKey("hub_systems.id"), primary_key=True)
     seen_at: Mapped[datetime.datetime] = mapped_column(UTCTime())
+
+
+class HubUserRow(HubTables):
+    """A person who may look at a hub, or run it."""
+
+    __tablename__ = "hub_users"
+
+    name: Mapped[str] = mapped_column(Name(64), primary_key=True)
+    role: Mapped[str] = mapped_column(Name(16))
+    # "scrypt$cost$salt$hash"; never the password.
+    password: Mapped[str] = mapped_column(sa.Text())
+    created_at: Mapped[datetime.datetime] = mapped_column(UTCTime())
+    # Wrong passwords in a row, and until when nobody gets in: the same for all processes of a hub.
+    failures: Mapped[int] = mapped_column(default=0, server_default="0")
+    locked_until: Mapped[datetime.datetime | None] = mapped_column(UTCTime())
+
+
+class HubSessionRow(HubTables):
+    """Somebody who is logged in. The token itself is only in their browser."""
+
+    __tablename__ = "hub_sessions"
+
+    token_sha256: Mapped[str] = mapped_column(Name(64), primary_key=True)
+    user_name: Mapped[str] = mapped_column(sa.ForeignKey("hub_users.name"))
+    csrf: Mapped[str] = mapped_column(Name(64))
+    created_at: Mapped[datetime.datetime] = mapped_column(UTCTime())
+    seen_at: Mapped[datetime.datetime] = mapped_column(UTCTime())
+
+    __table_args__ = (
+        sa.Index("ix_hub_session_user", "user_name"),
+        sa.Index("ix_hub_session_seen", "seen_at"),
+    )
+
+
+class HubTokenRow(HubTables):
+    """A token with which a program calls the administration; only its digest is kept."""
+
+    __tablename__ = "hub_tokens"
+
+    id: Mapped[str] = mapped_column(Name(16), primary_key=True)
+    token_sha256: Mapped[str] = mapped_column(Name(64), unique=True)
+    label: Mapped[str] = mapped_column(PlainText())
+    role: Mapped[str] = mapped_column(Name(16))
+    created_at: Mapped[datetime.datetime] = mapped_column(UTCTime())
+    expires_at: Mapped[datetime.datetime | None] = mapped_column(UTCTime())

@@ -22,11 +22,8 @@ __all__ = [
     "HubAgencyRow",
     "HubDeliveryRow",
     "HubMessageRow",
-    "HubSessionRow",
     "HubSystemRow",
     "HubTables",
-    "HubTokenRow",
-    "HubUserRow",
     "LogHeadRow",
     "PayloadRemovalRow",
     "ReceivedIdRow",
@@ -465,48 +462,3 @@ class SeenRequestRow(HubTables):
     expires_at: Mapped[datetime.datetime] = mapped_column(UTCTime())
 
     __table_args__ = (sa.Index("ix_hub_seen_expires", "expires_at"),)
-
-
-class HubUserRow(HubTables):
-    """A person who may look at a hub, or run it."""
-
-    __tablename__ = "hub_users"
-
-    name: Mapped[str] = mapped_column(Name(64), primary_key=True)
-    role: Mapped[str] = mapped_column(Name(16))
-    # "scrypt$cost$salt$hash"; never the password.
-    password: Mapped[str] = mapped_column(sa.Text())
-    created_at: Mapped[datetime.datetime] = mapped_column(UTCTime())
-    # Wrong passwords in a row, and until when nobody gets in: the same for all processes of a hub.
-    failures: Mapped[int] = mapped_column(default=0, server_default="0")
-    locked_until: Mapped[datetime.datetime | None] = mapped_column(UTCTime())
-
-
-class HubSessionRow(HubTables):
-    """Somebody who is logged in. The token itself is only in their browser."""
-
-    __tablename__ = "hub_sessions"
-
-    token_sha256: Mapped[str] = mapped_column(Name(64), primary_key=True)
-    user_name: Mapped[str] = mapped_column(sa.ForeignKey("hub_users.name"))
-    csrf: Mapped[str] = mapped_column(Name(64))
-    created_at: Mapped[datetime.datetime] = mapped_column(UTCTime())
-    seen_at: Mapped[datetime.datetime] = mapped_column(UTCTime())
-
-    __table_args__ = (
-        sa.Index("ix_hub_session_user", "user_name"),
-        sa.Index("ix_hub_session_seen", "seen_at"),
-    )
-
-
-class HubTokenRow(HubTables):
-    """A token with which a program calls the administration; only its digest is kept."""
-
-    __tablename__ = "hub_tokens"
-
-    id: Mapped[str] = mapped_column(Name(16), primary_key=True)
-    token_sha256: Mapped[str] = mapped_column(Name(64), unique=True)
-    label: Mapped[str] = mapped_column(PlainText())
-    role: Mapped[str] = mapped_column(Name(16))
-    created_at: Mapped[datetime.datetime] = mapped_column(UTCTime())
-    expires_at: Mapped[datetime.datetime | None] = mapped_column(UTCTime())
