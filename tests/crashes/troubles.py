@@ -38,6 +38,9 @@ __all__ = ["TROUBLES"]
 
 PIECE_BYTES = 64 * 1024
 LARGE_BYTES = 1_000_000
+# Its package has 8 MB: more than the small disk, and more than the databases of a hub grow to here.
+TOO_LARGE_BYTES = 6_000_000
+FILE_SIZE_LIMIT = 5 * 1024 * 1024
 DUPLICATES = 1000
 DAY = datetime.timedelta(days=1)
 
@@ -106,11 +109,11 @@ def _cut_fetching(place: Place) -> str:
 def _disk_full(place: Place) -> str:
     """The disk of the receiver is full while it takes a package in."""
     with place.world() as world, _small_disk(world.folder / "disk") as disk:
-        world.a.exchange.send(world.package(size=LARGE_BYTES))
+        world.a.exchange.send(world.package(size=TOO_LARGE_BYTES))
         inbox = world.b.inbox
         if disk is None:
             # RLIMIT_FSIZE stands for it where a process may not mount: files end at a size, with another error code.
-            with _file_size_limit(512 * 1024):
+            with _file_size_limit(FILE_SIZE_LIMIT):
                 outcomes = _receive(world.b)
         else:
             payloads = Path(world.b.account.folder) / "payloads"
@@ -127,7 +130,7 @@ def _disk_full(place: Place) -> str:
         assert world.problems_now() == []
         if disk is not None:
             # Room for the payload, none for the files for people.
-            _resize(disk, "3m")
+            _resize(disk, "9m")
             assert any(item.error is not None for item in _receive(world.b))
             assert world.problems_now() == []
             _resize(disk, "64m")
@@ -142,9 +145,9 @@ def _disk_full(place: Place) -> str:
 def _disk_full_sending(place: Place) -> str:
     """The disk of the sender is full while a package is queued."""
     with place.world() as world, _small_disk(world.folder / "disk") as disk:
-        path = world.package(size=LARGE_BYTES)
+        path = world.package(size=TOO_LARGE_BYTES)
         if disk is None:
-            with _file_size_limit(512 * 1024):
+            with _file_size_limit(FILE_SIZE_LIMIT):
                 error = _error_of(lambda: world.a.exchange.queue(path))
         else:
             (Path(world.a.account.folder) / "payloads").symlink_to(disk / "payloads")
@@ -411,9 +414,9 @@ def _office_by(
 
 @contextlib.contextmanager
 def _small_disk(folder: Path) -> Iterator[Path | None]:
-    """Mount a disk of 600 KB; ``None`` where that is not allowed."""
+    """Mount a disk of 1 MB; ``None`` where that is not allowed."""
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
     mounted = False
     if hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("mount"):
         mounted = subprocess.run(command, capture_output=True, timeout=30).returncode == 0
