@@ -446,14 +446,16 @@ def _file_size_limit(size: int) -> Iterator[None]:
 
 
 class _CuttingProxy:
-    """A way to a server that breaks after so many bytes of one direction, once."""
+    """A way to a server that breaks after so many bytes of one direction."""
 
     def __init__(self, target: str) -> None:
         host, port = target.removeprefix("http://").split(":")
         self._target = (host, int(port))
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._limits = {"up": None, "down": None}
+        self._limits: dict[str, int | None] = {"up": None, "down": None}
+        self._sockets: list[socket.socket] = []
+        self._pumps: list[threading.Thread] = []
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 
@@ -462,10 +464,17 @@ class _CuttingProxy:
         self._limits = {"up": up, "down": down}
 
     def close(self) -> None:
+        """Cut everything."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join(10)
+        for end in self._sockets:
+            _cut(end)
+        for pump in self._pumps:
+            pump.join(10)
+        for end in self._sockets:
+            end.close()
 
     def _accept(self) -> None:
         while True:
@@ -474,10 +483,13 @@ class _CuttingProxy:
             except OSError:
                 return
             server = socket.create_connection(self._target)
+            self._sockets += [client, server]
             for source, sink, way in ((client, server, "up"), (server, client, "down")):
-                threading.Thread(
+                pump = threading.Thread(
                     target=self._pump, args=(source, sink, self._limits[way]), daemon=True
-                ).start()
+                )
+                self._pumps.append(pump)
+                pump.start()
 
     def _pump(self, source: socket.socket, sink: socket.socket, limit: int | None) -> None:
         passed = 0
@@ -488,12 +500,13 @@ class _CuttingProxy:
                 sink.sendall(piece)
                 if len(piece) < len(data):
                     break
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        if sink.fileno() >= 0 and source.fileno() >= 0:
-            with contextlib.suppress(OSError):
-                source.close()
+        _cut(source)
+        _cut(sink)
+
+
+def _cut(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager

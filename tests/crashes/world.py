@@ -174,11 +174,10 @@ class World:
 
     def settle(self) -> None:
         """Let both offices work until there is nothing left to do."""
-        for _ in range(_ROUNDS):
+        for office in [self.b, self.a] * _ROUNDS:
             if self.is_quiet():
                 return
-            self.b.work()
-            self.a.work()
+            office.work()
         assert self.is_quiet(), "there is no end to the work"
 
     def is_quiet(self) -> bool:

@@ -30,7 +30,7 @@ from pyhanko.sign.signers.pdf_byterange import BuildProps
 from pyhanko.sign.timestamps import HTTPTimeStamper
 
 from tests import signed_pdfs
-from vnedoc.sign._judgement import _pdf_date
+from vnedoc.sign._judgement import pdf_date
 from vnedoc.sign.checks import HIDDEN
 from vnedoc.sign.policies import load_policy
 from vnedoc.sign.policy import CheckLevel, Policy, PolicyCheck, RevocationRule
@@ -305,4 +305,4 @@ def test_the_shipped_policy_for_originals_takes_it(pki: TestPKI) -> None:
     "written", ["D:20260601090000+07'00'", "D:20260601090000+07'00", "D:20260601020000Z"]
 )
 def test_the_ways_to_write_a_time(written: str) -> None:
-    assert _pdf_date(written) == datetime.datetime(2026, 6, 1, 2, tzinfo=datetime.UTC)
+    assert pdf_date(written) == datetime.datetime(2026, 6, 1, 2, tzinfo=datetime.UTC)
