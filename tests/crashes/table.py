@@ -33,7 +33,7 @@ def row_names() -> list[str]:
 
 def _rows() -> Iterator[tuple[str, Callable[[Place], str]]]:
     for step in (*STEPS, *MORE_STEPS):
-        yield step.title, lambda place, step=step: str(run_step(step, place))  # type: ignore[misc]
+        yield step.title, lambda place, step=step: str(run_step(step, place))  # type: ignore[misc] # bound now
     yield from TROUBLES.items()
 
 

@@ -100,8 +100,8 @@ def _warm_up() -> None:
             store.find("TEST")
         store.close()
     with contextlib.suppress(ImportError):
-        import psycopg  # noqa: F401
-        import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
+        import psycopg  # noqa: F401 - so that forked children need not
+        import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401 - the same
     assert vnedoc.exchange.judgement
 
 

@@ -35,7 +35,7 @@ def content(pki: TestPKI) -> bytes:
 
 def judged(content: bytes, pki: TestPKI, **options: object) -> FileReport:
     trust = TrustStore.from_certificates([pki.root.certificate])
-    with RevocationSource(**options) as source:  # type: ignore[arg-type]
+    with RevocationSource(**options) as source:  # type: ignore[arg-type] # its options
         return verify_pdf(content, trust=trust, revocation=source).files[0]
 
 

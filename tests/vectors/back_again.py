@@ -74,7 +74,7 @@ def _back(name: str, what: str, make: object, errors: tuple[str, ...], source: s
         id=f"attacks/back-{name}",
         description=what,
         source=source,
-        make=make,  # type: ignore[arg-type]
+        make=make,  # type: ignore[arg-type] # any of the makers
         conclusion=FAILED,
         errors=errors,
         shows=("PAY 1000 VND",),
