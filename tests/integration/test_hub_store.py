@@ -11,7 +11,7 @@ from tests.hubs import KEY, NOW, open_store, package
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores import _hub_admission
-from vnedoc.exchange.stores.hub import ConflictError, HubAgency
+from vnedoc.exchange.stores.hub import ConflictError, HubAgency, Request
 from vnedoc.exchange.stores.models import SeenRequestRow
 from vnedoc.exchange.stores.payloads import StoredPayload
 
@@ -100,27 +100,27 @@ def test_a_status_moves_forward_whoever_comes_first(stores):
 
 def test_a_request_is_let_in_once(stores):
     outcomes = together(
-        [lambda store=store: store.admit("TEST", now=NOW, expires_at=LATER) for store in stores * 4]
+        [lambda store=store: store.admit(Request("TEST", LATER), now=NOW) for store in stores * 4]
     )
     assert sorted(outcomes) == [False] * 7 + [True]
-    assert stores[0].admit("OTHER", now=NOW, expires_at=LATER)
+    assert stores[0].admit(Request("OTHER", LATER), now=NOW)
 
 
 def test_a_request_is_forgotten_after_its_time(stores):
-    assert stores[0].admit("TEST", now=NOW, expires_at=LATER)
+    assert stores[0].admit(Request("TEST", LATER), now=NOW)
     after = LATER + datetime.timedelta(seconds=1)
-    assert not stores[1].admit("TEST", now=LATER, expires_at=LATER)
-    assert stores[1].admit("TEST", now=after, expires_at=after + datetime.timedelta(minutes=1))
-    assert not stores[0].admit("TEST", now=after, expires_at=after)
+    assert not stores[1].admit(Request("TEST", LATER), now=LATER)
+    assert stores[1].admit(Request("TEST", after + datetime.timedelta(minutes=1)), now=after)
+    assert not stores[0].admit(Request("TEST", after), now=after)
 
 
 def test_what_is_forgotten_is_removed_now_and_then(stores, monkeypatch):
     monkeypatch.setattr(_hub_admission, "_EVERY", 3)
     for number in range(4):
-        stores[0].admit(f"old-{number}", now=NOW, expires_at=NOW)
+        stores[0].admit(Request(f"old-{number}", NOW), now=NOW)
     after = LATER + datetime.timedelta(hours=1)
     for number in range(3):
-        stores[0].admit(f"new-{number}", now=LATER, expires_at=after)
+        stores[0].admit(Request(f"new-{number}", after), now=LATER)
     with stores[0].database.reading() as session:
         kept = set(session.scalars(sa.select(SeenRequestRow.hash_header)))
     assert kept <= {"new-0", "new-1", "new-2"}
@@ -130,4 +130,4 @@ def test_what_is_forgotten_is_removed_now_and_then(stores, monkeypatch):
 def test_what_strangers_ask_for_is_not_there(stores, strange):
     assert stores[0].delivery("TEST.B", strange) is None
     assert not stores[0].is_registered("TEST.A", strange)
-    assert stores[0].admit(strange[:64], now=NOW, expires_at=LATER)
+    assert stores[0].admit(Request(strange[:64], LATER), now=NOW)

@@ -51,6 +51,7 @@ __all__ = [
     "HeaderError",
     "file_hash",
     "is_file_hash",
+    "list_time",
     "parse_timestamp",
     "read_signed",
     "request_headers",
@@ -122,6 +123,8 @@ class ErrorCode(enum.StrEnum):
     """The transport status would move backwards."""
     BUSY = "28"
     """The hub takes nothing more from the caller now; try again after ``Retry-After``."""
+    GONE = "29"
+    """The hub has delivered the package long ago and does not keep it any more."""
 
 
 class HeaderError(ValueError):
@@ -195,6 +198,11 @@ def parse_timestamp(text: str) -> datetime.datetime:
         raise ValueError("not a timestamp")
     naive = datetime.datetime.strptime(match[1], "%d%m%YT%H%M%S").replace(tzinfo=VIETNAM)
     return (naive + datetime.timedelta(milliseconds=int(match[2]))).astimezone(datetime.UTC)
+
+
+def list_time(moment: datetime.datetime) -> str:
+    """Return a time as the lists of the wire have it: ``2026/11/21 17:30:48``, in Vietnam time."""
+    return f"{vietnam(moment):%Y/%m/%d %H:%M:%S}"
 
 
 def file_hash(digest: bytes, *, padded: bool = False) -> str:

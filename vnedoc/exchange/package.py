@@ -82,7 +82,11 @@ def write_package(
 
 
 def read_package(
-    source: Path | BinaryIO | bytes, *, folder: Path | None, limits: Limits | None = None
+    source: Path | BinaryIO | bytes,
+    *,
+    folder: Path | None,
+    limits: Limits | None = None,
+    lines: bool = True,
 ) -> Package:
     """Read a package of any known dialect.
 
@@ -91,13 +95,15 @@ def read_package(
         folder: Where attachments are written, under safe names and never over a file that is there; it is made if
             it is missing. ``None`` only looks: sizes and digests, no files.
         limits: How much the package may ask of this machine.
+        lines: Whether findings and errors say on which line things stand. Without, reading takes a third less time,
+            and the signature of the package cannot be verified.
 
     Raises:
         PackageError: This is no package, or it asks for more than the limits allow; nothing was left in the folder.
         InputError: The source cannot be read or the folder not written to.
     """
     with _opened(source) as stream:
-        return read(stream, folder=folder, limits=limits or Limits())
+        return read(stream, folder=folder, limits=limits or Limits(), lines=lines)
 
 
 def reply_header(

@@ -43,8 +43,14 @@ _CONTENT_NAMES = ("ContentTransferEncoded", "Content")
 _REPLACED = b"\xef\xbf\xbd"
 
 
-def read(source: BinaryIO, *, folder: Path | None, limits: Limits) -> Package:
+def read(source: BinaryIO, *, folder: Path | None, limits: Limits, lines: bool = True) -> Package:
     """Read a package from a stream.
+
+    Args:
+        source: The stream.
+        folder: Where attachments are written; ``None`` only looks.
+        limits: How much the package may ask of this machine.
+        lines: Whether it is told on which lines things stand, and how the header was written.
 
     Raises:
         PackageError: This is no package, or it asks for more than the limits allow.
@@ -52,9 +58,9 @@ def read(source: BinaryIO, *, folder: Path | None, limits: Limits) -> Package:
     """
     if folder is None:
         with _Looking() as place:
-            return _read(source, place, limits)
+            return _read(source, place, limits, lines=lines)
     with _Writing(folder) as place:
-        package = _read(source, place, limits)
+        package = _read(source, place, limits, lines=lines)
         return dataclasses.replace(package, attachments=place.publish(package.attachments))
 
 
@@ -293,14 +299,14 @@ class _Attachments:
 class _Source:
     """The bytes of the package with their size and digest, without what stands before the XML."""
 
-    def __init__(self, stream: BinaryIO, limits: Limits, warnings: Warnings) -> None:
+    def __init__(self, stream: BinaryIO, limits: Limits, warnings: Warnings, *, lines: bool) -> None:
         self._stream = stream
         self._limits = limits
         self._warnings = warnings
         self._digest = hashlib.sha256()
         self.size = 0
         self.first_line = 1
-        self.scanner = Scanner(max_bytes=4 * limits.max_text_chars)
+        self._scanner = Scanner(max_bytes=4 * limits.max_text_chars) if lines else None
 
     @property
     def sha256(self) -> str:
@@ -312,7 +318,10 @@ class _Source:
             first += more
         opening = open_text(first, self._warnings, max_leading_bytes=self._limits.max_leading_bytes)
         self.first_line = opening.first_line
-        self.scanner = Scanner(first_line=opening.first_line, max_bytes=4 * self._limits.max_text_chars)
+        if self._scanner is not None:
+            self._scanner = Scanner(
+                first_line=opening.first_line, max_bytes=4 * self._limits.max_text_chars
+            )
         yield self._scanned(opening.content)
         transcoder = opening.transcoder
         while chunk := self._next():
@@ -325,12 +334,23 @@ class _Source:
                 raise transcoder.fault
 
     def _scanned(self, chunk: bytes) -> bytes:
-        self.scanner.feed(chunk)
+        if self._scanner is not None:
+            self._scanner.feed(chunk)
         return chunk
+
+    @property
+    def line(self) -> int | None:
+        """The line that was reached; ``None`` if lines are not known."""
+        return None if self._scanner is None else self._scanner.line
+
+    @property
+    def skeleton(self) -> bytes | None:
+        """The package as written, without the text of its attachments; ``None`` if that is not known."""
+        return None if self._scanner is None else self._scanner.skeleton
 
     def next_line(self, name: str) -> int | None:
         """Return the line of the next element that begins."""
-        return self.scanner.next_line(name)
+        return None if self._scanner is None else self._scanner.next_line(name)
 
     def drain(self) -> None:
         """Read what is left, so that the digest is that of the whole file."""
@@ -346,9 +366,9 @@ class _Source:
         return chunk
 
 
-def _read(stream: BinaryIO, place: _Looking | _Writing, limits: Limits) -> Package:
+def _read(stream: BinaryIO, place: _Looking | _Writing, limits: Limits, *, lines: bool) -> Package:
     warnings = Warnings()
-    source = _Source(stream, limits, warnings)
+    source = _Source(stream, limits, warnings, lines=lines)
     attachments = _Attachments(place, limits, warnings)
     target = TreeTarget(
         limits,
@@ -378,7 +398,7 @@ def _read(stream: BinaryIO, place: _Looking | _Writing, limits: Limits) -> Packa
         size=source.size,
         sha256=source.sha256,
         signature=understood.signature,
-        skeleton=source.scanner.skeleton if understood.has_signature else None,
+        skeleton=source.skeleton if understood.has_signature else None,
         lines=warnings.lines,
     )
 
@@ -388,15 +408,15 @@ def _parse(source: _Source, target: TreeTarget, warnings: Warnings) -> None:
         parse_into(target, source.chunks())
     except DoctypeRefusedError as exc:
         # The scanner does not get past a declaration of this kind.
-        raise PackageError("edxml.doctype", line=source.scanner.line) from exc
+        raise PackageError("edxml.doctype", line=source.line) from exc
     except XMLRefusedError as exc:
         if target.ended:
             # The package itself was whole; something stands behind it.
-            warnings.add("edxml.trailing-bytes", names.ROOT, line=source.scanner.line)
+            warnings.add("edxml.trailing-bytes", names.ROOT, line=source.line)
             source.drain()
             return
         reason = _PLACE.sub("", str(exc)).splitlines()[0][:200]
-        line = source.first_line + exc.line - 1 if exc.line else source.scanner.line
+        line = source.first_line + exc.line - 1 if exc.line else source.line
         raise PackageError("edxml.not-xml", reason=reason, line=line) from exc
 
 

@@ -20,7 +20,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from vnedoc import messages
-from vnedoc.errors import PackageError, RemoteError
+from vnedoc.errors import InputError, PackageError, RemoteError
 from vnedoc.exchange._edxml.dates import read_time
 from vnedoc.exchange._soap.blocks import REQUIRED, status_block
 from vnedoc.exchange._soap.envelope import child, child_text, escaped, wrapped
@@ -35,6 +35,7 @@ from vnedoc.exchange._soap.message import (
 from vnedoc.exchange._soap.names import OperationName, ReportCode
 from vnedoc.exchange._vxp import ErrorCode
 from vnedoc.exchange.codes import PackageKind, StatusCode
+from vnedoc.exchange.hub._bkav_numbers import digits_of, number_of
 from vnedoc.exchange.hub._bkav_soap_replies import (
     PREFIX,
     Message,
@@ -47,7 +48,7 @@ from vnedoc.exchange.hub._bkav_soap_replies import (
     report,
     small,
 )
-from vnedoc.exchange.hub.core import unknown_document
+from vnedoc.exchange.hub.core import gone, unknown_document
 from vnedoc.exchange.hub.refusals import RefusalError
 from vnedoc.exchange.models import DocumentHeader, Organization, StatusHeader
 from vnedoc.exchange.package import read_package, reply_header
@@ -65,13 +66,11 @@ if TYPE_CHECKING:
     from vnedoc.exchange.hub.core import Hub
     from vnedoc.exchange.stores.hub import HubAgency, HubDelivery
 
-__all__ = ["Calls", "number_of"]
+__all__ = ["Calls"]
 
 logger = logging.getLogger("vnedoc.hub")
 
 MAX_TRACES_BYTES = 16 * 1024 * 1024
-# Sixty bits: fifteen hexadecimal digits, and a positive number in every language.
-_ID_DIGITS = 15
 _SHOWN_CODES = 50
 
 
@@ -176,7 +175,8 @@ class Calls:
                 ReportCode.DOCUMENT_ID.value, "hub.bad-parameter", {"name": "DocumentId", "value": text[:80]}
             )
             raise ReportError(row)
-        found = self._hub.lookup.doc_ids(system_id, f"{int(text):0{_ID_DIGITS}x}")
+        digits = digits_of(int(text))
+        found = self._hub.lookup.doc_ids(system_id, digits) if digits else []
         delivery = self._hub.store.delivery(system_id, found[0]) if len(found) == 1 else None
         known = delivery is not None and delivery.recipient_code == organ_id
         if delivery is None or not known or delivery.kind is not PackageKind.DOCUMENT:
@@ -218,6 +218,8 @@ class Calls:
         return small(inside("GetPendingDocumentIdsResponse", content))
 
     def _document(self, delivery: HubDelivery, prefix: Path) -> Reply:
+        if delivery.payload_pruned_at is not None:
+            raise gone(str(number_of(delivery.doc_id)))
         folder = prefix.with_name(f"{prefix.name}.parts")
         try:
             with self._hub.store.payloads.open(delivery.payload.sha256) as stream:
@@ -234,13 +236,17 @@ class Calls:
 
     def _confirm(self, delivery: HubDelivery, system_id: str, prefix: Path) -> Reply:
         # Who said before that it failed may say now that it has it; neither takes the other's place.
-        if delivery.status not in {TransportStatus.DONE, TransportStatus.FAIL}:
+        if not delivery.status.has_ended:
             # First the status, then the mark: who is killed between the two sends 01 twice, never not at all.
             self._tell_arrived(delivery, system_id, prefix)
             self._hub.move(system_id, delivery.doc_id, TransportStatus.DONE)
         return done(OperationName.CONFIRM_RECEIVED)
 
     def _tell_arrived(self, delivery: HubDelivery, system_id: str, prefix: Path) -> None:
+        if delivery.payload_pruned_at is not None:
+            # It expired long ago: what it was is not known any more.
+            logger.warning("no status 01 for %s: its package is not kept", delivery.doc_id)
+            return
         with self._hub.store.payloads.open(delivery.payload.sha256) as stream:
             header = read_package(stream, folder=None).header
         assert isinstance(header, DocumentHeader)
@@ -309,7 +315,7 @@ class Calls:
         try:
             with self._hub.store.payloads.open(sha256) as stream:
                 header = read_package(stream, folder=None).header
-        except (PackageError, RemoteError):
+        except (InputError, RemoteError):
             logger.exception("the status %s cannot be read", sha256)
             return None
         return header if isinstance(header, StatusHeader) else None
@@ -362,11 +368,6 @@ class Calls:
             return Message(rows(version), f"{version.media_type}; charset=UTF-8")
 
         return Reply(message)
-
-
-def number_of(doc_id: str) -> int:
-    """Return an id of the hub as the number by which the platform's clients know it."""
-    return int(doc_id[:_ID_DIGITS], 16)
 
 
 def _check_elements(envelope: Envelope) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from vnedoc.exchange.stores.payloads import StoredPayload
 
 __all__ = [
+    "announced_bytes",
     "body_chunks",
     "encoded_file",
     "guarded",
@@ -95,8 +96,7 @@ async def body_chunks(request: Request, hub: Hub, *, limit: int) -> AsyncIterato
     Raises:
         RefusalError: It is too large, comes too slowly, or there is no room for it now.
     """
-    length = request.headers.get("content-length", "")
-    announced = int(length[:20]) if length.isdecimal() and length.isascii() else 0
+    announced = announced_bytes(request)
     if announced > limit:
         raise too_large(hub)
     visit = current_visit()
@@ -123,6 +123,12 @@ async def body_chunks(request: Request, hub: Hub, *, limit: int) -> AsyncIterato
         if visit is not None:
             hub.note_bytes(visit, len(chunk))
         yield chunk
+
+
+def announced_bytes(request: Request) -> int:
+    """Return how many bytes of a body are said to come; 0 if nobody says."""
+    length = request.headers.get("content-length", "")
+    return int(length[:20]) if length.isdecimal() and length.isascii() else 0
 
 
 def too_large(hub: Hub) -> RefusalError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from vnedoc.exchange import _vxp
 from vnedoc.exchange.hub.refusals import RefusalError
+from vnedoc.exchange.stores.hub import Request
 
 if TYPE_CHECKING:
     import datetime
@@ -27,10 +28,8 @@ class Caller:
     """The id of the system."""
     parameters: Mapping[str, str]
     """The signed parameters, keys in lower case."""
-    hash_header: str
-    """The signature; the same one twice is a replay."""
-    expires_at: datetime.datetime
-    """Until when the request would be let in again if it were not remembered."""
+    request: Request
+    """The request; the same one twice is a replay."""
 
     def parameter(self, key: str) -> str:
         """Return a signed parameter.
@@ -80,7 +79,7 @@ def authenticate(
         raise _not_let_in("hub.no-timestamp") from exc
     if abs(moment - now) > window:
         raise _not_let_in("hub.clock", minutes=int(window.total_seconds() // 60))
-    return Caller(system_id, signed, given, moment + window)
+    return Caller(system_id, signed, Request(given, moment + window))
 
 
 def _not_let_in(message_id: str, **values: object) -> RefusalError:

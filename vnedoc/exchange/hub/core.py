@@ -31,6 +31,8 @@ from vnedoc.exchange.stores.hub import (
     ClosedRecipientsError,
     ConflictError,
     HubAgency,
+    PayloadGoneError,
+    ReplayedError,
     UnknownRecipientsError,
     UnknownSenderError,
 )
@@ -45,9 +47,11 @@ if TYPE_CHECKING:
 
     from vnedoc.exchange.codes import PackageKind
     from vnedoc.exchange.hub.visits import Visit
-    from vnedoc.exchange.stores.hub import HubDelivery, HubStore
+    from vnedoc.exchange.stores.hub import HubDelivery, HubPackage, HubStore, Request
+    from vnedoc.exchange.stores.hub_secrets import SystemAccess
+    from vnedoc.exchange.stores.payloads import StoredPayload
 
-__all__ = ["Hub", "Receipt", "bad_parameter", "unknown_document"]
+__all__ = ["Hub", "Receipt", "bad_parameter", "gone", "unknown_document", "unknown_sender"]
 
 logger = logging.getLogger("vnedoc.hub")
 
@@ -121,14 +125,23 @@ class Hub:
         self.enter(system_id)
 
     def secrets(self, system_id: str) -> tuple[str, ...]:
-        """Return the secrets of a system that are good now, two during a rotation; none if it may not call.
+        """Return the secrets of a system that are good now, two during a rotation; none if it may not call."""
+        access = self.access(system_id)
+        return () if access is None else access.secrets
+
+    def access(self, system_id: str, *, sender: str = "") -> SystemAccess | None:
+        """Return how a system gets in; ``None`` if it may not call.
 
         It may not if it is disabled, or if the request does not come from one of its networks, with one of its client
         certificates. To the caller this is the same as a wrong secret: who tries from elsewhere learns nothing.
+
+        Args:
+            system_id: Its id.
+            sender: The code of an agency, to learn whether the system sends for it.
         """
-        access = self.store.system_secrets.access(system_id, at=self.clock())
+        access = self.store.system_secrets.access(system_id, at=self.clock(), sender=sender)
         if access is None:
-            return ()
+            return None
         visit = current_visit()
         peer = NOBODY if visit is None else visit.peer
         if not peer.is_within(access.networks) or not peer.shows(access.certificates):
@@ -136,8 +149,8 @@ class Hub:
                 "a system was not let in from elsewhere",
                 extra={"system": system_id, "address": str(peer.address), "certificate": peer.certificate},
             )
-            return ()
-        return access.secrets
+            return None
+        return access
 
     def enter(self, system_id: str) -> None:
         """Note that the caller proved to be a system.
@@ -207,35 +220,77 @@ class Hub:
             RefusalError: It does not.
         """
         if not self.store.is_registered(system_id, code):
-            raise _unknown_sender(code)
+            raise unknown_sender(code)
 
-    def take(self, path: Path, *, kind: PackageKind, sender: str | None, system_id: str) -> Receipt:
+    def remember(self, request: Request) -> None:
+        """See to it that a request does not come again.
+
+        Raises:
+            RefusalError: It has come before.
+        """
+        if not self.store.admit(request, now=self.clock()):
+            raise _replayed()
+
+    def take(
+        self,
+        source: Path | bytes,
+        *,
+        kind: PackageKind,
+        sender: str | None,
+        system_id: str,
+        request: Request | None = None,
+    ) -> Receipt:
         """Judge a package, keep it durably and queue it for all of its recipients.
 
         When this returns, the package and its rows are on the disk: only now may a wire answer "OK".
 
         Args:
-            path: The package, in a temporary file of the payload store.
+            source: The package: in a temporary file of the payload store, or its bytes if it is small.
             kind: What the caller says it carries.
-            sender: The code that the caller says it is from; ``None`` where the wire does not say.
+            sender: The code that the caller says it is from, one that it sends for; ``None`` where the wire does not
+                say.
             system_id: Who brings it.
+            request: The request that brings it, if that shall not come again.
 
         Raises:
             RefusalError: It is not taken; nothing of it is kept.
         """
         try:
-            return self._take(path, kind=kind, sender=sender, system_id=system_id)
+            try:
+                package, payload = self._keep(source, kind=kind, sender=sender, system_id=system_id)
+            except RefusalError:
+                # Whom the package is taken over for remembers the request; a refused one must not come again either.
+                if request is not None:
+                    self.remember(request)
+                raise
+            return self._queue(package, payload, system_id=system_id, request=request)
         except RefusalError as refusal:
             self.metrics.rejected(refusal.message_id)
             raise
 
-    def _take(self, path: Path, *, kind: PackageKind, sender: str | None, system_id: str) -> Receipt:
+    def _keep(
+        self, source: Path | bytes, *, kind: PackageKind, sender: str | None, system_id: str
+    ) -> tuple[HubPackage, StoredPayload]:
         level = Level.STRICT if self.options.strict else Level.AXIS
-        package = intake.route_package(path, kind=kind, sender=sender, level=level)
-        self.check_sender(system_id, package.sender_code)
-        if self._jury is not None:
-            self._jury.judge(path, language=self.options.language)
-        payload = self.store.payloads.adopt(path)
+        routed = intake.route_package(source, kind=kind, sender=sender, level=level)
+        if sender is None:
+            self.check_sender(system_id, routed.package.sender_code)
+        payloads = self.store.payloads
+        if isinstance(source, bytes) and self._jury is None:
+            return routed.package, payloads.put(source, sha256=routed.sha256)
+        with contextlib.ExitStack() as stack:
+            if isinstance(source, bytes):
+                path = stack.enter_context(payloads.temporary())
+                path.write_bytes(source)
+            else:
+                path = source
+            if self._jury is not None:
+                self._jury.judge(path, language=self.options.language)
+            return routed.package, payloads.adopt(path, sha256=routed.sha256)
+
+    def _queue(
+        self, package: HubPackage, payload: StoredPayload, *, system_id: str, request: Request | None
+    ) -> Receipt:
         made: list[str] = []
 
         def receipt(doc_id: str) -> str:
@@ -243,9 +298,11 @@ class Hub:
             return Answer(ok=True, doc_id=doc_id).to_json()
 
         try:
-            text = self.store.take(package, payload, system_id=system_id, at=self.clock(), receipt=receipt)
+            text = self.store.take(
+                package, payload, system_id=system_id, at=self.clock(), receipt=receipt, request=request
+            )
         except UnknownSenderError as exc:
-            raise _unknown_sender(package.sender_code) from exc
+            raise unknown_sender(package.sender_code) from exc
         except UnknownRecipientsError as exc:
             codes = ", ".join(exc.codes[:_MAX_ERROR_CODES]) or "-"
             raise RefusalError(ErrorCode.UNKNOWN_RECIPIENT, "hub.unknown-recipients", codes=codes) from exc
@@ -256,8 +313,13 @@ class Hub:
             raise RefusalError(
                 ErrorCode.UNKNOWN_RECIPIENT, "hub.closed-recipients", codes=", ".join(pairs)
             ) from exc
+        except PayloadGoneError as exc:
+            # It was in the store already, from an earlier try, and was removed at this very moment.
+            raise RefusalError(ErrorCode.BUSY, "hub.send-again", status=503).again_after(1) from exc
         except ConflictError as exc:
             raise RefusalError(ErrorCode.CONFLICT, "hub.conflict", document_id=package.document_id) from exc
+        except ReplayedError as exc:
+            raise _replayed() from exc
         doc_id = Answer.from_json(text.encode()).doc_id or ""
         if doc_id in made:
             self.metrics.received(
@@ -267,15 +329,22 @@ class Hub:
             self.metrics.duplicate()
         return Receipt(doc_id, text)
 
-    def delivery(self, system_id: str, doc_id: str) -> HubDelivery:
+    def delivery(self, system_id: str, doc_id: str, *, is_fetched: bool = True) -> HubDelivery:
         """Return one delivery that is for an agency of the system.
 
+        Args:
+            system_id: The system.
+            doc_id: The delivery.
+            is_fetched: Whether its package is wanted, too.
+
         Raises:
-            RefusalError: There is none.
+            RefusalError: There is none, or its package is not kept any more.
         """
         delivery = self.store.delivery(system_id, doc_id)
         if delivery is None:
             raise unknown_document(doc_id)
+        if is_fetched and delivery.payload_pruned_at is not None:
+            raise gone(doc_id)
         return delivery
 
     def move(self, system_id: str, doc_id: str, status: TransportStatus, *, text: str | None = None) -> None:
@@ -347,10 +416,20 @@ def unknown_document(doc_id: str) -> RefusalError:
     return RefusalError(ErrorCode.UNKNOWN_DOCUMENT, "hub.unknown-document", doc_id=doc_id)
 
 
+def gone(doc_id: str) -> RefusalError:
+    """Return the refusal for a package that was delivered, and is not kept any more."""
+    return RefusalError(ErrorCode.GONE, "hub.package-pruned", doc_id=doc_id)
+
+
 def bad_parameter(name: str, value: str) -> RefusalError:
     """Return the refusal for a parameter that is not understood."""
     return RefusalError(ErrorCode.BAD_PARAMETER, "hub.bad-parameter", name=name, value=value[:200])
 
 
-def _unknown_sender(code: str) -> RefusalError:
+def _replayed() -> RefusalError:
+    return RefusalError(ErrorCode.UNAUTHENTICATED, "hub.replayed", status=401)
+
+
+def unknown_sender(code: str) -> RefusalError:
+    """Return the refusal for an agency that the caller does not send for."""
     return RefusalError(ErrorCode.UNKNOWN_SENDER, "hub.unknown-sender", code=code)

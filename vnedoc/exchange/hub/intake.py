@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from typing import TYPE_CHECKING
 
 from vnedoc.errors import PackageError
@@ -19,16 +21,26 @@ if TYPE_CHECKING:
 
     from vnedoc.exchange.models import Package, StatusHeader
 
-__all__ = ["route_package"]
+__all__ = ["Routed", "route_package"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Routed:
+    """A package that was read and judged."""
+
+    package: HubPackage
+    """What the hub must know of it."""
+    sha256: str
+    """SHA-256 of its bytes in lower-case hexadecimal."""
 
 
 def route_package(
-    path: Path, *, kind: PackageKind, sender: str | None, level: Level = Level.AXIS
-) -> HubPackage:
+    source: Path | bytes, *, kind: PackageKind, sender: str | None, level: Level = Level.AXIS
+) -> Routed:
     """Return what the hub must know of a package.
 
     Args:
-        path: The package.
+        source: The package: a file, or its bytes if it is small.
         kind: What the caller says it carries.
         sender: The code that the caller says it is from; ``None`` where a wire does not say.
         level: How valid it must be.
@@ -36,12 +48,7 @@ def route_package(
     Raises:
         RefusalError: It is not a package of that kind from that sender, or names nobody to deliver to.
     """
-    try:
-        with path.open("rb") as stream:
-            package = read_package(stream, folder=None)
-        validate_package(package, level=level).raise_for_status()
-    except PackageError as exc:
-        raise RefusalError(ErrorCode.INVALID_PACKAGE, "hub.unreadable-package", reason=str(exc)) from exc
+    package = _read(source, level)
     if package.kind is not kind:
         raise RefusalError(ErrorCode.INVALID_PACKAGE, "hub.wrong-kind")
     header = package.header
@@ -49,9 +56,25 @@ def route_package(
         raise RefusalError(
             ErrorCode.UNKNOWN_SENDER, "hub.other-sender", code=sender, package_code=header.sender.organ_id
         )
-    if isinstance(header, DocumentHeader):
-        return _document(package, header)
-    return _status(package, header)
+    routed = _document(package, header) if isinstance(header, DocumentHeader) else _status(package, header)
+    return Routed(routed, package.sha256)
+
+
+def _read(source: Path | bytes, level: Level) -> Package:
+    with contextlib.suppress(PackageError):
+        return _judged(source, level, lines=False)
+    try:
+        # What is said of it names the line, which takes longer to find out.
+        return _judged(source, level, lines=True)
+    except PackageError as exc:
+        exc.values.pop("path", None)
+        raise RefusalError(ErrorCode.INVALID_PACKAGE, "hub.unreadable-package", reason=str(exc)) from exc
+
+
+def _judged(source: Path | bytes, level: Level, *, lines: bool) -> Package:
+    package = read_package(source, folder=None, lines=lines)
+    validate_package(package, level=level).raise_for_status()
+    return package
 
 
 def _document(package: Package, header: DocumentHeader) -> HubPackage:

@@ -14,25 +14,27 @@ from __future__ import annotations
 
 import datetime
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from vnedoc._internal.clock import vietnam
+from vnedoc.exchange import _vxp
 from vnedoc.exchange._vxp import ErrorCode
-from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub import answering, forms
+from vnedoc.exchange.hub._wires import Wire, kind_of, read_object, token_holder
 from vnedoc.exchange.hub.core import bad_parameter
 from vnedoc.exchange.hub.refusals import RefusalError
-from vnedoc.exchange.hub.tokens import check_token, make_token
+from vnedoc.exchange.hub.tokens import make_token
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Mapping
 
     from starlette.requests import Request
 
+    from vnedoc.exchange.codes import PackageKind
     from vnedoc.exchange.hub.core import Hub
     from vnedoc.exchange.stores.hub import HubDelivery
 
@@ -40,8 +42,6 @@ __all__ = ["routes"]
 
 _WIRE = "lgsp"
 _TOKEN_LIFE = datetime.timedelta(minutes=30)
-_KINDS = {"edoc": PackageKind.DOCUMENT, "status": PackageKind.STATUS}
-_WORDS = {kind: word for word, kind in _KINDS.items()}
 # The guide's table knows no more than these: what it has no code for is "file cannot be processed".
 _CODES = frozenset({"10", "15", "18", "19", "20", "22"})
 _OTHER_CODE = "21"
@@ -57,23 +57,14 @@ def routes(hub: Hub) -> list[Route]:
         ("/v1/updateStatus", "POST", wire.status),
         ("/v1/getAgenciesList", "GET", wire.agencies),
     ]
-    login = Route("/v1/auth/login", answering.guarded(wire.login, refuse=wire.refuse), methods=["POST"])
-    return [login, *(Route(path, wire.guarded(call), methods=[method]) for path, method, call in calls)]
+    return [wire.login_route(), *wire.routes(calls)]
 
 
-class _LGSPWire:
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+class _LGSPWire(Wire[str]):
+    def login_route(self) -> Route:
+        return Route("/v1/auth/login", answering.guarded(self._login, refuse=self._refuse), methods=["POST"])
 
-    def guarded(
-        self, call: Callable[[Request, str], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            return await call(request, await run_in_threadpool(self._let_in, request))
-
-        return answering.guarded(answer, refuse=self.refuse)
-
-    def refuse(self, refusal: RefusalError) -> Response:
+    def _refuse(self, refusal: RefusalError) -> Response:
         if refusal.status == 401:
             return PlainTextResponse(
                 "licenseInfo:invalid" if refusal.message_id == "hub.no-bearer" else "Unauthorized",
@@ -85,18 +76,15 @@ class _LGSPWire:
         return JSONResponse({"success": False, "message": text, "data": data}, status_code=refusal.status)
 
     def _let_in(self, request: Request) -> str:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.no-bearer", status=401)
-        holder = check_token(token.strip(), secrets_of=self._hub.secrets, wire=_WIRE, now=self._hub.clock())
+        holder = token_holder(request, self._hub, wire=_WIRE)
         system_id = request.headers.get("x-systemid", "")
         self._hub.check_secret(system_id, request.headers.get("x-secretkey", ""))
         if holder != system_id:
             raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.wrong-secret", status=401)
         return system_id
 
-    async def login(self, request: Request) -> Response:
-        fields = _object(await answering.read_small_body(request, self._hub))
+    async def _login(self, request: Request) -> Response:
+        fields = await read_object(request, self._hub)
         username, password = str(fields.get("username") or ""), str(fields.get("password") or "")
         await run_in_threadpool(self._hub.check_secret, username, password)
         token = make_token(username, secret=password, wire=_WIRE, expires_at=self._hub.clock() + _TOKEN_LIFE)
@@ -113,14 +101,14 @@ class _LGSPWire:
             receipt = await run_in_threadpool(
                 self._hub.take,
                 path,
-                kind=_kind(fields.get("messageType", "")),
+                kind=_kind(fields),
                 sender=None,
                 system_id=system_id,
             )
         return JSONResponse({"success": True, "message": "OK", "docId": receipt.doc_id})
 
     async def received(self, request: Request, system_id: str) -> Response:
-        kind = _kind(request.query_params.get("messageType", ""))
+        kind = _kind(request.query_params)
         first, last = _date(request, "fromDate"), _date(request, "toDate")
         rows = await run_in_threadpool(self._hub.store.waiting, system_id, kind)
         listed = [_row(row) for row in rows if first <= vietnam(row.received_at).date() <= last]
@@ -142,7 +130,7 @@ class _LGSPWire:
         return answering.encoded_file(self._hub, delivery.payload, head, tail, media_type="application/json")
 
     async def status(self, request: Request, system_id: str) -> Response:
-        fields = _object(await answering.read_small_body(request, self._hub))
+        fields = await read_object(request, self._hub)
         doc_id = str(fields.get("docId") or "")
         status = self._hub.transport_status(str(fields.get("status") or ""))
         await run_in_threadpool(self._hub.move, system_id, doc_id, status)
@@ -165,10 +153,10 @@ class _LGSPWire:
 
 def _row(row: HubDelivery) -> dict[str, str]:
     return {
-        "serviceType": "eDoc",
-        "createdTime": f"{vietnam(row.received_at):%Y/%m/%d %H:%M:%S}",
-        "updatedTime": f"{vietnam(row.updated_at):%Y/%m/%d %H:%M:%S}",
-        "messageType": _WORDS[row.kind],
+        "serviceType": _vxp.SERVICE_TYPE,
+        "createdTime": _vxp.list_time(row.received_at),
+        "updatedTime": _vxp.list_time(row.updated_at),
+        "messageType": _vxp.MESSAGE_TYPES[row.kind],
         "docId": row.doc_id,
         "from": row.sender_code,
         "to": row.recipient_code,
@@ -177,11 +165,8 @@ def _row(row: HubDelivery) -> dict[str, str]:
     }
 
 
-def _kind(word: str) -> PackageKind:
-    kind = _KINDS.get(word.lower())
-    if kind is None:
-        raise bad_parameter("messageType", word)
-    return kind
+def _kind(fields: Mapping[str, str]) -> PackageKind:
+    return kind_of(fields.get("messageType", ""), name="messageType")
 
 
 def _date(request: Request, name: str) -> datetime.date:
@@ -190,13 +175,3 @@ def _date(request: Request, name: str) -> datetime.date:
         return datetime.datetime.strptime(word, "%Y/%m/%d").replace(tzinfo=datetime.UTC).date()
     except ValueError as exc:
         raise bad_parameter(name, word) from exc
-
-
-def _object(body: bytes) -> dict[str, Any]:  # JSON
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError) as exc:
-        raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.not-json", reason=str(exc)[:200]) from exc
-    if not isinstance(fields, dict):
-        raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.not-json", reason="object")
-    return fields

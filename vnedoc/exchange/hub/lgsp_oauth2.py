@@ -16,28 +16,27 @@ import base64
 import binascii
 import datetime
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from vnedoc._internal.clock import vietnam
-from vnedoc.exchange._vxp import Answer, ErrorCode
+from vnedoc.exchange import _vxp
+from vnedoc.exchange._vxp import Answer
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub import answering
+from vnedoc.exchange.hub._wires import Wire, kind_of, parse_object, read_object, token_holder
 from vnedoc.exchange.hub.core import bad_parameter
-from vnedoc.exchange.hub.refusals import RefusalError
-from vnedoc.exchange.hub.tokens import check_token, make_token
+from vnedoc.exchange.hub.tokens import make_token
 from vnedoc.exchange.stores.hub import HubAgency
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from starlette.requests import Request
 
     from vnedoc.exchange.hub.core import Hub
+    from vnedoc.exchange.hub.refusals import RefusalError
     from vnedoc.exchange.stores.hub import HubDelivery
 
 __all__ = ["routes"]
@@ -45,8 +44,6 @@ __all__ = ["routes"]
 _WIRE = "lgsp-oauth2"
 _TOKEN_LIFE = datetime.timedelta(hours=1)
 _API = "/truclienthong/v1.0.0"
-_KINDS = {"edoc": PackageKind.DOCUMENT, "status": PackageKind.STATUS}
-_WORDS = {kind: word for word, kind in _KINDS.items()}
 
 
 def routes(hub: Hub) -> list[Route]:
@@ -62,24 +59,10 @@ def routes(hub: Hub) -> list[Route]:
         ("/donvilienthongs", "PUT", wire.unregister),
     ]
     token = Route("/token", answering.guarded(wire.token, refuse=_refuse_client), methods=["POST"])
-    return [
-        token,
-        *(Route(_API + path, wire.guarded(call), methods=[method]) for path, method, call in calls),
-    ]
+    return [token, *wire.routes(calls, prefix=_API)]
 
 
-class _OAuth2Wire:
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-
-    def guarded(
-        self, call: Callable[[Request, str], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            return await call(request, await run_in_threadpool(self._let_in, request))
-
-        return answering.guarded(answer, refuse=self._refuse)
-
+class _OAuth2Wire(Wire[str]):
     def _refuse(self, refusal: RefusalError) -> Response:
         if refusal.status == 401:
             missing = refusal.message_id == "hub.no-bearer"
@@ -92,12 +75,7 @@ class _OAuth2Wire:
         return _envelope(refusal.answer(self._hub.options.language), status=refusal.status)
 
     def _let_in(self, request: Request) -> str:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.no-bearer", status=401)
-        system_id = check_token(
-            token.strip(), secrets_of=self._hub.secrets, wire=_WIRE, now=self._hub.clock()
-        )
+        system_id = token_holder(request, self._hub, wire=_WIRE)
         given = request.headers.get("secretdonvi") or request.query_params.get("secretDonVi", "")
         self._hub.check_secret(system_id or "", given)
         return system_id or ""
@@ -129,11 +107,8 @@ class _OAuth2Wire:
 
     async def send(self, request: Request, system_id: str) -> Response:
         with self._hub.store.payloads.temporary() as path:
-            fields = _object(await answering.read_json_body(request, self._hub, path, key="file"))
-            word = str(fields.get("loaiVanBan") or "")
-            kind = _KINDS.get(word.lower())
-            if kind is None:
-                raise bad_parameter("loaiVanBan", word)
+            fields = parse_object(await answering.read_json_body(request, self._hub, path, key="file"))
+            kind = kind_of(str(fields.get("loaiVanBan") or ""), name="loaiVanBan")
             receipt = await run_in_threadpool(
                 self._hub.take, path, kind=kind, sender=None, system_id=system_id
             )
@@ -163,7 +138,7 @@ class _OAuth2Wire:
         return _envelope(Answer(ok=True, data=rows))
 
     async def register(self, request: Request, system_id: str) -> Response:
-        fields = _object(await answering.read_small_body(request, self._hub))
+        fields = await read_object(request, self._hub)
         code = str(fields.get("code") or "")
         if not code:
             raise bad_parameter("code", code)
@@ -184,14 +159,14 @@ class _OAuth2Wire:
 
 def _row(row: HubDelivery) -> dict[str, str]:
     return {
-        "serviceType": "eDoc",
-        "messageType": _WORDS[row.kind],
+        "serviceType": _vxp.SERVICE_TYPE,
+        "messageType": _vxp.MESSAGE_TYPES[row.kind],
         "statusDesc": row.status_text or "",
         "docId": row.doc_id,
         "from": row.sender_code,
         "to": row.recipient_code,
         "status": row.status.value.upper(),
-        "createdTime": f"{vietnam(row.received_at):%Y/%m/%d %H:%M:%S}",
+        "createdTime": _vxp.list_time(row.received_at),
     }
 
 
@@ -237,13 +212,3 @@ def _basic(request: Request) -> tuple[str, str]:
     system_id, _, secret = text.partition(":")
     # RFC 6749, 2.3.1: both parts are encoded, so that a colon does not end the first.
     return unquote(system_id), unquote(secret)
-
-
-def _object(body: bytes) -> dict[str, Any]:  # JSON
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError) as exc:
-        raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.not-json", reason=str(exc)[:200]) from exc
-    if not isinstance(fields, dict):
-        raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.not-json", reason="object")
-    return fields

@@ -18,7 +18,9 @@ The national axis publishes its calls, not its rules. These are choices of this 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
@@ -27,38 +29,36 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.routing import Route
 
-from vnedoc._internal.clock import vietnam
 from vnedoc.exchange import _vxp
 from vnedoc.exchange._vxp import Answer, ErrorCode
+from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub import answering
-from vnedoc.exchange.hub.auth import authenticate
-from vnedoc.exchange.hub.core import bad_parameter
+from vnedoc.exchange.hub._wires import Wire, kind_of
+from vnedoc.exchange.hub.auth import Caller, authenticate
+from vnedoc.exchange.hub.core import bad_parameter, unknown_sender
 from vnedoc.exchange.hub.refusals import RefusalError
 from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores.hub import HubAgency
 
 if TYPE_CHECKING:
-    import datetime
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from starlette.requests import Request
 
-    from vnedoc.exchange.codes import PackageKind
-    from vnedoc.exchange.hub.auth import Caller
     from vnedoc.exchange.hub.core import Hub
     from vnedoc.exchange.stores.hub import HubDelivery
 
 __all__ = ["routes"]
 
-_KINDS = {text: kind for kind, text in _vxp.MESSAGE_TYPES.items()}
+# What is smaller is not worth a file before it is judged; how many there are at a time is limited.
+_MAX_BYTES_IN_MEMORY = 1024 * 1024
 
 
 def routes(hub: Hub) -> list[Route]:
     """Return the routes of all calls."""
     wire = _VXPWire(hub)
     calls = [
-        (_vxp.SEND_PATH, "POST", wire.send),
         (_vxp.RECEIVED_PATH, "POST", wire.received),
         (_vxp.SENT_PATH, "POST", wire.sent),
         (_vxp.FETCH_PATH, "POST", wire.fetch),
@@ -72,49 +72,79 @@ def routes(hub: Hub) -> list[Route]:
         (_vxp.COUNT_DOCUMENTS_PATH, "POST", wire.count_documents),
         (_vxp.COUNT_STATUSES_PATH, "POST", wire.count_statuses),
     ]
-    return [Route(path, wire.guarded(call), methods=[method]) for path, method, call in calls]
+    return [wire.send_route(), *wire.routes(calls)]
 
 
-class _VXPWire:
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-
-    def guarded(
-        self, call: Callable[[Request, Caller], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            return await call(request, await run_in_threadpool(self._let_in, request))
-
-        return answering.guarded(answer, refuse=self._refuse)
-
+class _VXPWire(Wire[Caller]):
     def _refuse(self, refusal: RefusalError) -> Response:
         return _envelope(refusal.answer(self._hub.options.language), status=refusal.status)
 
-    def _let_in(self, request: Request) -> Caller:
-        now = self._hub.clock()
-        caller = authenticate(
-            request.headers,
-            secrets_of=self._hub.secrets,
-            now=now,
-            window=self._hub.options.clock_window,
+    def send_route(self) -> Route:
+        """Return the route of the one call whose request is remembered together with what it brings."""
+        return Route(
+            _vxp.SEND_PATH, answering.guarded(self._answer_send, refuse=self._refuse), methods=["POST"]
         )
-        self._hub.enter(caller.system_id)
-        if not self._hub.store.admit(caller.hash_header, now=now, expires_at=caller.expires_at):
-            raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.replayed", status=401)
+
+    def _let_in(self, request: Request) -> Caller:
+        caller = self._authenticated(request, self._hub.secrets)
+        self._hub.remember(caller.request)
         return caller
 
-    async def send(self, request: Request, caller: Caller) -> Response:
-        kind = _kind(caller)
-        sender = caller.parameter("from")
-        expected_hash = caller.parameter("hash-file")
-        # Known from the headers alone; so no body of a stranger's name is read.
-        await run_in_threadpool(self._hub.check_sender, caller.system_id, sender)
-        with self._hub.store.payloads.temporary() as path:
-            await self._receive_body(request, path, expected_hash)
-            receipt = await run_in_threadpool(
-                self._hub.take, path, kind=kind, sender=sender, system_id=caller.system_id
-            )
+    def _authenticated(self, request: Request, secrets_of: Callable[[str], Sequence[str]]) -> Caller:
+        window = self._hub.options.clock_window
+        caller = authenticate(request.headers, secrets_of=secrets_of, now=self._hub.clock(), window=window)
+        self._hub.enter(caller.system_id)
+        return caller
+
+    def _let_in_sender(self, request: Request) -> tuple[Caller, bool]:
+        """Return who calls, and whether it sends for the agency it names: one question to the database."""
+        named = request.headers.get(_vxp.PREFIX + "from", "")
+        sends = False
+
+        def secrets_of(system_id: str) -> tuple[str, ...]:
+            nonlocal sends
+            access = self._hub.access(system_id, sender=named)
+            sends = access is not None and access.sends
+            return () if access is None else access.secrets
+
+        return self._authenticated(request, secrets_of), sends
+
+    async def _answer_send(self, request: Request) -> Response:
+        caller, sends = await run_in_threadpool(self._let_in_sender, request)
+        with contextlib.ExitStack() as stack:
+            try:
+                take = functools.partial(
+                    self._hub.take,
+                    kind=_kind(caller),
+                    # What was signed is what was sent, so this is the code that was asked about.
+                    sender=caller.parameter("from"),
+                    system_id=caller.system_id,
+                    request=caller.request,
+                )
+                expected_hash = caller.parameter("hash-file")
+                if not sends:
+                    # Known from the headers alone; so no body of a stranger's name is read.
+                    raise unknown_sender(caller.parameter("from"))
+                body = await self._receive(request, expected_hash, stack)
+            except RefusalError:
+                await run_in_threadpool(self._hub.remember, caller.request)
+                raise
+            receipt = await run_in_threadpool(take, body)
         return Response(receipt.text, media_type=_vxp.JSON_TYPE)
+
+    async def _receive(
+        self, request: Request, expected_hash: str, stack: contextlib.ExitStack
+    ) -> Path | bytes:
+        """Return the file in the body of sendEdoc, or its bytes if it is small."""
+        if 0 < answering.announced_bytes(request) <= _MAX_BYTES_IN_MEMORY:
+            limit = self._hub.options.max_package_bytes + len(_vxp.BODY_TAIL)
+            content = b"".join(
+                [chunk async for chunk in answering.body_chunks(request, self._hub, limit=limit)]
+            )
+            return _without_tail(content, expected_hash)
+        path = stack.enter_context(self._hub.store.payloads.temporary())
+        await self._receive_body(request, path, expected_hash)
+        return path
 
     async def _receive_body(self, request: Request, path: Path, expected_hash: str) -> None:
         """Write the file in the body of sendEdoc; the appended line end is not part of it."""
@@ -217,15 +247,27 @@ class _VXPWire:
         return _envelope(Answer(ok=True))
 
     async def count_documents(self, _request: Request, caller: Caller) -> Response:
-        kind = _kind(caller) if caller.parameters.get("messagetype") else _KINDS["edoc"]
+        kind = _kind(caller) if caller.parameters.get("messagetype") else PackageKind.DOCUMENT
         return await self._count(caller, kind)
 
     async def count_statuses(self, _request: Request, caller: Caller) -> Response:
-        return await self._count(caller, _KINDS["status"])
+        return await self._count(caller, PackageKind.STATUS)
 
     async def _count(self, caller: Caller, kind: PackageKind) -> Response:
         count = await run_in_threadpool(self._hub.lookup.count_waiting, caller.system_id, kind)
         return _envelope(Answer(ok=True, count=count))
+
+
+def _without_tail(content: bytes, expected_hash: str) -> bytes:
+    """Return a body without the line end that clients append, or as it is if they signed all of it.
+
+    Raises:
+        RefusalError: Neither is what was signed.
+    """
+    for candidate in (content.removesuffix(_vxp.BODY_TAIL), content):
+        if _vxp.is_file_hash(expected_hash, hashlib.sha256(candidate).digest()):
+            return candidate
+    raise RefusalError(ErrorCode.INVALID_FILE, "hub.wrong-file-hash")
 
 
 def _received_row(row: HubDelivery) -> dict[str, str]:
@@ -233,8 +275,8 @@ def _received_row(row: HubDelivery) -> dict[str, str]:
         "docId": row.doc_id,
         "serviceType": _vxp.SERVICE_TYPE,
         "messageType": _vxp.MESSAGE_TYPES[row.kind],
-        "created_time": _time(row.received_at),
-        "updated_time": _time(row.updated_at),
+        "created_time": _vxp.list_time(row.received_at),
+        "updated_time": _vxp.list_time(row.updated_at),
         "from": row.sender_code,
         "to": row.recipient_code,
         "status": row.status.value,
@@ -252,10 +294,10 @@ def _sent_row(row: HubDelivery) -> dict[str, str]:
         "toCode": row.recipient_code,
         "title": row.title,
         "notation": row.notation,
-        "sentTime": _time(row.received_at),
+        "sentTime": _vxp.list_time(row.received_at),
         "sendStatus": TransportStatus.DONE.value,
         "sendStatusDesc": "",
-        "receivedTime": _time(row.updated_at) if row.status is TransportStatus.DONE else "",
+        "receivedTime": _vxp.list_time(row.updated_at) if row.status is TransportStatus.DONE else "",
         "receiveStatus": row.status.value,
         "receiveStatusDesc": row.status_text or "",
     }
@@ -284,16 +326,8 @@ def _fields(body: bytes) -> dict[str, str]:
 
 
 def _kind(caller: Caller) -> PackageKind:
-    word = caller.parameter("messagetype")
-    kind = _KINDS.get(word.lower())
-    if kind is None:
-        raise bad_parameter("messagetype", word)
-    return kind
+    return kind_of(caller.parameter("messagetype"), name="messagetype")
 
 
 def _envelope(answer: Answer, *, status: int = 200) -> Response:
     return Response(answer.to_json(), status_code=status, media_type=_vxp.JSON_TYPE)
-
-
-def _time(moment: datetime.datetime) -> str:
-    return f"{vietnam(moment):%Y/%m/%d %H:%M:%S}"

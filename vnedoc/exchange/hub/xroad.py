@@ -17,19 +17,18 @@ from urllib.parse import unquote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from vnedoc._internal.clock import vietnam
 from vnedoc.exchange._vxp import ErrorCode
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub import answering, forms
+from vnedoc.exchange.hub._wires import Wire
 from vnedoc.exchange.hub.core import unknown_document
 from vnedoc.exchange.hub.refusals import RefusalError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from starlette.requests import Request
+    from starlette.routing import Route
 
     from vnedoc.exchange.hub.core import Hub
     from vnedoc.exchange.stores.hub import HubDelivery
@@ -39,6 +38,7 @@ __all__ = ["routes", "system_id_of"]
 _PATHS = {"/document/edocs": PackageKind.DOCUMENT, "/document/status": PackageKind.STATUS}
 _STATUSES = {
     ErrorCode.UNKNOWN_DOCUMENT: 404,
+    ErrorCode.GONE: 410,
     ErrorCode.CONFLICT: 409,
     ErrorCode.BACKWARDS: 409,
     ErrorCode.UNKNOWN_SENDER: 422,
@@ -54,35 +54,31 @@ def system_id_of(client: str) -> str:
 
 def routes(hub: Hub) -> list[Route]:
     """Return the routes of all calls, as the security server maps the service to them."""
-    found = []
+    found: list[Route] = []
     for path, kind in _PATHS.items():
         wire = _XRoadWire(hub, kind)
-        found += [
-            Route(f"{path}/new", wire.guarded(wire.send), methods=["POST"]),
-            Route(path, wire.guarded(wire.received), methods=["GET"]),
-            Route(f"{path}/{{doc_id}}", wire.guarded(wire.fetch), methods=["GET"]),
-            Route(f"{path}/{{doc_id}}/status", wire.guarded(wire.status), methods=["PUT"]),
+        calls = [
+            ("/new", "POST", wire.send),
+            ("", "GET", wire.received),
+            ("/{doc_id}", "GET", wire.fetch),
+            ("/{doc_id}/status", "PUT", wire.status),
         ]
+        found += wire.routes(calls, prefix=path)
     wire = _XRoadWire(hub, PackageKind.DOCUMENT)
-    return [*found, Route("/agencies", wire.guarded(wire.agencies), methods=["GET"])]
+    return [*found, *wire.routes([("/agencies", "GET", wire.agencies)])]
 
 
-class _XRoadWire:
+class _XRoadWire(Wire[str]):
     def __init__(self, hub: Hub, kind: PackageKind) -> None:
-        self._hub = hub
+        super().__init__(hub)
         self._kind = kind
 
-    def guarded(
-        self, call: Callable[[Request, str], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            system_id = system_id_of(request.headers.get("x-road-client", ""))
-            if not await run_in_threadpool(self._hub.secrets, system_id):
-                raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.wrong-secret", status=403)
-            self._hub.enter(system_id)
-            return await call(request, system_id)
-
-        return answering.guarded(answer, refuse=self._refuse)
+    def _let_in(self, request: Request) -> str:
+        system_id = system_id_of(request.headers.get("x-road-client", ""))
+        if not self._hub.secrets(system_id):
+            raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.wrong-secret", status=403)
+        self._hub.enter(system_id)
+        return system_id
 
     def _refuse(self, refusal: RefusalError) -> Response:
         status = refusal.status if refusal.status != 200 else _STATUSES.get(refusal.error_code, 400)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -12,14 +13,25 @@ from vnedoc.exchange.stores.models import SeenRequestRow
 
 if TYPE_CHECKING:
     import datetime
+    from collections.abc import Sequence
 
     from vnedoc.exchange.stores.database import Database
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "Request"]
 
 # Rows are removed now and then, and never so many that a request waits for it.
 _EVERY = 256
 _BATCH = 1000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Request:
+    """A request that shall not come again."""
+
+    hash_header: str
+    """Its signature."""
+    expires_at: datetime.datetime
+    """Until when it would be let in again if it were not remembered."""
 
 
 class Admission:
@@ -42,9 +54,9 @@ class Admission:
             where=table.c.expires_at < sa.bindparam("given_now", type_=UTCTime()),
         ).returning(table.c.hash_header)
 
-    def admit(self, hash_header: str, *, now: datetime.datetime, expires_at: datetime.datetime) -> bool:
+    def admit(self, request: Request, *, now: datetime.datetime) -> bool:
         """Remember a request; return ``False`` if it was seen before and that is not yet forgotten."""
-        values = {"hash_header": hash_header, "expires_at": expires_at, "given_now": now}
+        values = _values(request, now)
         if self._database.is_sqlite:
             is_new = self._database.run_together(
                 lambda session: session.connection().scalar(self._remember, values) is not None
@@ -52,12 +64,22 @@ class Admission:
         else:
             with self._database.single() as connection:
                 is_new = connection.scalar(self._remember, values) is not None
+        self.tidy(1, now=now)
+        return is_new
+
+    def remember(
+        self, connection: sa.Connection, requests: Sequence[Request], *, now: datetime.datetime
+    ) -> set[str]:
+        """Remember requests, each another one, in a transaction; return the signatures of those that are new."""
+        return set(connection.scalars(self._remember, [_values(request, now) for request in requests]))
+
+    def tidy(self, count: int, *, now: datetime.datetime) -> None:
+        """Note how many were remembered, and forget old ones now and then; not inside a transaction."""
         # Threads may count wrongly together; then rows go a little earlier or later.
-        self._since_removal += 1
+        self._since_removal += count
         if self._since_removal >= _EVERY:
             self._since_removal = 0
             self._remove_old(now)
-        return is_new
 
     def _remove_old(self, now: datetime.datetime) -> None:
         old = (
@@ -72,3 +94,7 @@ class Admission:
         gone = sa.delete(SeenRequestRow).where(SeenRequestRow.hash_header.in_(sa.select(old.c.hash_header)))
         with self._database.writing() as session:
             session.execute(gone, execution_options={"synchronize_session": False})
+
+
+def _values(request: Request, now: datetime.datetime) -> dict[str, object]:
+    return {"hash_header": request.hash_header, "expires_at": request.expires_at, "given_now": now}

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Collection, Sequence
 
-    _Route = sa.Row[Any, Any, Any, Any, Any]  # the columns of _ROUTES
+    _Route = sa.Row[Any, Any, Any, Any, Any, Any]  # the columns of _ROUTES
 
-__all__ = ["ClosedRecipientsError", "UnknownRecipientsError", "is_open", "is_registered", "resolve"]
+__all__ = ["ClosedRecipientsError", "Routes", "UnknownRecipientsError", "is_open", "is_registered"]
 
 # Databases limit the parameters of one statement.
 _BATCH = 500
@@ -37,6 +37,7 @@ _ROUTES = sa.select(
     _AGENCIES.c.closed_on,
     _AGENCIES.c.forwards,
     _AGENCIES.c.successor_code,
+    _AGENCIES.c.system_id,
 )
 _NAMED = _ROUTES.where(
     sa.or_(
@@ -75,40 +76,53 @@ def is_open(day: datetime.date) -> sa.ColumnElement[bool]:
     return sa.or_(HubAgencyRow.closed_on.is_(None), HubAgencyRow.closed_on > day)
 
 
-def resolve(connection: sa.Connection, codes: Collection[str], *, day: datetime.date) -> list[str]:
-    """Return the registered codes for codes of either scheme, each once, in the order given.
+class Routes:
+    """The agencies behind some codes of either scheme, asked for once.
 
-    Raises:
-        UnknownRecipientsError: Codes are not registered.
-        ClosedRecipientsError: Agencies are no more, and their packages do not go to a successor by themselves.
+    Args:
+        connection: Where to ask; successors are asked for later.
+        codes: The codes of senders and recipients.
     """
-    wanted = list(dict.fromkeys(codes))
-    known = _found(connection, wanted)
-    unknown = [code for code in wanted if code not in known]
-    if unknown or not wanted:
-        raise UnknownRecipientsError(unknown)
-    closed: list[tuple[str, str | None]] = []
-    resolved: list[str] = []
-    for code in wanted:
-        heir = _heir(connection, known[code], day)
-        if heir is None:
-            closed.append((code, known[code].successor_code))
-        else:
-            resolved.append(heir)
-    if closed:
-        raise ClosedRecipientsError(closed)
-    return list(dict.fromkeys(resolved))
 
+    def __init__(self, connection: sa.Connection, codes: Collection[str]) -> None:
+        self._connection = connection
+        self._known: dict[str, _Route] = {}
+        self._registered: set[tuple[str, str]] = set()
+        wanted = list(dict.fromkeys(codes))
+        for start in range(0, len(wanted), _BATCH):
+            batch = wanted[start : start + _BATCH]
+            for row in connection.execute(_NAMED, {"given_codes": batch}):
+                self._known.setdefault(row.old_code or row.code, row)
+                # A code in force comes before one that another agency had once.
+                self._known[row.code] = row
+                self._registered |= {(row.system_id, row.code), (row.system_id, row.old_code)}
 
-def _found(connection: sa.Connection, wanted: Sequence[str]) -> dict[str, _Route]:
-    known: dict[str, _Route] = {}
-    for start in range(0, len(wanted), _BATCH):
-        batch = wanted[start : start + _BATCH]
-        for row in connection.execute(_NAMED, {"given_codes": batch}):
-            known.setdefault(row.old_code or row.code, row)
-            # A code in force comes before one that another agency had once.
-            known[row.code] = row
-    return known
+    def is_registered(self, system_id: str, code: str) -> bool:
+        """Tell whether a system sends for an agency."""
+        return (system_id, code) in self._registered
+
+    def resolve(self, codes: Collection[str], *, day: datetime.date) -> list[str]:
+        """Return the registered codes for some of the codes, each once, in the order given.
+
+        Raises:
+            UnknownRecipientsError: Codes are not registered.
+            ClosedRecipientsError: Agencies are no more, and their packages do not go to a successor by themselves.
+        """
+        wanted = list(dict.fromkeys(codes))
+        unknown = [code for code in wanted if code not in self._known]
+        if unknown or not wanted:
+            raise UnknownRecipientsError(unknown)
+        closed: list[tuple[str, str | None]] = []
+        resolved: list[str] = []
+        for code in wanted:
+            heir = _heir(self._connection, self._known[code], day)
+            if heir is None:
+                closed.append((code, self._known[code].successor_code))
+            else:
+                resolved.append(heir)
+        if closed:
+            raise ClosedRecipientsError(closed)
+        return list(dict.fromkeys(resolved))
 
 
 def _heir(connection: sa.Connection, row: _Route, day: datetime.date) -> str | None:

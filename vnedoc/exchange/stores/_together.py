@@ -1,12 +1,13 @@
-"""Commits in common: what threads of a process write to a SQLite file at the same time reaches the disk together.
+"""Work in common: what threads of a process want to have on the disk at the same time gets there together.
 
-A SQLite file has one writer at a time, and each commit waits for the disk. Who comes while another commits joins
-those who wait; the next of them does the work of all in one transaction, each behind a savepoint of its own, so
-that what fails takes nothing with it. Nobody is told "done" before the common commit is on the disk.
+Each commit waits for the disk, and a SQLite file has one writer at a time. Who comes while another is at work joins
+those who wait; the next of them does the work of all in one transaction. Nobody is told "done" before the common
+commit is on the disk, and what fails takes nothing with it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
@@ -14,70 +15,76 @@ from sqlalchemy import orm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from contextlib import AbstractContextManager
 
-__all__ = ["Together"]
+__all__ = ["Failed", "Together", "behind_savepoints"]
 
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 _MAX_BATCH = 64
 
 
-class _Job(Generic[_Result]):
-    def __init__(self, step: Callable[[orm.Session], _Result]) -> None:
-        self.step = step
+@dataclasses.dataclass(frozen=True, slots=True)
+class Failed:
+    """That one of several did not work out; the others did."""
+
+    error: Exception
+    """Why."""
+
+
+class _Job(Generic[_Item, _Result]):
+    def __init__(self, item: _Item) -> None:
+        self.item = item
         self.is_over = False
+        self.is_alone = True
         self.result: _Result | None = None
         self.error: BaseException | None = None
 
-    def do(self, session: orm.Session) -> None:
-        self.result, self.error = self.step(session), None
 
-
-class Together:
-    """Steps of many threads in few transactions.
+class Together(Generic[_Item, _Result]):
+    """The work of many threads in few transactions.
 
     Args:
-        writing: Opens a writing transaction that is on the disk when the block ends well.
+        do: Does the work of some of them in one transaction, and returns what comes of each when it is on the disk.
+            If it raises, nothing of it is there, and each of them does its own alone. It may be called several times.
     """
 
-    def __init__(self, writing: Callable[[], AbstractContextManager[orm.Session]]) -> None:
-        self._writing = writing
-        self._waiting: list[_Job[object]] = []
+    def __init__(self, do: Callable[[Sequence[_Item]], Sequence[_Result | Failed]]) -> None:
+        self._do = do
+        self._waiting: list[_Job[_Item, _Result]] = []
         self._list = threading.Lock()
         self._turn = threading.Lock()
 
-    def run(self, step: Callable[[orm.Session], _Result]) -> _Result:
-        """Run a step, and return what it returned when that is on the disk; raise what it raised.
-
-        Args:
-            step: What to do. It must not keep rows for later.
-        """
-        job = _Job(step)
+    def run(self, item: _Item) -> _Result:
+        """Do one thread's work, and return what comes of it when that is on the disk; raise why it failed."""
+        job: _Job[_Item, _Result] = _Job(item)
         with self._list:
-            self._waiting.append(cast("_Job[object]", job))
+            self._waiting.append(job)
         while not job.is_over:
             with self._turn:
                 if not job.is_over:
                     with self._list:
                         batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
-                    self._do(batch)
+                    self._work(batch)
+        if isinstance(job.error, Exception) and not job.is_alone:
+            # It may be somebody else's fault, and whose it is shows when each tries for himself.
+            job.error = None
+            self._work([job])
         if job.error is not None:
             raise job.error
         return cast("_Result", job.result)
 
-    def _do(self, batch: Sequence[_Job[object]]) -> None:
+    def _work(self, batch: Sequence[_Job[_Item, _Result]]) -> None:
         try:
-            with self._writing() as session:
-                if len(batch) == 1:
-                    batch[0].do(session)
+            outcomes = self._do([job.item for job in batch])
+            for job, outcome in zip(batch, outcomes, strict=True):
+                if isinstance(outcome, Failed):
+                    job.error = outcome.error
                 else:
-                    for job in batch:
-                        _do_behind_savepoint(session, job)
+                    job.result = outcome
         except BaseException as error:
-            # Whatever it is: nothing of it is on the disk, and each thread must hear that. One that failed by itself
-            # has its own reason.
+            # Whatever it is: nothing of it is on the disk, and each thread must hear that.
             for job in batch:
-                job.error = job.error or error
+                job.error, job.is_alone = error, len(batch) == 1
             if not isinstance(error, Exception):
                 raise
         finally:
@@ -85,11 +92,26 @@ class Together:
                 job.is_over = True
 
 
-def _do_behind_savepoint(session: orm.Session, job: _Job[object]) -> None:
+def behind_savepoints(
+    session: orm.Session, steps: Sequence[Callable[[orm.Session], _Result]]
+) -> list[_Result | Failed]:
+    """Take steps in one transaction, each behind a savepoint of its own if there are several.
+
+    Args:
+        session: The transaction.
+        steps: What to do; each gets a session that it must not keep.
+    """
+    if len(steps) == 1:
+        return [steps[0](session)]
+    return [_behind_savepoint(session, step) for step in steps]
+
+
+def _behind_savepoint(session: orm.Session, step: Callable[[orm.Session], _Result]) -> _Result | Failed:
     own = orm.Session(session.connection(), join_transaction_mode="create_savepoint", expire_on_commit=False)
     try:
         with own:
-            job.do(own)
+            result = step(own)
             own.commit()
     except Exception as error:  # noqa: BLE001 - whatever it is belongs to the thread that brought the step
-        job.error = error
+        return Failed(error)
+    return result

@@ -25,10 +25,10 @@ from sqlalchemy import event, exc, orm
 
 from vnedoc.errors import ConfigurationError, InputError, MissingExtraError, RemoteError
 from vnedoc.exchange.stores import _log
-from vnedoc.exchange.stores._together import Together
+from vnedoc.exchange.stores._together import Failed, Together, behind_savepoints
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["Database"]
 
@@ -94,7 +94,7 @@ class Database:
         )
         # Who waits for the write lock in SQLite itself sleeps, and asks again, and sleeps for longer.
         self._writers = threading.RLock()
-        self._together = Together(self.writing)
+        self._together: Together[Callable[[orm.Session], Any], Any] = Together(self._take_steps)
         self._sessions = orm.sessionmaker(self._engine, expire_on_commit=False)
         if branch == "agency":
             _log.watch(self._sessions)
@@ -195,11 +195,15 @@ class Database:
         if not self.is_sqlite:
             return self.run(step)
         try:
-            with self._translated():
-                return self._together.run(step)
+            result: _Result = self._together.run(step)
         except exc.IntegrityError:
             # Another process was quicker: now there is something to be found.
             return self.run(step)
+        return result
+
+    def _take_steps(self, steps: Sequence[Callable[[orm.Session], _Result]]) -> list[_Result | Failed]:
+        with self.writing() as session:
+            return behind_savepoints(session, steps)
 
     def require_payloads(self, size: Callable[[str], int | None]) -> None:
         """Let no message name a payload that is not there.

@@ -7,30 +7,33 @@ committed; before, nothing of it is visible.
 from __future__ import annotations
 
 import dataclasses
-import uuid
 from typing import TYPE_CHECKING, Self
 
 import sqlalchemy as sa
 
-from vnedoc._internal.clock import utc_now, vietnam
+from vnedoc._internal.clock import utc_now
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub.audit import By
 from vnedoc.exchange.hub.sealing import KEY_FILE_NAME
 from vnedoc.exchange.states import TransportStatus
-from vnedoc.exchange.stores._hub_admission import Admission
+from vnedoc.exchange.stores._hub_admission import Admission, Request
+from vnedoc.exchange.stores._hub_intake import (
+    Arrival,
+    ConflictError,
+    Intake,
+    ReplayedError,
+    UnknownSenderError,
+)
+from vnedoc.exchange.stores._hub_removals import PayloadGoneError
 from vnedoc.exchange.stores._hub_routing import (
     ClosedRecipientsError,
     UnknownRecipientsError,
     is_open,
     is_registered,
-    resolve,
 )
-from vnedoc.exchange.stores._search import document_key, folded
-from vnedoc.exchange.stores._types import table_of
 from vnedoc.exchange.stores.database import Database
 from vnedoc.exchange.stores.hub_administration import HubAdministration
 from vnedoc.exchange.stores.hub_deliveries import EXPIRED, PARKED, HubDeliveries, axis_status
-from vnedoc.exchange.stores.hub_flow_models import HubEventRow
 from vnedoc.exchange.stores.hub_secrets import HubSecrets, key_for
 from vnedoc.exchange.stores.models import (
     HubAgencyRow,
@@ -58,6 +61,9 @@ __all__ = [
     "HubStats",
     "HubStore",
     "HubSystem",
+    "PayloadGoneError",
+    "ReplayedError",
+    "Request",
     "UnknownRecipientsError",
     "UnknownSenderError",
 ]
@@ -66,24 +72,8 @@ DATABASE_NAME = "hub.sqlite3"
 PAYLOAD_FOLDER = "payloads"
 MAX_WAITING_LISTED = 1000
 MAX_SENT_LISTED = 10_000
-# Made once: what SQLAlchemy does to write a statement down is most of what a short one costs.
-_MESSAGES = table_of(HubMessageRow)
-_KNOWN = sa.select(_MESSAGES.c.payload_sha256, _MESSAGES.c.receipt).where(
-    _MESSAGES.c.sender_code == sa.bindparam("given_sender"),
-    _MESSAGES.c.identity == sa.bindparam("given_identity"),
-)
-_NEW_MESSAGE = sa.insert(table_of(HubMessageRow))
-_NEW_EVENT = sa.insert(table_of(HubEventRow))
-_NEW_DELIVERY = sa.insert(table_of(HubDeliveryRow))
+_SENT_PAGE = 500
 _WAITING = (TransportStatus.INITIAL.value, TransportStatus.PROCESSING.value)
-
-
-class UnknownSenderError(Exception):
-    """The sender's code is not registered for the system."""
-
-
-class ConflictError(Exception):
-    """The sender sent another package under the same identity."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -162,6 +152,8 @@ class HubDelivery:
     """When its status changed last."""
     payload: StoredPayload
     """The package."""
+    payload_pruned_at: datetime.datetime | None = None
+    """Since when the package is not kept any more; ``None``: it is there."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -177,7 +169,7 @@ class HubStats:
     statuses: int
     """Status packages taken over."""
     payload_bytes: int
-    """Their size together, each counted once."""
+    """The size of those that are kept, each counted once."""
     deliveries: dict[str, int]
     """Deliveries by status: the words of the axis, and the hub's own ``parked`` and ``expired``."""
 
@@ -199,6 +191,7 @@ class HubStore:
         self.database = database
         self.payloads = payloads
         self._admission = Admission(database)
+        self._intake = Intake(database, self._admission, payload_size=payloads.size)
         self.deliveries = HubDeliveries(database)
         self.system_secrets = HubSecrets(database, key)
         if key is not None:
@@ -289,9 +282,9 @@ class HubStore:
                 for row in session.scalars(query)
             ]
 
-    def admit(self, hash_header: str, *, now: datetime.datetime, expires_at: datetime.datetime) -> bool:
+    def admit(self, request: Request, *, now: datetime.datetime) -> bool:
         """Remember a request; return ``False`` if it was seen before."""
-        return self._admission.admit(hash_header, now=now, expires_at=expires_at)
+        return self._admission.admit(request, now=now)
 
     def is_registered(self, system_id: str, code: str) -> bool:
         """Tell whether a system sends for an agency."""
@@ -306,6 +299,7 @@ class HubStore:
         system_id: str,
         at: datetime.datetime,
         receipt: Callable[[str], str],
+        request: Request | None = None,
     ) -> str:
         """Take over a package for all of its recipients; return the receipt.
 
@@ -315,68 +309,24 @@ class HubStore:
             system_id: The system that brought it.
             at: When.
             receipt: Makes the receipt for an id. It is stored; who sends the same again gets it again.
+            request: The request that brings it, if that shall not come again. It is remembered also if the package is
+                not taken over.
 
         Raises:
             UnknownSenderError: See the class.
             UnknownRecipientsError: See the class; nothing was taken over.
             ClosedRecipientsError: See the class; nothing was taken over.
             ConflictError: See the class.
+            ReplayedError: See the class.
+            PayloadGoneError: See the class; the package must be sent once more.
         """
-        day = vietnam(at).date()
-
-        def step(session: orm.Session) -> str:
-            connection = session.connection()
-            if not is_registered(connection, system_id, package.sender_code):
-                raise UnknownSenderError
-            same = {"given_sender": package.sender_code, "given_identity": package.identity}
-            known = connection.execute(_KNOWN, same).first()
-            if known is not None:
-                if known.payload_sha256 != payload.sha256:
-                    raise ConflictError
-                return str(known.receipt)
-            recipients = resolve(connection, package.recipient_codes, day=day)
-            message_id = uuid.uuid4().hex
-            text = receipt(message_id)
-            connection.execute(
-                _NEW_MESSAGE,
-                {
-                    "id": message_id,
-                    "kind": package.kind.value,
-                    "identity": package.identity,
-                    # As the package has it: recipients compare the two.
-                    "sender_code": package.sender_code,
-                    "sender_system": system_id,
-                    "document_id": package.document_id,
-                    "title": package.title,
-                    "notation": package.notation,
-                    "payload_sha256": payload.sha256,
-                    "payload_size": payload.size,
-                    "received_at": at,
-                    "receipt": text,
-                    "document_key": document_key(package.document_id),
-                    "search_text": folded(package.notation, package.document_id, package.title),
-                },
-            )
-            connection.execute(
-                _NEW_EVENT, {"message_id": message_id, "at": at, "kind": "received", "system_id": system_id}
-            )
-            connection.execute(
-                _NEW_DELIVERY,
-                [
-                    {
-                        "doc_id": uuid.uuid4().hex,
-                        "message_id": message_id,
-                        "position": position,
-                        "recipient_code": code,
-                        "status": TransportStatus.INITIAL.value,
-                        "updated_at": at,
-                    }
-                    for position, code in enumerate(recipients)
-                ],
-            )
-            return text
-
-        return self.database.run_together(step)
+        arrival = Arrival(
+            package=package, payload=payload, system_id=system_id, at=at, receipt=receipt, request=request
+        )
+        text = self._intake.take(arrival)
+        if request is not None:
+            self._admission.tidy(1, now=at)
+        return text
 
     def waiting(self, system_id: str, kind: PackageKind) -> list[HubDelivery]:
         """Return what waits for a system, the oldest first: deliveries that are ``initial`` or ``processing``."""
@@ -385,6 +335,7 @@ class HubStore:
             .where(
                 HubAgencyRow.system_id == system_id,
                 HubDeliveryRow.status.in_(_WAITING),
+                HubMessageRow.payload_pruned_at.is_(None),
             )
             .order_by(HubMessageRow.received_at, HubDeliveryRow.doc_id)
             .limit(MAX_WAITING_LISTED)
@@ -394,14 +345,17 @@ class HubStore:
 
     def sent(self, system_id: str, kind: PackageKind) -> list[HubDelivery]:
         """Return what a system sent, the newest first."""
-        query = (
-            _deliveries(kind)
-            .where(HubMessageRow.sender_system == system_id)
-            .order_by(HubMessageRow.received_at.desc(), HubMessageRow.id, HubDeliveryRow.position)
-            .limit(MAX_SENT_LISTED)
-        )
+        found: list[HubDelivery] = []
+        query = sent_page(system_id, kind)
         with self.database.reading() as session:
-            return [_delivery(row, message) for row, message in session.execute(query)]
+            while len(found) < MAX_SENT_LISTED and (messages := session.scalars(query).all()):
+                copies: dict[str, list[HubDeliveryRow]] = {message.id: [] for message in messages}
+                rows = sa.select(HubDeliveryRow).where(HubDeliveryRow.message_id.in_(copies))
+                for row in session.scalars(rows.order_by(HubDeliveryRow.position)):
+                    copies[row.message_id].append(row)
+                found += [_delivery(row, message) for message in messages for row in copies[message.id]]
+                query = sent_page(system_id, kind, before=messages[-1])
+        return found[:MAX_SENT_LISTED]
 
     def delivery(self, system_id: str, doc_id: str) -> HubDelivery | None:
         """Return one delivery if it is for an agency of the system."""
@@ -434,7 +388,10 @@ class HubStore:
             kinds = _counts(session, HubMessageRow.kind)
             states = _counts(session, HubDeliveryRow.status)
             payloads = (
-                sa.select(HubMessageRow.payload_sha256, HubMessageRow.payload_size).distinct().subquery()
+                sa.select(HubMessageRow.payload_sha256, HubMessageRow.payload_size)
+                .where(HubMessageRow.payload_pruned_at.is_(None))
+                .distinct()
+                .subquery()
             )
             return HubStats(
                 systems=session.scalar(sa.select(sa.func.count()).select_from(HubSystemRow)) or 0,
@@ -447,6 +404,29 @@ class HubStore:
                     for word in (*(status.value for status in TransportStatus), PARKED, EXPIRED)
                 },
             )
+
+
+def sent_page(
+    system_id: str, kind: PackageKind, *, before: HubMessageRow | None = None
+) -> sa.Select[HubMessageRow]:
+    """Return the query for some of what a system sent, the newest first: the end of an index, and nothing sorted.
+
+    Args:
+        system_id: The system.
+        kind: What is asked for.
+        before: The last of the ones before.
+    """
+    place = (HubMessageRow.received_at, HubMessageRow.id)
+    query = sa.select(HubMessageRow).where(
+        HubMessageRow.sender_system == system_id, HubMessageRow.kind == kind.value
+    )
+    if before is not None:
+        known = (
+            sa.literal(before.received_at, HubMessageRow.received_at.type),
+            sa.literal(before.id, HubMessageRow.id.type),
+        )
+        query = query.where(sa.tuple_(*place) < sa.tuple_(*known))
+    return query.order_by(*(column.desc() for column in place)).limit(_SENT_PAGE)
 
 
 def _deliveries(kind: PackageKind | None) -> sa.Select[HubDeliveryRow, HubMessageRow]:
@@ -472,6 +452,7 @@ def _delivery(row: HubDeliveryRow, message: HubMessageRow) -> HubDelivery:
         received_at=message.received_at,
         updated_at=row.updated_at,
         payload=StoredPayload(message.payload_sha256, message.payload_size),
+        payload_pruned_at=message.payload_pruned_at,
     )
 
 

@@ -16,7 +16,7 @@ from vnedoc.exchange.stores import hub_audit
 from vnedoc.exchange.stores._hub_systems import NEWEST_FIRST
 from vnedoc.exchange.stores._types import UTCTime
 from vnedoc.exchange.stores.hub_models import HubSecretRow
-from vnedoc.exchange.stores.models import HubSystemRow
+from vnedoc.exchange.stores.models import HubAgencyRow, HubSystemRow
 
 if TYPE_CHECKING:
     import datetime
@@ -31,6 +31,7 @@ __all__ = ["HubSecrets", "SystemAccess", "add_sealed", "key_for"]
 
 _ID_BYTES = 4
 _SYSTEMS, _SECRETS = HubSystemRow.__table__, HubSecretRow.__table__
+_AGENCIES = HubAgencyRow.__table__
 # One statement, for strangers, too: the time must not tell which ids there are.
 _ACCESS = (
     sa.select(
@@ -41,6 +42,15 @@ _ACCESS = (
         _SYSTEMS.c.networks,
         _SYSTEMS.c.certificates,
         _SECRETS.c.sealed.label("text"),
+        sa.exists()
+        .where(
+            _AGENCIES.c.system_id == _SYSTEMS.c.id,
+            sa.or_(
+                _AGENCIES.c.code == sa.bindparam("given_sender"),
+                _AGENCIES.c.old_code == sa.bindparam("given_sender"),
+            ),
+        )
+        .label("sends"),
     )
     .select_from(
         _SYSTEMS.outerjoin(
@@ -73,6 +83,8 @@ class SystemAccess:
     """SHA-256 of the client certificates it may show, in lower-case hexadecimal; empty: it needs none."""
     is_disabled: bool
     """Whether it may not call."""
+    sends: bool
+    """Whether it sends for the agency that was asked about."""
 
 
 class HubSecrets:
@@ -98,14 +110,21 @@ class HubSecrets:
             raise CredentialError("hub.no-key")
         return self._key
 
-    def access(self, system_id: str, *, at: datetime.datetime) -> SystemAccess | None:
+    def access(self, system_id: str, *, at: datetime.datetime, sender: str = "") -> SystemAccess | None:
         """Return how a system gets in; ``None`` if there is no such system.
+
+        Args:
+            system_id: Its id.
+            at: When.
+            sender: The code of an agency that it may send for.
 
         Raises:
             CredentialError: Its secret cannot be opened.
         """
         with self._database.single() as connection:
-            rows = connection.execute(_ACCESS, {"given_system": system_id, "given_at": at}).all()
+            rows = connection.execute(
+                _ACCESS, {"given_system": system_id, "given_at": at, "given_sender": sender}
+            ).all()
         if not rows:
             return None
         first = rows[0]
@@ -118,6 +137,7 @@ class HubSecrets:
             tuple(first.networks.split()),
             tuple(first.certificates.split()),
             first.disabled_at is not None,
+            bool(first.sends),
         )
 
     def check_key(self) -> None:

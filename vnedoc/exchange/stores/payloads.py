@@ -75,13 +75,35 @@ class PayloadStore(abc.ABC):
         """
 
     @abc.abstractmethod
-    def adopt(self, path: Path) -> StoredPayload:
+    def adopt(self, path: Path, *, sha256: str | None = None) -> StoredPayload:
         """Take a file of :meth:`temporary` into the store, durably.
+
+        Args:
+            path: The file.
+            sha256: Its SHA-256 in lower-case hexadecimal, if its bytes were just hashed.
 
         Raises:
             InputError: The file cannot be read, or the store not written.
             RemoteError: The store does not answer.
         """
+
+    def put(self, content: bytes, *, sha256: str | None = None) -> StoredPayload:
+        """Take the bytes of a small payload into the store, durably.
+
+        Args:
+            content: The bytes.
+            sha256: Their SHA-256 in lower-case hexadecimal, if they were just hashed.
+
+        Raises:
+            InputError: The store cannot be written.
+            RemoteError: The store does not answer.
+        """
+        with self.temporary() as path:
+            try:
+                path.write_bytes(content)
+            except OSError as exc:
+                raise InputError("file.cannot-write", path=path, reason=exc.strerror) from exc
+            return self.adopt(path, sha256=sha256)
 
     def copy_in(self, source: Path) -> StoredPayload:
         """Copy a file into the store, durably.
@@ -208,12 +230,12 @@ class FolderPayloads(PayloadStore):
         finally:
             path.unlink(missing_ok=True)
 
-    def adopt(self, path: Path) -> StoredPayload:
+    def adopt(self, path: Path, *, sha256: str | None = None) -> StoredPayload:
         """Take a file of :meth:`temporary` into the store, durably."""
         try:
             with path.open("rb+") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-                size = stream.tell()
+                digest = sha256 or hashlib.file_digest(stream, "sha256").hexdigest()
+                size = stream.seek(0, os.SEEK_END)
                 os.fchmod(stream.fileno(), 0o600)
                 os.fsync(stream.fileno())
             final = self.path(digest)

@@ -127,13 +127,13 @@ class S3Payloads(PayloadStore):
         finally:
             path.unlink(missing_ok=True)
 
-    def adopt(self, path: Path) -> StoredPayload:
+    def adopt(self, path: Path, *, sha256: str | None = None) -> StoredPayload:
         """Take a file of :meth:`temporary` into the store, durably; a copy stays in the cache."""
         with _as_input_error(path), path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            size = stream.tell()
+            digest = sha256 or hashlib.file_digest(stream, "sha256").hexdigest()
+            size = stream.seek(0, os.SEEK_END)
         name = _name(digest)
-        with _translated(digest):
+        with _as_no_bucket(), _translated(digest):
             if size <= _PART_BYTES:
                 self._create(name, path, size)
             elif self.size(digest) != size:
@@ -318,8 +318,23 @@ def _translated(sha256: str, *, keep_missing: bool = False) -> Iterator[None]:
     ) as exc:
         raise CredentialError("store.s3-credentials") from exc
     except (obstore.exceptions.BaseError, OSError) as exc:
-        lines = str(exc).strip().splitlines()
-        raise RemoteError("store.s3-trouble", reason=lines[0][:200] if lines else type(exc).__name__) from exc
+        said = str(exc)
+        if "NoSuchBucket" in said:
+            raise ConfigurationError("store.s3-no-bucket") from exc
+        # What follows the first line, or begins there as XML, is the answer of the service word for word.
+        first = said.strip().partition("\n")[0].partition("<?x")[0].rstrip(": ")
+        raise RemoteError("store.s3-trouble", reason=first[:200] or type(exc).__name__) from exc
+
+
+@contextlib.contextmanager
+def _as_no_bucket() -> Iterator[None]:
+    """Read “not there” as said of the bucket: what is being written cannot be missing."""
+    try:
+        yield
+    except InputError as exc:
+        if isinstance(exc.__cause__, FileNotFoundError):
+            raise ConfigurationError("store.s3-no-bucket") from exc
+        raise
 
 
 @contextlib.contextmanager

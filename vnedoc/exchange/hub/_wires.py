@@ -1,0 +1,134 @@
+"""What the wires share whose calls are HTTP requests with JSON answers: callers are let in first, bodies are objects.
+
+A call of such a wire is a method that gets the request and its caller; it runs only after the caller was let in, and
+whatever it refuses is written in the words of the wire. The forms of the answers are left to each wire: they are
+those of different axes, and look alike by chance.
+"""
+
+from __future__ import annotations
+
+import abc
+import json
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from starlette.concurrency import run_in_threadpool
+from starlette.routing import Route
+
+from vnedoc.exchange import _vxp
+from vnedoc.exchange._vxp import ErrorCode
+from vnedoc.exchange.hub import answering
+from vnedoc.exchange.hub.core import bad_parameter
+from vnedoc.exchange.hub.refusals import RefusalError
+from vnedoc.exchange.hub.tokens import check_token
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from vnedoc.exchange.codes import PackageKind
+    from vnedoc.exchange.hub.core import Hub
+
+__all__ = ["Wire", "kind_of", "parse_object", "read_object", "token_holder"]
+
+_Caller = TypeVar("_Caller")
+_KINDS = {word: kind for kind, word in _vxp.MESSAGE_TYPES.items()}
+
+
+class Wire(abc.ABC, Generic[_Caller]):
+    """A wire whose callers are let in before they are answered.
+
+    Args:
+        hub: The hub.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def routes(
+        self,
+        calls: Iterable[tuple[str, str, Callable[[Request, _Caller], Awaitable[Response]]]],
+        *,
+        prefix: str = "",
+    ) -> list[Route]:
+        """Return the routes of calls.
+
+        Args:
+            calls: Path, method, and what answers.
+            prefix: What all paths begin with.
+        """
+        return [Route(prefix + path, self._guarded(call), methods=[method]) for path, method, call in calls]
+
+    def _guarded(
+        self, call: Callable[[Request, _Caller], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            return await call(request, await run_in_threadpool(self._let_in, request))
+
+        return answering.guarded(answer, refuse=self._refuse)
+
+    @abc.abstractmethod
+    def _let_in(self, request: Request) -> _Caller:
+        """Return who calls, or raise RefusalError; no body was read yet."""
+
+    @abc.abstractmethod
+    def _refuse(self, refusal: RefusalError) -> Response:
+        """Write a refusal as the wire has it."""
+
+
+def token_holder(request: Request, hub: Hub, *, wire: str) -> str | None:
+    """Return the system that the bearer token of a request is for (RFC 6750, 2.1); ``None``: it is not good.
+
+    Args:
+        request: The request.
+        hub: The hub, which gave the token.
+        wire: Which wire it was sent to.
+
+    Raises:
+        RefusalError: There is none.
+    """
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.no-bearer", status=401)
+    return check_token(token.strip(), secrets_of=hub.secrets, wire=wire, now=hub.clock())
+
+
+def kind_of(word: str, *, name: str) -> PackageKind:
+    """Return what a package carries, by the national axis's word for it.
+
+    Args:
+        word: The word, in any case of letters.
+        name: The parameter that it stands in.
+
+    Raises:
+        RefusalError: It is another word.
+    """
+    kind = _KINDS.get(word.lower())
+    if kind is None:
+        raise bad_parameter(name, word)
+    return kind
+
+
+async def read_object(request: Request, hub: Hub) -> dict[str, Any]:  # JSON
+    """Return the JSON object of a body that holds parameters, no package.
+
+    Raises:
+        RefusalError: It is none, or far larger than parameters are.
+    """
+    return parse_object(await answering.read_small_body(request, hub))
+
+
+def parse_object(body: bytes) -> dict[str, Any]:  # JSON
+    """Return the JSON object of a body.
+
+    Raises:
+        RefusalError: It is none.
+    """
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as exc:
+        raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.not-json", reason=str(exc)[:200]) from exc
+    if not isinstance(fields, dict):
+        raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.not-json", reason="object")
+    return fields
