@@ -7,13 +7,13 @@ line, which RFC 9112 forbids in HTTP itself, is refused.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import dataclasses
 import email.message
 import re
 import secrets
 from typing import TYPE_CHECKING, Protocol
+
+from vnedoc._internal import base64
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +39,6 @@ __all__ = [
 CHUNK_BYTES = 3 * 64 * 1024
 MAX_PREAMBLE_BYTES = 4096
 MAX_CONTENT_TYPE_CHARS = 2000
-_SPACE = b" \t\r\n"
 # RFC 2046, 5.1.1, without the space: no known writer uses one, and its place at the end would be ambiguous.
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=?-]{1,70}")
 
@@ -224,7 +223,7 @@ class Base64Decoder:
         Raises:
             MultipartError: It is not base64.
         """
-        pending = self._pending + text.translate(None, _SPACE)
+        pending = self._pending + base64.without_space(text)
         whole = len(pending) - len(pending) % 4
         self._pending = pending[whole:]
         if not whole:
@@ -232,8 +231,8 @@ class Base64Decoder:
         if self._padded:
             raise MultipartError("base64 goes on after its end")
         try:
-            decoded = base64.b64decode(pending[:whole], validate=True)
-        except binascii.Error as exc:
+            decoded = base64.decode(pending[:whole])
+        except ValueError as exc:
             raise MultipartError("a part is not base64") from exc
         self._padded = pending[:whole].endswith(b"=")
         self.size += len(decoded)
@@ -301,7 +300,7 @@ class MultipartWriter:
         for head, part in zip(self._heads, self._parts, strict=True):
             yield head
             if isinstance(part.content, bytes):
-                yield base64.b64encode(part.content) if part.as_base64 else part.content
+                yield base64.encode(part.content) if part.as_base64 else part.content
             else:
                 yield from _file_chunks(part.content, part.size, as_base64=part.as_base64)
             yield b"\r\n"
@@ -359,6 +358,6 @@ def _file_chunks(path: Path, size: int, *, as_base64: bool) -> Iterator[bytes]:
             if not chunk:
                 raise ContentChangedError(path)
             left -= len(chunk)
-            yield base64.b64encode(chunk) if as_base64 else chunk
+            yield base64.encode(chunk) if as_base64 else chunk
         if stream.read(1):
             raise ContentChangedError(path)

@@ -6,12 +6,12 @@ string is long; the rest of the object is small and is returned for :mod:`json` 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import codecs
 import json
 import re
 from typing import TYPE_CHECKING
+
+from vnedoc._internal import base64
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -113,8 +113,8 @@ class _Content:
             raise EnvelopeError("base64 goes on after its end")
         part = text[:usable]
         try:
-            decoded = base64.b64decode(part.encode("ascii"), validate=True)
-        except (binascii.Error, UnicodeEncodeError) as exc:
+            decoded = base64.decode(part.encode("ascii"))
+        except ValueError as exc:
             raise EnvelopeError("not base64") from exc
         self._ended = part.endswith("=")
         self._write(decoded)

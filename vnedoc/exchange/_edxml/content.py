@@ -5,13 +5,13 @@ No attachment is ever whole in memory, and none is trusted to stay the same betw
 
 from __future__ import annotations
 
-import binascii
 import dataclasses
 import hashlib
 import io
 import zipfile
 from typing import TYPE_CHECKING, Protocol, cast
 
+from vnedoc._internal import base64
 from vnedoc.errors import InputError
 
 if TYPE_CHECKING:
@@ -113,13 +113,13 @@ class Base64Output:
         """Take bytes; what is not a multiple of three waits for more."""
         pending = self._rest + content if self._rest else content
         whole = len(pending) - len(pending) % 3
-        self._sink.write(binascii.b2a_base64(memoryview(pending)[:whole], newline=False))
+        self._sink.write(base64.encode(memoryview(pending)[:whole]))
         self._rest = pending[whole:]
         return len(content)
 
     def finish(self) -> None:
         """Write what is left."""
-        self._sink.write(binascii.b2a_base64(self._rest, newline=False))
+        self._sink.write(base64.encode(self._rest))
         self._rest = b""
 
 

@@ -6,7 +6,6 @@ archive may unfold into far more than it weighs.
 
 from __future__ import annotations
 
-import binascii
 import dataclasses
 import hashlib
 import os
@@ -18,6 +17,7 @@ import zipfile
 import zlib
 from typing import TYPE_CHECKING, BinaryIO
 
+from vnedoc._internal import base64
 from vnedoc.errors import InputError, PackageError
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ RATIO_FREE_BYTES = 1024 * 1024
 MAX_NAME_CHARS = 120
 MAX_NAME_BYTES = 200
 
-_SPACE = b" \t\r\n"
 # Kinds of file that are zip archives themselves.
 _ARCHIVES = frozenset(
     {".zip", ".docx", ".xlsx", ".pptx", ".docm", ".xlsm", ".pptm", ".odt", ".ods", ".odp", ".epub", ".jar"}
@@ -64,6 +63,8 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"{\\rtf", "application/rtf"),
     (b"<?xml", "application/xml"),
 )
+# How much base64 is decoded at a time.
+_PIECE_CHARS = 64 * 1024
 _RESERVED = re.compile(
     r"(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(?:\.|$)", re.IGNORECASE
 )
@@ -114,6 +115,8 @@ class ContentSink:
         self._keep = keep
         self._budget = budget
         self._name = name
+        self._pieces: list[str] = []
+        self._waiting_chars = 0
         self._rest = b""
         self._ended = False
         self._digest = hashlib.sha256()
@@ -133,13 +136,11 @@ class ContentSink:
         Raises:
             PackageError: It is no base64, or over a limit.
         """
-        try:
-            pending = self._rest + text.encode("ascii").translate(None, _SPACE)
-        except UnicodeEncodeError as exc:
-            raise PackageError("edxml.bad-base64", name=self._name) from exc
-        whole = len(pending) - len(pending) % 4
-        self._rest = pending[whole:]
-        self._decode(pending[:whole])
+        # The parser gives a kilobyte at a time.
+        self._pieces.append(text)
+        self._waiting_chars += len(text)
+        if self._waiting_chars >= _PIECE_CHARS:
+            self._work()
 
     def finish(self) -> None:
         """Say that there is no more.
@@ -147,6 +148,7 @@ class ContentSink:
         Raises:
             PackageError: The base64 breaks off in the middle of a byte.
         """
+        self._work()
         if self._rest:
             self.unpadded = True
             padded, self._rest = self._rest.ljust(4, b"="), b""
@@ -157,14 +159,26 @@ class ContentSink:
         if self.file is not None:
             self.file.close()
 
+    def _work(self) -> None:
+        text = "".join(self._pieces)
+        self._pieces.clear()
+        self._waiting_chars = 0
+        try:
+            pending = self._rest + base64.without_space(text.encode("ascii"))
+        except UnicodeEncodeError as exc:
+            raise PackageError("edxml.bad-base64", name=self._name) from exc
+        whole = len(pending) - len(pending) % 4
+        self._rest = pending[whole:]
+        self._decode(pending[:whole])
+
     def _decode(self, content: bytes) -> None:
         if not content:
             return
         if self._ended:
             raise PackageError("edxml.bad-base64", name=self._name)
         try:
-            decoded = binascii.a2b_base64(content, strict_mode=True)
-        except binascii.Error as exc:
+            decoded = base64.decode(content)
+        except ValueError as exc:
             raise PackageError("edxml.bad-base64", name=self._name) from exc
         self._ended = content.endswith(b"=")
         self.size += len(decoded)

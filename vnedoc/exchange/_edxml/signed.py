@@ -22,7 +22,7 @@ from lxml import etree
 from vnedoc._internal.xml import XMLRefusedError, parse_bytes, parser
 from vnedoc.errors import PackageError
 from vnedoc.exchange._edxml import names
-from vnedoc.exchange._edxml.signing import EXCLUSIVE_C14N, XADES, canonical
+from vnedoc.exchange._edxml.signing import EXCLUSIVE_C14N, XADES, canonical, elements_by_id
 from vnedoc.exchange._edxml.tree import Node, Warnings
 from vnedoc.exchange._edxml.understanding import Reference, understand
 
@@ -154,7 +154,7 @@ def check(shape: Shape) -> Covered:
     root, signature = shape.root, shape.signature
     assert signature is not None
     parts = _parts(root, signature)
-    ids = _ids(root)
+    ids = elements_by_id(root, twice=lambda name: Broken("xmlsig.duplicate-id", name=name))
     _check_references(signature, parts, ids)
     properties = parts["properties"]
     _check_certificate(properties, shape.certificates[0])
@@ -221,18 +221,6 @@ def _only(parent: etree._Element, tag: str) -> etree._Element:
     if len(found) != 1:
         raise Broken("xmlsig.unexpected-object")
     return found[0]
-
-
-def _ids(root: etree._Element) -> dict[str, etree._Element]:
-    found: dict[str, etree._Element] = {}
-    for element in root.iter(etree.Element):
-        for name, value in element.attrib.items():
-            if etree.QName(name).localname.lower() != "id":
-                continue
-            if str(value) in found:
-                raise Broken("xmlsig.duplicate-id", name=str(value)[:80])
-            found[str(value)] = element
-    return found
 
 
 def _check_references(

@@ -50,6 +50,7 @@ __all__ = [
     "build_signature",
     "canonical",
     "cid_uri",
+    "elements_by_id",
 ]
 
 HEADER_ID = "vnedoc-header"
@@ -131,16 +132,26 @@ def cid_uri(content_id: str) -> str:
     return "cid:" + quote(content_id, safe="-._~@!$'()*+,;=:")
 
 
-def _ids(root: etree._Element) -> dict[str, etree._Element]:
+def elements_by_id(root: etree._Element, *, twice: Callable[[str], Exception]) -> dict[str, etree._Element]:
+    """Return the elements that have an id, by it.
+
+    Args:
+        root: The element that all of them are in.
+        twice: Makes the error for an id that two elements have: a signature over it could mean either.
+    """
     found: dict[str, etree._Element] = {}
     for element in root.iter(etree.Element):
         for name, value in element.attrib.items():
             if etree.QName(name).localname.lower() != "id":
                 continue
             if str(value) in found:
-                raise PackageError("xmlsig.id-taken", name=str(value)[:80])
+                raise twice(str(value)[:80])
             found[str(value)] = element
     return found
+
+
+def _ids(root: etree._Element) -> dict[str, etree._Element]:
+    return elements_by_id(root, twice=lambda name: PackageError("xmlsig.id-taken", name=name))
 
 
 def _plain_ecdsa(value: bytes, signer: Signer) -> bytes:

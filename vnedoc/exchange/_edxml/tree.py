@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING
 
 from vnedoc._internal.xml import StreamTarget
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["Node", "TreeTarget", "View", "Warnings", "serialized"]
 
 MAX_WARNINGS = 200
+_ATTACHMENT = "attachment"
+_CONTENTS = frozenset({"contenttransferencoded", "content"})
+# How many names are remembered, and how long they may be: those of the standard, not those that somebody makes up.
+_MAX_NAMES = 512
+_MAX_SHORT_CHARS = 64
 
 
 @dataclasses.dataclass(slots=True)
@@ -38,14 +44,19 @@ class Node:
     """Whether it is an attachment whose content was read: wherever it stands, it is not unknown."""
 
     @property
-    def children(self) -> Iterator[Node]:
+    def key(self) -> str:
+        """What its name is found by, however it is spelled."""
+        return _key(self.name)
+
+    @property
+    def children(self) -> list[Node]:
         """Its child elements."""
-        return (piece for piece in self.pieces if isinstance(piece, Node))
+        return [piece for piece in self.pieces if not isinstance(piece, str)]
 
     @property
     def text(self) -> str:
         """Its text without the white space around it."""
-        return "".join(piece for piece in self.pieces if isinstance(piece, str)).strip()
+        return "".join([piece for piece in self.pieces if isinstance(piece, str)]).strip()
 
 
 class Warnings:
@@ -100,6 +111,7 @@ class TreeTarget(StreamTarget):
         self._on_content_end = on_content_end
         self._on_attachment_end = on_attachment_end
         self._open: list[Node] = []
+        self._names: dict[str, tuple[str, str]] = {}
         self._elements = 0
         self._chars = 0
         self._feed: Callable[[str], None] | None = None
@@ -107,7 +119,7 @@ class TreeTarget(StreamTarget):
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         """An element begins."""
         self._elements += 1
-        namespace, name = _split(tag)
+        namespace, name = self._names.get(tag) or self._learn(tag)
         line = self._line_of(name)
         self.line = line or self.line
         if self._feed is not None:
@@ -118,17 +130,21 @@ class TreeTarget(StreamTarget):
             raise PackageError("edxml.too-many-elements", limit=self._limits.max_elements)
         if len(attributes) > self._limits.max_attributes:
             raise PackageError("edxml.too-many-attributes", limit=self._limits.max_attributes)
-        self._count(len(tag) + sum(len(name) + len(value) for name, value in attributes.items()))
-        # libxml2 leaves this one reference in attributes to whoever builds a tree.
-        values = {key: value.replace("&#38;", "&") for key, value in attributes.items()}
+        self._count(len(tag))
+        values = {}
+        for key, value in attributes.items():
+            self._count(len(key) + len(value))
+            # libxml2 leaves this one reference in attributes to whoever builds a tree.
+            values[key] = value.replace("&#38;", "&")
         node = Node(name, namespace, values, line)
-        if self._open:
-            self._open[-1].pieces.append(node)
-        else:
+        parent = self._open[-1] if self._open else None
+        if parent is None:
             self.root = node
+        else:
+            parent.pieces.append(node)
         self._open.append(node)
-        if self._is_content(node):
-            self._feed = self._on_content(self._open[-2])
+        if parent is not None and parent.key == _ATTACHMENT and node.key in _CONTENTS:
+            self._feed = self._on_content(parent)
 
     def end(self, tag: str) -> None:  # noqa: ARG002 - the parser has matched the names
         """An element ends."""
@@ -137,7 +153,7 @@ class TreeTarget(StreamTarget):
             self._feed = None
             self._open[-1].was_read = True
             self._on_content_end(self._open[-1])
-        elif self._is_attachment(node) and self._open:
+        elif node.key == _ATTACHMENT and self._open:
             self.line = node.line or self.line
             self._on_attachment_end(node)
         if not self._open:
@@ -156,13 +172,12 @@ class TreeTarget(StreamTarget):
         if self._chars > self._limits.max_text_chars:
             raise PackageError("edxml.too-much-text", limit=self._limits.max_text_chars)
 
-    def _is_attachment(self, node: Node) -> bool:
-        return node.name.lower() == "attachment"
-
-    def _is_content(self, node: Node) -> bool:
-        if len(self._open) < 2 or not self._is_attachment(self._open[-2]):
-            return False
-        return node.name.lower() in {"contenttransferencoded", "content"}
+    def _learn(self, tag: str) -> tuple[str, str]:
+        """Take a tag apart; a package has few different ones."""
+        found = _split(tag)
+        if len(self._names) < _MAX_NAMES:
+            self._names[tag] = found
+        return found
 
 
 class View:
@@ -184,7 +199,7 @@ class View:
         warnings.place(path, node.line)
         for child in node.children:
             if not child.was_read:
-                self._left.setdefault(_key(child.name), []).append(child)
+                self._left.setdefault(child.key, []).append(child)
 
     def has(self, name: str) -> bool:
         """Tell whether there is such an element that nobody took yet."""
@@ -192,7 +207,9 @@ class View:
 
     def all(self, name: str) -> list[View]:
         """Take all elements of a name."""
-        found = self._left.pop(_key(name), [])
+        found = self._left.pop(_key(name), None)
+        if found is None:
+            return []
         for child in found:
             if child.name != name and child.name.lower() != name.lower():
                 self.warnings.add(
@@ -213,6 +230,16 @@ class View:
 
     def text(self, name: str) -> str | None:
         """Take the text of an element; ``None`` if there is none or it is empty."""
+        nodes = self._left.get(_key(name))
+        if nodes is None:
+            return None
+        node = nodes[0]
+        if len(nodes) == 1 and node.name == name and not node.children:
+            # Most are like this.
+            del self._left[_key(name)]
+            if node.line is not None:
+                self.warnings.place(names.path_of(self.path, name, 1), node.line)
+            return node.text or None
         view = self.one(name)
         return view.own_text() if view is not None else None
 
@@ -280,5 +307,12 @@ def _split(tag: str) -> tuple[str, str]:
 
 
 def _key(name: str) -> str:
+    return _short_key(name) if len(name) <= _MAX_SHORT_CHARS else _long_key(name)
+
+
+def _long_key(name: str) -> str:
     # The comments of the standard spell "Business", real packages "Bussiness".
     return name.lower().replace("bussiness", "business")
+
+
+_short_key = functools.lru_cache(_MAX_NAMES)(_long_key)

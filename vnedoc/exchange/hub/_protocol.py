@@ -1,7 +1,8 @@
-"""Connections of a hub, on top of uvicorn's: how many there may be, and how long the head of a request may take.
+"""Connections of a hub, on top of uvicorn's: how many there may be, how long and how large the head of a request.
 
 A client that sends a header a minute costs nothing but a connection, and of these there are only so many. uvicorn has
-no limit on the time that a head takes (the attack called slowloris).
+no limit on the time that a head takes (the attack called slowloris), and with llhttp none on its size. Of a request
+that was answered before its body was there, nothing more is read.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from vnedoc.exchange.hub.door import ABORT, CERTIFICATE
 from vnedoc.exchange.hub.peers import place_of
@@ -26,10 +27,13 @@ __all__ = ["hub_protocol"]
 _TOO_MANY = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 )
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+MAX_HEAD_BYTES = 64 * 1024
+"""How large the head of a request may be."""
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-def hub_protocol(hub: Hub) -> type[H11Protocol]:
+def hub_protocol(hub: Hub) -> type[HttpToolsProtocol]:
     """Return the protocol of the connections of a hub."""
     places: collections.Counter[str] = collections.Counter()
     if hub.metrics.connections is None:
@@ -38,7 +42,7 @@ def hub_protocol(hub: Hub) -> type[H11Protocol]:
     return type("HubProtocol", (_HubProtocol,), {"hub": hub, "places": places})
 
 
-class _HubProtocol(H11Protocol):
+class _HubProtocol(HttpToolsProtocol):
     hub: Hub
     places: collections.Counter[str]
 
@@ -47,6 +51,8 @@ class _HubProtocol(H11Protocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._place: str | None = None
         self._is_turned_away = False
+        self._head_bytes = 0
+        self._is_in_head = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         limits = self.hub.options.limits
@@ -78,12 +84,41 @@ class _HubProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_turned_away:
             return
+        was_in_head = self._is_in_head
         before: RequestResponseCycle | None = self.cycle
         if before is not None and before.response_complete and self._head_timer is None:
             self._arm()
         super().data_received(data)
         if self.cycle is not before:
             self._disarm()
+        elif self._is_in_head and was_in_head:
+            # The first piece of a head is not counted: the end of a body may stand before it.
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+                self.hub.metrics.limited("large-head")
+                self.transport.write(_TOO_LARGE)
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        self._is_in_head, self._head_bytes = True, 0
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # What comes behind the chunks of a body would change the head while it is being judged.
+        if self._is_in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._is_in_head = False
+        if sum(len(name) + len(value) for name, value in self.headers) + len(self.url) > MAX_HEAD_BYTES:
+            raise ValueError("the head of the request is too large")
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        cycle: RequestResponseCycle = self.cycle
+        if cycle.more_body and cycle.response_complete:
+            self.transport.close()
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         cycle: RequestResponseCycle | None = self.cycle

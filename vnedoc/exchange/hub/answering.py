@@ -7,7 +7,6 @@ holds for every wire.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import logging
 import math
@@ -17,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 
+from vnedoc._internal import base64
 from vnedoc.exchange._json_stream import EnvelopeError, JSONStringSplitter
 from vnedoc.exchange._vxp import ErrorCode
 from vnedoc.exchange.hub.refusals import RefusalError
@@ -187,7 +187,7 @@ def raw_file(hub: Hub, payload: StoredPayload, *, media_type: str) -> Response:
 def _encoded(hub: Hub, payload: StoredPayload, head: bytes, tail: bytes) -> Iterator[bytes]:
     yield head
     for chunk in _chunks(hub, payload):
-        yield base64.b64encode(chunk)
+        yield base64.encode(chunk)
     yield tail
 
 

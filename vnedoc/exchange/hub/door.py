@@ -138,7 +138,8 @@ class Door:
 def _is_ambiguous(scope: Scope) -> bool:
     """Tell whether a body has a length and chunks: a proxy may see another request in it than we do.
 
-    RFC 9112, clause 6.1, calls it an attempt at request smuggling; h11 takes the chunks and keeps the connection.
+    RFC 9112, clause 6.1, calls it an attempt at request smuggling; some servers take the
+    chunks and keep the connection.
     """
     names = {name for name, _ in scope["headers"]}
     return b"content-length" in names and b"transfer-encoding" in names

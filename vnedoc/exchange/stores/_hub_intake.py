@@ -143,7 +143,7 @@ class Intake:
             )
 
     def _take_all(self, arrivals: Sequence[Arrival]) -> list[str | Failed]:
-        return self._database.run(lambda session: self._take_in(session.connection(), arrivals))
+        return self._database.run_core(lambda connection: self._take_in(connection, arrivals))
 
     def _take_in(self, connection: sa.Connection, arrivals: Sequence[Arrival]) -> list[str | Failed]:
         outcomes: dict[int, str | Failed] = {}
