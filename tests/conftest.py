@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
     from vnedoc.testing.pki import TestPKI
 
-pytest_plugins = ["tests.database_fixtures", "tests.signing_fixtures"]
+pytest_plugins = [
+    "tests.database_fixtures",
+    "tests.exchange_fixtures",
+    "tests.signing_fixtures",
+    "tests.token_fixtures",
+    "tests.verification_fixtures",
+]
 
 # Programs that some tests need beside Python, and the Debian package that brings each.
 TOOLS = {
@@ -41,6 +47,7 @@ TOOLS = {
     "php": "php-cli, with php-soap",
     "pre-commit": "pre-commit",
     "systemd-analyze": "systemd",
+    "haproxy": "haproxy",
 }
 
 

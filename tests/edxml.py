@@ -102,6 +102,11 @@ def replacing() -> Business:
     )
 
 
+def documents() -> tuple[DocumentHeader, ...]:
+    """Return a new document with as little and as much as it may say, one that updates and one that replaces."""
+    return (document(), full_document(), document(business=updating()), document(business=replacing()))
+
+
 def status(code: StatusCode = StatusCode.ACCEPTED, **changes: object) -> StatusHeader:
     """Return a status about the document."""
     fields: dict[str, object] = {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 
+from tests.clocks import NOW
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub.administration import Administration
 from vnedoc.exchange.hub.sealing import HubKey
@@ -12,21 +12,7 @@ from vnedoc.exchange.stores.database import Database
 from vnedoc.exchange.stores.hub import HubAgency, HubPackage, HubStore
 from vnedoc.exchange.stores.payloads import FolderPayloads, StoredPayload
 
-NOW = datetime.datetime(2026, 11, 21, 3, tzinfo=datetime.UTC)
 KEY = HubKey(bytes(range(32)))
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> datetime.datetime:
-        return self.now
-
-    def go_on(self, **units: float) -> None:
-        self.now += datetime.timedelta(**units)
 
 
 def open_store(url: str, folder, key: HubKey | None = KEY) -> HubStore:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
-from vnedoc.sign.models import SignatureMechanism
+from tests.second_tools import pdfsig
+from vnedoc.sign.models import Role, SignatureMechanism
+from vnedoc.sign.roles import SigningOptions
 from vnedoc.sign.signers.base import SecretCallback, SecretPrompt, Signer
 from vnedoc.sign.signers.csc import RemoteOptions, open_csc
 from vnedoc.sign.signers.mss import open_mss
 from vnedoc.sign.signers.mysign import open_mysign
 from vnedoc.sign.signers.smartca import open_smartca
+from vnedoc.sign.signing import sign_pdf
+from vnedoc.testing import documents
 from vnedoc.testing.pki import Identity
 from vnedoc.testing.remote_signing import (
     CSCServiceOptions,
@@ -213,3 +218,16 @@ KINDS = (
         one_confirmation=False,
     ),
 )
+
+
+def assert_signs_the_decision(signer: Signer, path: Path) -> None:
+    """Sign the sample decision to a file; a program of others finds the signature valid, over the whole document."""
+    sign_pdf(
+        documents.document_bytes(documents.DECISION),
+        path,
+        signer=signer,
+        options=SigningOptions(role=Role.INVISIBLE),
+    )
+    words = pdfsig(path)
+    assert words.count("Signature is Valid.") == 1
+    assert words.count("Total document signed") == 1

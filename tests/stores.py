@@ -7,7 +7,7 @@ import hashlib
 
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.stores.payloads import StoredPayload
-from vnedoc.exchange.stores.records import NewReceived, NewSent, Recipient, StatusNews
+from vnedoc.exchange.stores.records import NewReceived, NewSent, Recipient, SentMessage, StatusNews
 from vnedoc.exchange.stores.store import AgencyStore
 
 NOW = datetime.datetime(2026, 11, 21, 2, 0, tzinfo=datetime.UTC)
@@ -68,6 +68,15 @@ def new_received(store: AgencyStore, name: str, **changes: object) -> NewReceive
         "payload": changes.pop("payload", None) or put_payload(store, f"TEST in {name}".encode()),
     }
     return NewReceived(**(values | changes))
+
+
+def try_often(
+    store: AgencyStore, message: SentMessage, *, at: datetime.datetime, times: int = 1, owner: str = "A"
+) -> None:
+    """Try a message without success; it stays due."""
+    for _ in range(times):
+        assert store.begin_attempt(message.id, now=at, lease=LEASE, owner=owner, early=True)
+        store.end_attempt_trouble(message.id, owner=owner, error_code="TEST", due_at=at, at=at)
 
 
 def receive(store: AgencyStore, name: str, *, at: datetime.datetime = NOW, reply=None, **changes: object):

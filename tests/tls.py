@@ -36,8 +36,14 @@ class Authority:
         )
         self.certificate = self._write("ca", certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, kind: str, *, passphrase: str | None = None) -> tuple[Path, Path]:
-        """Write a certificate for ``server`` (127.0.0.1 only) or ``client``, and its key."""
+    def issue(self, kind: str, *, passphrase: str | None = None, name: str = "") -> tuple[Path, Path]:
+        """Write a certificate for ``server`` (127.0.0.1 only) or ``client``, and its key.
+
+        Args:
+            kind: Which of the two.
+            passphrase: Protects the key.
+            name: The beginning of the names of the files, where they shall not take the place of the last ones.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{kind} TEST")])
         usage = ExtendedKeyUsageOID.SERVER_AUTH if kind == "server" else ExtendedKeyUsageOID.CLIENT_AUTH
@@ -56,8 +62,28 @@ class Authority:
             protection = serialization.BestAvailableEncryption(passphrase.encode())
         certificate = builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
         private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
-        name = kind if passphrase is None else f"{kind}-encrypted"
+        name = name or (kind if passphrase is None else f"{kind}-encrypted")
         return self._write(name, certificate), self._write(f"{name}-key", private)
+
+    def crl(self, *revoked: Path, days: float = 1.0) -> bytes:
+        """Return a list of revoked certificates, as PEM.
+
+        Args:
+            revoked: Files of the certificates.
+            days: How long from now on the list is good for.
+        """
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._subject)
+            .last_update(now - datetime.timedelta(days=2))
+            .next_update(now + datetime.timedelta(days=days))
+        )
+        for path in revoked:
+            serial = x509.load_pem_x509_certificate(path.read_bytes()).serial_number
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+            builder = builder.add_revoked_certificate(entry)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)

@@ -8,6 +8,9 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+import pytest
+
+from tests.token_faults import TokenFaults, token_faults
 from vnedoc.errors import VnedocError
 from vnedoc.sign.models import SignatureMechanism
 from vnedoc.sign.signers import open_signer
@@ -150,3 +153,25 @@ def make_desk(folder: Path, pki: TestPKI, *, only: frozenset[str] | None = None)
             label = {"twin-1": "TWIN TEST", "twin-2": "TWIN TEST", "rsa": DECOMPOSED}.get(name, name)
             made[name] = tokens.add(label, pin=PIN, entries=entries)
     return Desk(tokens, made, leader, other, elliptic)
+
+
+@pytest.fixture(scope="module")
+def desk(pki: TestPKI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """Tokens of a module."""
+    made = make_desk(tmp_path_factory.mktemp("tokens"), pki)
+    with made.folder.in_this_process():
+        yield made
+
+
+@pytest.fixture
+def faults(desk: Desk) -> Iterator[TokenFaults]:
+    """What only hardware does, put in at the border of the library."""
+    with token_faults(desk.folder.module) as faults:
+        yield faults
+
+
+@pytest.fixture
+def opened() -> Iterator[Opener]:
+    """A function that opens signers on tokens; they are closed when the test ends."""
+    with closing_signers() as opened:
+        yield opened

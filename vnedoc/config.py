@@ -82,6 +82,9 @@ _PATHS = {
     "tls_certificate",
     "tls_key",
     "client_ca",
+    "client_crls",
+    "admin_tls_certificate",
+    "admin_tls_key",
 }
 OptionValue = str | int | float | bool | list[str]
 """What an option of a connector can be in the settings."""
@@ -239,6 +242,14 @@ class HubConfig:
     """PEM file with the authorities whose client certificates are accepted."""
     client_required: bool = False
     """Whether a client without such a certificate is turned away before it can say anything."""
+    client_crls: Path | None = None
+    """PEM file with the lists of revoked certificates of those authorities, one of each."""
+    admin_tls_certificate: Path | None = None
+    """PEM file with the TLS certificate of the port for those who run the hub, and the ones above it."""
+    admin_tls_key: Path | None = None
+    """PEM file with its key."""
+    admin_tls_passphrase_env: str | None = None
+    """Name of the environment variable with the passphrase of that key."""
     proxies: tuple[str, ...] = ()
     """Networks of proxies, as CIDR, that are believed when they say who calls."""
     certificate_header: str | None = None
@@ -259,6 +270,10 @@ class HubConfig:
     """Processes that verify, for each process of the hub."""
     expire_after_days: float = 30.0
     """How long a package waits for its recipient; 0: for ever."""
+    keep_payloads_days: float = 0.0
+    """How long packages are kept after everything about them was done; 0: for ever."""
+    keep_metadata_days: float = 0.0
+    """The same of what is known of them, at least 30 days; 0: for ever."""
     park_after_fails: int = 1
     """How often a recipient's system may fail on a package before only an operator can let it try again."""
     max_package_mb: float = 512.0

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.crashes.hub_process import HubProcess, hub_process
 from tests.crashes.world import KeptStore, World, running_hub_on
 from tests.database_fixtures import PostgreSQL
 from vnedoc.exchange.stores.database import Database
@@ -41,14 +42,20 @@ class Place:
     """Where files are."""
     stores: tuple[KeptStore, KeptStore]
     """The stores of the two offices."""
+    hub_process: HubProcess
+    """Another hub, in a process of its own; it runs once a row has started it."""
 
     @contextlib.contextmanager
-    def world(self) -> Iterator[World]:
-        """Open two offices of their own."""
+    def world(self, hub: RunningHub | None = None) -> Iterator[World]:
+        """Open two offices of their own.
+
+        Args:
+            hub: The hub between them; ``None``: the one that rows share.
+        """
         with contextlib.ExitStack() as stack:
             folder = Path(tempfile.mkdtemp(prefix="row-", dir=self.folder))
             stack.callback(shutil.rmtree, folder)
-            yield World(stack, self.hub, folder / "world", self.stores)
+            yield World(stack, hub or self.hub, folder / "world", self.stores)
 
 
 @contextlib.contextmanager
@@ -91,7 +98,8 @@ def running_place(server: PostgreSQL | None, zygote: Zygote) -> Iterator[Place]:
         first, second = (KeptStore(make("agency"), folder / "payloads") for _ in range(2))
         stack.callback(second.close)
         stack.callback(first.close)
-        yield Place(hub, faults, zygote, folder, (first, second))
+        other = stack.enter_context(hub_process(folder / "hub-process", make("hub")))
+        yield Place(hub, faults, zygote, folder, (first, second), other)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.crashes.places import Place
     from tests.crashes.world import World
 
-__all__ = ["Found", "run_step"]
+__all__ = ["Found", "how_it_ended", "prepare", "run_step", "unexpected", "what_is_left"]
 
 # Nothing listens on the port for "discard".
 NOBODY = "http://127.0.0.1:9"
@@ -50,14 +50,14 @@ class Found:
 def run_step(step: Step, place: Place) -> Found:
     """Kill a process at a step and return what was found."""
     with place.world() as world:
-        actions = _prepare(step.story, world, size=step.size)
+        actions = prepare(step.story, world, size=step.size)
         office = world.a if step.story.office == "A" else world.b
         url = NOBODY if step.story is Story.FAILING else None
         [killed] = place.zygote.run(Job(office.account, actions, step.trap, url=url))
         if not killed.was_killed:
             return Found("-", "-", (f"the step was not reached: {killed.how} {killed.said}",))
         problems = world.problems_now()
-        left = _left(step.story, world)
+        left = what_is_left(step.story, world)
         # A new process, when the lease of the killed one is over.
         again = actions if step.again else (_WORK,)
         [next_one] = place.zygote.run(Job(office.account, again, ahead_s=AFTER_LEASE_S))
@@ -66,11 +66,11 @@ def run_step(step: Step, place: Place) -> Found:
         world.outlast_leases()
         world.settle()
         problems += world.problems()
-        problems += _unexpected(step.story, world)
-        return Found(left, _end(step.story, world), tuple(problems))
+        problems += unexpected(step.story, world)
+        return Found(left, how_it_ended(step.story, world), tuple(problems))
 
 
-def _prepare(story: Story, world: World, *, size: int) -> tuple[tuple[str, ...], ...]:
+def prepare(story: Story, world: World, *, size: int) -> tuple[tuple[str, ...], ...]:
     """Go as far as the story has gone before the process starts that is killed; return what it does."""
     path = world.package(size=size)
     if story in {Story.SENDING, Story.FAILING}:
@@ -99,8 +99,8 @@ def _prepare(story: Story, world: World, *, size: int) -> tuple[tuple[str, ...],
     return (_WORK,)
 
 
-def _left(story: Story, world: World) -> str:
-    """Return in a word or two what the killed process left of its work."""
+def what_is_left(story: Story, world: World) -> str:
+    """Return in a word or two what is left of the work of a process that was killed, or could not go on."""
     if story in {Story.ANSWERING, Story.REPLYING}:
         sent = world.b.store.sent(kind=PackageKind.STATUS)
         codes = {item.subject: item for item in sent}
@@ -130,7 +130,8 @@ def _state(message: SentMessage | ReceivedMessage | None) -> str:
     return message.consignments[0].delivery.value
 
 
-def _end(story: Story, world: World) -> str:
+def how_it_ended(story: Story, world: World) -> str:
+    """Return the states of what A sent when all is done, and how many attempts the office needed."""
     sent = world.a.store.sent()
     office = world.a if story.office == "A" else world.b
     attempts = max(
@@ -144,7 +145,7 @@ def _end(story: Story, world: World) -> str:
     return f"{states}; attempts: {attempts}"
 
 
-def _unexpected(story: Story, world: World) -> list[str]:
+def unexpected(story: Story, world: World) -> list[str]:
     """Return how the end of a story differs from what it must be."""
     found = []
     documents = world.a.store.sent()

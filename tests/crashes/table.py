@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.crashes.hub_rows import HUB_STEPS, run_hub_step
 from tests.crashes.places import STORES, running_place, running_postgresql
 from tests.crashes.rows import run_step
 from tests.crashes.steps import MORE_STEPS, STEPS
@@ -16,7 +17,8 @@ from tests.crashes.zygote import running_zygote
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.crashes.places import Place
+    from tests.crashes.hub_rows import HUB_STEPS, run_hub_step
+from tests.crashes.places import Place
 
 __all__ = ["BEGIN", "END", "PAGE", "main", "row_names"]
 
@@ -28,12 +30,14 @@ HEAD = ("Killed at, or trouble", *STORES.values())
 
 def row_names() -> list[str]:
     """Return the names of all rows, in the order of the table."""
-    return [*(step.title for step in (*STEPS, *MORE_STEPS)), *TROUBLES]
+    return [*(step.title for step in (*STEPS, *MORE_STEPS, *HUB_STEPS)), *TROUBLES]
 
 
 def _rows() -> Iterator[tuple[str, Callable[[Place], str]]]:
     for step in (*STEPS, *MORE_STEPS):
         yield step.title, lambda place, step=step: str(run_step(step, place))  # type: ignore[misc] # bound now
+    for hub_step in HUB_STEPS:
+        yield hub_step.title, lambda place, step=hub_step: str(run_hub_step(step, place))  # type: ignore[misc] # the same
     yield from TROUBLES.items()
 
 

@@ -15,9 +15,11 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["COMMIT", "CONNECT", "FSYNC", "RECEIVE", "RENAME", "SEND", "Trap", "set_trap"]
+__all__ = ["COMMIT", "CONNECT", "DATABASE_COMMIT", "FSYNC", "RECEIVE", "RENAME", "SEND", "Trap", "set_trap"]
 
 COMMIT = "sqlalchemy.orm:Session.commit"
+DATABASE_COMMIT = "sqlalchemy.engine.default:DefaultDialect.do_commit"
+"""Of whatever has a transaction: a session or a plain connection."""
 FSYNC = "os:fsync"
 RENAME = "os:replace"
 CONNECT = "socket:socket.connect"

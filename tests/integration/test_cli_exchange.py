@@ -20,7 +20,6 @@ from vnedoc.sign.roles import SigningOptions
 from vnedoc.sign.signers.pkcs12 import PKCS12Signer
 from vnedoc.sign.signing import sign_pdf
 from vnedoc.testing import documents
-from vnedoc.testing.hub import running_hub
 from vnedoc.testing.packages import make_package
 
 PROVINCE, DEPARTMENT = "H99", "H99.1"
@@ -71,12 +70,6 @@ class Office:
 
     def receive(self, *arguments):
         return self.run("receive", "-d", self.folder / "received", "--unverified", *arguments)
-
-
-@pytest.fixture
-def hub(tmp_path):
-    with running_hub(tmp_path / "hub") as hub:
-        yield hub
 
 
 @pytest.fixture

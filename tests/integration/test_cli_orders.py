@@ -10,16 +10,9 @@ import pytest
 from tests.integration.test_cli_exchange import DEPARTMENT, PROVINCE, Office
 from vnedoc.exchange.models import Attachment, OtherInfo
 from vnedoc.exchange.package import write_package
-from vnedoc.testing.hub import running_hub
 from vnedoc.testing.packages import make_package
 
 REASON = "TEST ban hành nhầm"
-
-
-@pytest.fixture
-def hub(tmp_path):
-    with running_hub(tmp_path / "hub") as hub:
-        yield hub
 
 
 @pytest.fixture
@@ -159,6 +152,7 @@ def test_an_update_and_a_replacement(offices, package, tmp_path):
     code, out, err = province.run("update", message_id, *arguments)
     assert code == 0, err
     assert "H99.2" in out
+    assert err.count("[package.nothing-signed]") == 1
     department.receive()
     versions = department.json("status")[1]
     assert [item["kind"] for item in versions["orders"]] == ["update"]
@@ -170,6 +164,7 @@ def test_an_update_and_a_replacement(offices, package, tmp_path):
         "replace", update_id, "--header", header(tmp_path, 17), "--document", new, "--reason", "TEST"
     )
     assert code == 0, err
+    assert err.count("[package.nothing-signed]") == 1
     department.receive()
     assert "Được thay thế bởi" in fits(department.run("status")[1])
 

@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.cli import vnedoc
+from tests.second_tools import pdfsig
 from vnedoc.sign.trust import TrustStore
 from vnedoc.sign.verification import verify_pdf
 from vnedoc.testing import documents
@@ -128,7 +129,7 @@ def test_days_later_in_another_place_with_a_timestamp(desk: Path, pki: TestPKI) 
     completed = vnedoc(*arguments, "--tsa", pki.tsa_url)
     assert completed.code == 0, completed.err
     assert "PAdES-B-T" in completed.out
-    words = subprocess.run(["pdfsig", output], capture_output=True, text=True).stdout
+    words = pdfsig(output)
     assert "Signature is Valid." in words
 
 

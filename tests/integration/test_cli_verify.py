@@ -24,13 +24,6 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def roots(pki: TestPKI, tmp_path: Path) -> Path:
-    folder = tmp_path / "pki"
-    pki.write(folder, passphrase="x")
-    return folder
-
-
-@pytest.fixture
 def signed(pki: TestPKI, tmp_path: Path) -> Path:
     path = tmp_path / "signed.pdf"
     path.write_bytes(signed_pdfs.sign(signed_pdfs.blank(), pki.agency, tsa_url=pki.tsa_url))

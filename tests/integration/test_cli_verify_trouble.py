@@ -23,7 +23,6 @@ from vnedoc.sign.verification import verify_pdf
 from vnedoc.testing.pki import running_pki
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from vnedoc.testing.pki import TestPKI
@@ -37,23 +36,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def roots(pki: TestPKI, tmp_path: Path) -> Path:
-    folder = tmp_path / "pki"
-    pki.write(folder, passphrase="x")
-    return folder
-
-
-@pytest.fixture
 def signed(pki: TestPKI, tmp_path: Path) -> Path:
     path = tmp_path / "signed.pdf"
     path.write_bytes(signed_pdfs.sign(signed_pdfs.blank(), pki.agency, tsa_url=pki.tsa_url))
     return path
-
-
-@pytest.fixture
-def online() -> Iterator[RevocationSource]:
-    with RevocationSource(allowed_hosts=["127.0.0.1"]) as source:
-        yield source
 
 
 def test_a_directory_without_the_agency_says_so(signed: Path, roots: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from tests.crashes.hub_rows import HUB_STEPS, run_hub_step
 from tests.crashes.places import STORES, running_place
 from tests.crashes.rows import run_step
 from tests.crashes.steps import MORE_STEPS, STEPS, Story
@@ -36,6 +37,14 @@ def test_killed_at(place, step):
     assert found.end
 
 
+@pytest.mark.parametrize("step", HUB_STEPS, ids=lambda step: step.title)
+def test_the_hub_is_killed_at(place, step):
+    found = run_hub_step(step, place)
+    assert found.problems == ()
+    assert found.left
+    assert found.end
+
+
 @pytest.mark.parametrize("name", TROUBLES)
 def test_trouble(place, name):
     assert "once" in TROUBLES[name](place)
@@ -43,7 +52,7 @@ def test_trouble(place, name):
 
 def test_the_matrix_has_both_sides_and_enough_steps():
     assert len(STEPS) >= 25
-    assert len(set(row_names())) == len(STEPS) + len(MORE_STEPS) + len(TROUBLES)
+    assert len(set(row_names())) == len(STEPS) + len(MORE_STEPS) + len(HUB_STEPS) + len(TROUBLES)
     assert {step.story for step in STEPS} == set(Story)
     assert {step.story.office for step in STEPS} == {"A", "B"}
 

@@ -1,13 +1,13 @@
 """The main job, end to end: what ``vnedoc demo`` tells is what lies in its folder."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import pikepdf
 import pytest
 
 from tests.cli import Outcome, vnedoc
+from tests.second_tools import pdfsig
 from vnedoc.exchange.package import read_package
 from vnedoc.testing import documents
 
@@ -76,7 +76,7 @@ def test_signed_documents_carry_both_signatures(told: tuple[Path, Outcome], name
 @pytest.mark.needs("pdfsig")
 def test_pdfsig_agrees(told: tuple[Path, Outcome]) -> None:
     for path in sorted((told[0] / "3-signed").glob("*.pdf")):
-        words = subprocess.run(["pdfsig", path], capture_output=True, text=True).stdout
+        words = pdfsig(path)
         assert words.count("Signature is Valid.") == words.count("Signature #") > 0
 
 

@@ -70,7 +70,10 @@ def test_a_sound_office_is_called_sound(settings: Path, monkeypatch: pytest.Monk
     assert {"doctor.let-in", "doctor.registered", "doctor.clock", "doctor.store", "doctor.trust"} <= set(
         found
     )
-    assert all(line.startswith("+ ") for line in text.out.splitlines())
+    lines = text.out.splitlines()
+    assert {line[:2] for line in lines} <= {"+ ", "  "}  # what is too long goes on below
+    assert sum(line.startswith("+ ") for line in lines) == len(found)
+    assert all(len(line) <= 80 or " " not in line.strip() for line in lines)
     assert "0 bad" in text.err
 
 

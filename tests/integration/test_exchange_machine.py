@@ -1,7 +1,8 @@
 """Two offices and a hub against a small model: whatever happens in whatever order, nothing is lost or doubled.
 
-Hypothesis draws what people do, what goes wrong on the way, and how time goes by. ``VNEDOC_MACHINE_EXAMPLES`` sets
-how many stories are told; ``make crash-matrix`` tells more than the ordinary test run.
+Hypothesis draws what people do, what goes wrong on the way, how time goes by, and when clocks are set, on SQLite and
+on PostgreSQL. ``VNEDOC_MACHINE_EXAMPLES`` sets how many stories are told; ``make crash-matrix`` tells more than the
+ordinary test run.
 """
 
 import contextlib
@@ -34,6 +35,8 @@ from vnedoc.testing.hub import RunningHub, running_hub
 from vnedoc.testing.packages import make_organization, make_package
 
 EXAMPLES = int(os.environ.get("VNEDOC_MACHINE_EXAMPLES", "7"))
+# A story takes longer there, most of it to make its databases.
+FEWER = max(3, EXAMPLES // 3)
 STEPS = 25
 START = datetime.datetime(2026, 11, 23, 2, 0, tzinfo=datetime.UTC)
 REASON = "TEST"
@@ -114,6 +117,7 @@ class Axis:
 
 
 AXIS: list[Axis] = []
+SERVERS = []
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -130,6 +134,13 @@ def running_axis(folder):
         AXIS.append(axis)
         yield
         AXIS.remove(axis)
+
+
+@pytest.fixture(scope="module")
+def server(postgresql):
+    SERVERS.append(postgresql)
+    yield
+    SERVERS.remove(postgresql)
 
 
 class ExchangeMachine(RuleBasedStateMachine):
@@ -150,8 +161,13 @@ class ExchangeMachine(RuleBasedStateMachine):
         self.hub, self.faults = self.axis.hub, self.axis.faults
         story = next(STORIES)
         self.codes = tuple(f"H99.{story}.{part}" for part in (1, 2))
-        self.all = [Office(self.stack, self.hub, code, self.folder) for code in self.codes]
-        for office in self.all:
+        # How far the clocks of the offices are ahead of the axis's.
+        self.off = [datetime.timedelta(), datetime.timedelta()]
+        self.all = [
+            Office(self.stack, self.hub, code, self.folder, store_url=self.new_store_url())
+            for code in self.codes
+        ]
+        for number, office in enumerate(self.all):
             secret = office.secret
             connector = self.stack.enter_context(
                 VXPConnector(
@@ -168,18 +184,25 @@ class ExchangeMachine(RuleBasedStateMachine):
                 office.store,
                 organization=make_organization(office.code),
                 options=ExchangeOptions(),
-                clock=self.clock,
+                clock=lambda number=number: self.clock_of(number),
             )
+
+    new_store_url = staticmethod(lambda: None)
+    """Makes a database for an office; ``None`` is a file."""
 
     def teardown(self):
         try:
             self.faults.clear()
+            self.clocks_are_set_right()
             self.come_to_rest()
         finally:
             self.stack.close()
 
     def clock(self):
         return self.axis.now
+
+    def clock_of(self, office):
+        return self.clock() + self.off[office]
 
     def wait(self, seconds):
         self.axis.now += datetime.timedelta(seconds=seconds)
@@ -315,7 +338,7 @@ class ExchangeMachine(RuleBasedStateMachine):
         """A worker claims what is due and is never heard of again."""
         self.all[office].store.claim_due(
             connection="TEST",
-            now=self.clock(),
+            now=self.clock_of(office),
             lease=datetime.timedelta(seconds=60),
             owner=f"dead-{self.number}",
             limit=1,
@@ -326,6 +349,15 @@ class ExchangeMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 15, 61, 3600, 25 * 3600]))
     def time_goes_by(self, seconds):
         self.wait(seconds)
+
+    @rule(office=offices, seconds=st.sampled_from([-24 * 3600, -600, 600, 24 * 3600]))
+    def a_clock_is_set_wrong(self, office, seconds):
+        """The axis goes by its own; what an office writes and keeps bears the time of its clock."""
+        self.off[office] = datetime.timedelta(seconds=seconds)
+
+    @rule()
+    def clocks_are_set_right(self):
+        self.off = [datetime.timedelta(), datetime.timedelta()]
 
     @rule(fault=st.sampled_from(sorted(FAULTS)), call=st.sampled_from(sorted(CALLS)))
     def something_will_go_wrong(self, fault, call):
@@ -465,11 +497,27 @@ class ExchangeMachine(RuleBasedStateMachine):
         return found
 
 
-TestExchangeMachine = ExchangeMachine.TestCase
-TestExchangeMachine.settings = settings(
-    max_examples=EXAMPLES,
-    stateful_step_count=STEPS,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    derandomize="VNEDOC_MACHINE_EXAMPLES" not in os.environ,
-)
+class PostgreSQLMachine(ExchangeMachine):
+    """The same on PostgreSQL."""
+
+    def new_store_url(self):
+        url = SERVERS[-1].create_migrated("agency")
+        self.stack.callback(SERVERS[-1].drop, url)
+        return url
+
+
+def told(machine, examples):
+    """Return the test case of a machine."""
+    case = machine.TestCase
+    case.settings = settings(
+        max_examples=examples,
+        stateful_step_count=STEPS,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        derandomize="VNEDOC_MACHINE_EXAMPLES" not in os.environ,
+    )
+    return case
+
+
+TestExchangeMachine = told(ExchangeMachine, EXAMPLES)
+TestExchangeMachineOnPostgreSQL = pytest.mark.usefixtures("server")(told(PostgreSQLMachine, FEWER))

@@ -1,11 +1,10 @@
 """Recalls, updates and replacements over a real hub: carried out at the receiver, and known at the sender."""
 
-import contextlib
 import datetime
 
 import pytest
 
-from tests.offices import COMMUNE, DEPARTMENT, PROVINCE, Office
+from tests.offices import COMMUNE, DEPARTMENT, PROVINCE
 from vnedoc._internal.clock import utc_now
 from vnedoc.errors import ConnectorError, NotAllowedError, RefusedError, UsageError
 from vnedoc.exchange.codes import PackageKind, StatusCode
@@ -15,29 +14,9 @@ from vnedoc.exchange.orders import recall_header, update_header
 from vnedoc.exchange.package import reply_header, write_package
 from vnedoc.exchange.service import ExchangeOptions, RecallForm
 from vnedoc.exchange.states import BusinessState, DeliveryState, OrderKind, OrderState
-from vnedoc.testing.hub import running_hub
 from vnedoc.testing.packages import make_organization, make_package
 
 REASON = "TEST ban hành nhầm"
-
-
-@pytest.fixture
-def hub(tmp_path):
-    with running_hub(tmp_path / "hub") as hub:
-        yield hub
-
-
-@pytest.fixture
-def offices(hub, tmp_path):
-    with contextlib.ExitStack() as stack:
-        yield [Office(stack, hub, code, tmp_path) for code in (PROVINCE, DEPARTMENT, COMMUNE)]
-
-
-@pytest.fixture
-def package(tmp_path):
-    path = tmp_path / "TEST.edxml"
-    make_package(path, sender=PROVINCE, recipients=[DEPARTMENT, COMMUNE])
-    return path
 
 
 def taken_in(office, **options):

@@ -24,27 +24,7 @@ from vnedoc.exchange.package import reply_header, write_package
 from vnedoc.exchange.service import Exchange, ExchangeOptions
 from vnedoc.exchange.states import BusinessState, DeliveryState, TransportStatus
 from vnedoc.sign.report import Finding
-from vnedoc.testing.hub import running_hub
 from vnedoc.testing.packages import make_organization, make_package
-
-
-@pytest.fixture
-def hub(tmp_path):
-    with running_hub(tmp_path / "hub") as hub:
-        yield hub
-
-
-@pytest.fixture
-def offices(hub, tmp_path):
-    with contextlib.ExitStack() as stack:
-        yield [Office(stack, hub, code, tmp_path) for code in (PROVINCE, DEPARTMENT, COMMUNE)]
-
-
-@pytest.fixture
-def package(tmp_path):
-    path = tmp_path / "TEST.edxml"
-    make_package(path, sender=PROVINCE, recipients=[DEPARTMENT, COMMUNE])
-    return path
 
 
 def test_the_whole_way_of_a_document(offices, package):

@@ -29,13 +29,6 @@ if TYPE_CHECKING:
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage")
 
 
-@pytest.fixture
-def roots(pki: TestPKI, tmp_path: Path) -> Path:
-    folder = tmp_path / "pki"
-    pki.write(folder, passphrase="x")
-    return folder
-
-
 class Browser:
     """Chromium without a window."""
 

@@ -12,8 +12,9 @@ from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig,
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 from starlette.applications import Starlette
 
+from tests.clocks import Clock
 from tests.database_fixtures import _urls
-from tests.hubs import Clock, fill, open_store, take
+from tests.hubs import fill, open_store, take
 from vnedoc.exchange.hub.accounts import Accounts, Role
 from vnedoc.exchange.hub.admin import PATH, admin_routes, describe
 from vnedoc.exchange.hub.administration import Administration

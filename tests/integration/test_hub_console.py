@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from tests.hubs import NOW, Clock, fill, open_store, take
+from tests.clocks import NOW, Clock
+from tests.hubs import take
 from vnedoc.agencies import Agency, AgencyDirectory, dump_directory
 from vnedoc.agencies.directory import CertificatePin
 from vnedoc.errors import RemoteError
@@ -21,6 +22,7 @@ from vnedoc.exchange.hub import accounts as accounts_module
 from vnedoc.exchange.hub.accounts import Accounts, Role
 from vnedoc.exchange.hub.administration import Administration
 from vnedoc.exchange.hub.app import make_app
+from vnedoc.exchange.hub.chores import prune_old
 from vnedoc.exchange.hub.console import charts
 from vnedoc.exchange.hub.console.charts import Bar
 from vnedoc.exchange.hub.console.door import safe_next
@@ -35,6 +37,7 @@ from vnedoc.exchange.stores.hub_reports import HubReports
 from vnedoc.exchange.stores.hub_traffic import HubTraffic
 from vnedoc.exchange.stores.models import HubDeliveryRow
 from vnedoc.exchange.stores.payloads import StoredPayload
+from vnedoc.exchange.stores.pruning import PruneLimits
 from vnedoc.messages import Language
 
 PASSWORD = "correct horse TEST"
@@ -95,16 +98,8 @@ def cheap_passwords(monkeypatch) -> None:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(hub_url: str, tmp_path: Path) -> Iterator[HubStore]:
-    store = open_store(hub_url, tmp_path)
-    fill(Administration(store, actor="test.admin", clock=Clock()))
-    yield store
-    store.close()
+def store(filled_hub_store: HubStore) -> HubStore:
+    return filled_hub_store
 
 
 @pytest.fixture
@@ -554,6 +549,31 @@ def test_one_message_shows_everything_but_its_content(console, store, clock) -> 
     assert "Trục tiếp nhận gói tin 10:00:00 21/11/2026 · TEST.A" in page
     assert "Chờ bên nhận lấy" in page
     assert "Tạm dừng giao" in page
+
+
+def test_what_was_removed_is_said_and_cannot_be_tried_again(console, store, clock) -> None:
+    console.parked(1, "H98", status="expired")
+    (doc_id,) = console.parked(2, "H98", status="expired")
+    message_id = next(item.id for item in HubTraffic(store).messages() if item.notation == "2/TEST")
+    console.log_in("operator")
+    assert "gói tin được lưu không thời hạn" in shown(console.get("/"))
+    clock.go_on(days=100)
+    hub = Hub(
+        store,
+        options=HubOptions(retention=PruneLimits(payloads_older_than=datetime.timedelta(days=90))),
+        clock=clock,
+    )
+    prune_old(hub)
+    console.log_in("operator")
+    assert "Lần dọn gần nhất 10:00:00 01/03/2027: 2 gói tin (2,0 KB), 0 bản ghi." in shown(console.get("/"))
+    page = console.get(f"/messages/{message_id}")
+    assert "Không còn lưu từ 10:00:00 01/03/2027" in shown(page)
+    assert f'value="{doc_id}"' not in page.text
+    console.post("/retry", doc_id=doc_id, csrf=console.token(), back="/console/")
+    assert set(console.statuses().values()) == {"expired"}
+    clock.go_on(days=1)
+    console.log_in("chief")
+    assert "Dọn xong dữ liệu cũ" in shown(console.get("/audit"))
 
 
 # Trying again

@@ -11,6 +11,7 @@ import time
 
 import httpx2
 import pytest
+import sqlalchemy as sa
 
 from tests.integration.test_hub_vxp import Client
 from vnedoc._internal.clock import utc_now
@@ -21,6 +22,7 @@ from vnedoc.exchange.hub.logs import JSONFormatter
 from vnedoc.exchange.hub.options import HubOptions, Limits
 from vnedoc.exchange.models import Business
 from vnedoc.exchange.states import TransportStatus
+from vnedoc.exchange.stores.models import HubMessageRow
 from vnedoc.testing.axes import running_axis
 from vnedoc.testing.hub import running_hub
 from vnedoc.testing.packages import make_package
@@ -292,48 +294,57 @@ def test_uploads_at_once_are_so_many_for_each_system(tmp_path):
 
 
 def test_a_flood_of_one_system_does_not_starve_another(tmp_path):
+    # One place for all, and nobody gives up waiting: so the order in which packages come in is whose turn it was.
+    many = 12
     limits = Limits(
-        uploads=4, uploads_per_system=3, requests_per_s=30, request_burst=30, upload_wait_s=5, slow_down_s=0.3
+        uploads=1, uploads_per_system=many, upload_wait_s=60, requests_per_s=1000, request_burst=1000
     )
-    with hub_with(tmp_path / "hub", limits=limits) as (hub, flooder):
-        quiet = Client(hub.url, "TEST.C", hub.add_system("TEST.C", "H98"), utc_now)
-        stop = threading.Event()
-        statuses = []
+    with hub_with(tmp_path / "hub", limits=limits) as (hub, flooder), contextlib.ExitStack() as stack:
+        senders = {SENDER: flooder}
+        for system_id, code in (("TEST.C", "H98"), ("TEST.D", "H97")):
+            client = Client(hub.url, system_id, hub.add_system(system_id, code), utc_now)
+            senders[code] = client
+            stack.enter_context(client.http)
+        answers, threads = [], []
+        held = threading.Event()
 
-        def flood(number):
-            step = 0
-            path = tmp_path / f"flood-{number}.edxml"
-            while not stop.is_set():
-                step += 1
-                make_package(path, sender=SENDER, recipients=[RECIPIENT], number=number * 10_000 + step)
-                statuses.append(flooder.send(path.read_bytes()).status_code)
+        def content(code, number):
+            path = tmp_path / f"{code}-{number}.edxml"
+            make_package(path, sender=code, recipients=[RECIPIENT], number=number)
+            return path.read_bytes()
 
-        def timed(number):
-            path = tmp_path / "quiet.edxml"
-            make_package(path, sender="H98", recipients=[RECIPIENT], number=number)
-            content = path.read_bytes()
-            began = time.monotonic()
-            assert quiet.send(content, sender="H98").json()["status"] == "OK"
-            return time.monotonic() - began
+        def begin(call, *arguments, **options):
+            threads.append(
+                threading.Thread(target=lambda: answers.append(call(*arguments, **options).json()["status"]))
+            )
+            threads[-1].start()
 
-        with quiet.http:
-            alone = sorted(timed(number) for number in range(1, 6))[2]
-            threads = [threading.Thread(target=flood, args=(number,)) for number in range(1, 13)]
-            for thread in threads:
-                thread.start()
-            try:
-                deadline = time.monotonic() + 20
-                while 429 not in statuses and time.monotonic() < deadline:
-                    threading.Event().wait(0.02)
-                crowded = [timed(number) for number in range(100, 110)]
-            finally:
-                stop.set()
-                for thread in threads:
-                    thread.join(30)
-        assert 429 in statuses
-        assert 200 in statuses
-        # None is refused, and none waits for the whole flood; the machine is shared, so the bound is a wide one.
-        assert sorted(crowded)[5] < 2 + 20 * alone
+        def wait_for(condition):
+            deadline = time.monotonic() + 30
+            while not condition():
+                assert time.monotonic() < deadline
+                threading.Event().wait(0.005)
+
+        begin(uploading, flooder, content(SENDER, 1), held)
+        wait_for(lambda: hub.hub.shares.uploads == 1)
+        for number in range(many):
+            begin(flooder.send, content(SENDER, 2 + number))
+        wait_for(lambda: hub.hub.shares.waiting == many)
+        # The flood has a line of its own, of some length; who stands further behind comes later, and others do not.
+        refused = flooder.send(content(SENDER, 100))
+        assert (refused.status_code, int(refused.headers["Retry-After"]) >= 1) == (429, True)
+        for step, code in enumerate(("H98", "H97"), 1):
+            begin(senders[code].send, content(code, 1), sender=code)
+            wait_for(lambda step=step: hub.hub.shares.waiting == many + step)
+        held.set()
+        for thread in threads:
+            thread.join(60)
+        assert answers == ["OK"] * (1 + many + 2)
+        with hub.store.database.reading() as session:
+            rows = session.execute(sa.select(HubMessageRow.sender_code).order_by(HubMessageRow.received_at))
+            order = rows.scalars().all()
+        # What held the place, then one of each line.
+        assert order == [SENDER, SENDER, "H98", "H97"] + [SENDER] * (many - 1)
 
 
 # Health, metrics, log
@@ -377,18 +388,6 @@ def test_health_and_metrics(tmp_path):
         assert httpx2.get(hub.url + "/health/live").status_code == 200
 
 
-def test_a_hub_whose_database_is_away_is_alive_and_not_ready(tmp_path, monkeypatch):
-    with hub_with(tmp_path) as (hub, _):
-
-        def away():
-            raise VnedocError("exchange.store-away", reason="TEST")
-
-        monkeypatch.setattr(hub.store.database, "is_current", away)
-        answer = httpx2.get(hub.url + "/health/ready")
-        assert (answer.status_code, answer.json()["checks"]["database"]) == (503, False)
-        assert httpx2.get(hub.url + "/health/live").status_code == 200
-
-
 @pytest.fixture
 def log():
     stream = io.StringIO()
@@ -401,6 +400,30 @@ def log():
     yield stream
     logger.removeHandler(handler)
     logger.setLevel(before[0])
+
+
+def test_a_hub_whose_database_is_away_is_alive_and_not_ready_and_says_why_once(tmp_path, monkeypatch, log):
+    with hub_with(tmp_path) as (hub, _):
+
+        def away():
+            raise VnedocError("exchange.store-away", reason="TEST")
+
+        def told():
+            lines = [json.loads(line) for line in log.getvalue().splitlines()]
+            return [
+                (line["message"], line.get("reason")) for line in lines if line.get("check") == "database"
+            ]
+
+        monkeypatch.setattr(hub.store.database, "is_current", away)
+        for _ in range(3):
+            answer = httpx2.get(hub.url + "/health/ready")
+            assert (answer.status_code, answer.json()["checks"]["database"]) == (503, False)
+        assert httpx2.get(hub.url + "/health/live").status_code == 200
+        assert told() == [("not ready", "exchange.store-away: TEST")]
+        monkeypatch.setattr(hub.store.database, "is_current", lambda: True)
+        for _ in range(2):
+            assert httpx2.get(hub.url + "/health/ready").status_code == 200
+        assert told()[1:] == [("ready again", None)]
 
 
 @pytest.mark.parametrize("kind", WIRES)

@@ -6,7 +6,8 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from tests.hubs import NOW, Clock, fill, open_store, take
+from tests.clocks import NOW
+from tests.hubs import open_store, take
 from vnedoc.errors import ConfigurationError
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub.administration import Administration
@@ -24,16 +25,8 @@ INITIAL, PROCESSING, DONE, FAIL = TransportStatus
 
 
 @pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def store(hub_url, tmp_path, clock):
-    store = open_store(hub_url, tmp_path)
-    fill(Administration(store, actor="TEST", clock=clock))
-    yield store
-    store.close()
+def store(filled_hub_store):
+    return filled_hub_store
 
 
 @pytest.fixture
@@ -247,6 +240,17 @@ def test_a_program_that_is_too_old_for_the_tables_says_so(hub_url, tmp_path):
     with pytest.raises(ConfigurationError) as caught:
         Database(hub_url, branch="hub")
     assert caught.value.code == "exchange.store-revision"
+
+
+def test_a_program_that_runs_does_not_look_at_the_files_of_the_next_one(hub_url, tmp_path, monkeypatch):
+    database = Database(hub_url, branch="hub")
+    # What an upgrade in place does to the folder of a running program.
+    folder = tmp_path / "migrations" / "hub"
+    folder.mkdir(parents=True)
+    (folder / "9999_next.py").touch()
+    monkeypatch.setattr("vnedoc.exchange.stores.database._MIGRATIONS", folder.parent)
+    assert database.is_current()
+    database.close()
 
 
 def test_programs_that_start_together_migrate_once(tmp_path, request, postgresql):

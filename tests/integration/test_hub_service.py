@@ -19,7 +19,7 @@ from tests.tls import PASSPHRASE, Authority
 from vnedoc._internal.clock import utc_now
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub.administration import Administration
-from vnedoc.exchange.hub.serving import TLSFiles, tls_context
+from vnedoc.exchange.hub.tls import TLSFiles, tls_context
 from vnedoc.exchange.stores.hub import HubAgency, HubStore
 from vnedoc.testing.hub_processes import free_ports, hub_service
 from vnedoc.testing.packages import make_package

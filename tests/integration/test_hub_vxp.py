@@ -30,16 +30,6 @@ SENDER, RECIPIENT, OTHER = "H99", "H99.1", "H98"
 ONE_MINUTE = datetime.timedelta(minutes=1)
 
 
-class Clock:
-    """A clock that stands still until it is moved, a millisecond at each look so that requests differ."""
-
-    def __init__(self):
-        self.now = datetime.datetime(2026, 11, 21, 2, 0, tzinfo=datetime.UTC)
-
-    def __call__(self):
-        return self.now
-
-
 class Client:
     """Makes VXP requests by hand, so that each part can be wrong."""
 
@@ -83,11 +73,6 @@ class Client:
         answer = self.post("/getReceivedEdocList", [("servicetype", "eDoc"), ("messagetype", kind)]).json()
         assert answer["status"] == "OK"
         return answer["data"]
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 @pytest.fixture

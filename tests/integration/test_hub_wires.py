@@ -8,6 +8,7 @@ import os
 import httpx2
 import pytest
 
+from tests.clocks import Clock
 from vnedoc.exchange.hub.options import PUBLIC_WIRES, HubOptions
 from vnedoc.messages import Language
 from vnedoc.testing.hub import running_hub
@@ -16,16 +17,7 @@ from vnedoc.testing.xroad import running_security_server
 
 SENDER, RECIPIENT, OTHER = "H99", "H99.1", "H98"
 LIMIT = 200_000
-NOW = datetime.datetime(2026, 11, 21, 2, 0, tzinfo=datetime.UTC)
 CLIENT_A, CLIENT_B, SERVICE = "T/GOV/A/S", "T/GOV/B/S", "T/GOV/HUB/S/edoc"
-
-
-class Clock:
-    def __init__(self):
-        self.now = NOW
-
-    def __call__(self):
-        return self.now
 
 
 class Site:

@@ -5,7 +5,6 @@ import dataclasses
 import datetime
 import io
 import re
-import subprocess
 from pathlib import Path
 
 import pikepdf
@@ -25,6 +24,7 @@ from tests.levels import (
     trust_of,
     verified,
 )
+from tests.second_tools import pdfsig
 from vnedoc.errors import RemoteError, TimestampError, UsageError, VnedocError
 from vnedoc.sign.models import Role, SignatureLevel, SignatureMechanism
 from vnedoc.sign.report import Changes, Conclusion, SignatureKind
@@ -105,7 +105,7 @@ def test_every_key_and_digest_reaches_the_level_to_three_readers(
     assert verdict == "AdESPassed.OK"
     path = tmp_path / "signed.pdf"
     path.write_bytes(content)
-    words = subprocess.run(["pdfsig", path], capture_output=True, text=True).stdout
+    words = pdfsig(path)
     assert words.count("Signature is Valid.") == 1
     assert words.count("Total document signed") == 1
 
@@ -394,7 +394,7 @@ def test_the_old_encoding_is_never_called_pades(
     assert _signing_time(content) == result.signing_time
     path = tmp_path / "signed.pdf"
     path.write_bytes(content)
-    words = subprocess.run(["pdfsig", path], capture_output=True, text=True).stdout
+    words = pdfsig(path)
     assert "Signature Type: adbe.pkcs7.detached" in words
     assert "Signature is Invalid" not in words
 

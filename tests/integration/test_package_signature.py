@@ -26,24 +26,12 @@ from vnedoc.sign.signers.pkcs12 import PKCS12Signer
 from vnedoc.sign.trust import TrustStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from vnedoc.sign.signers.base import Signer
     from vnedoc.testing.pki import Identity, TestPKI
 
 SOUND = Policy(revocation=RevocationRule.WHEN_AVAILABLE)
-
-
-@pytest.fixture
-def trust(pki: TestPKI) -> TrustStore:
-    return TrustStore.from_certificates(pki.ca_certificates)
-
-
-@pytest.fixture
-def online() -> Iterator[RevocationSource]:
-    with RevocationSource(allowed_hosts=["127.0.0.1"]) as source:
-        yield source
 
 
 def signer_of(identity: Identity, mechanism: SignatureMechanism | None = None) -> Signer:

@@ -37,11 +37,6 @@ PARTS = ("MessageHeader", "Bussiness", "edXMLManifest")
 
 
 @pytest.fixture(scope="module")
-def trust(pki: TestPKI) -> TrustStore:
-    return TrustStore.from_certificates(pki.ca_certificates)
-
-
-@pytest.fixture(scope="module")
 def honest(clerk: Signer) -> bytes:
     return signed(clerk)
 

@@ -1,23 +1,20 @@
 """Keys on tokens: SoftHSM2 for real, with what only hardware does put in at the border of the library."""
 
 import concurrent.futures
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
-from tests.token_faults import USER, TokenFaults, token_faults
+from tests.second_tools import pdfsig
+from tests.token_faults import USER, TokenFaults
 from tests.token_fixtures import (
     COMPOSED,
     DECOMPOSED,
     PIN,
     Desk,
     Opener,
-    closing_signers,
     is_signed,
-    make_desk,
     told,
 )
 from vnedoc.errors import CredentialError
@@ -30,30 +27,10 @@ from vnedoc.sign.signers.base import SecretPrompt
 from vnedoc.sign.signers.pkcs11 import describe_tokens
 from vnedoc.sign.signing import sign_pdf
 from vnedoc.testing import documents
-from vnedoc.testing.pki import TestPKI
 
 pytestmark = pytest.mark.needs("softhsm2-util")
 
 WRONG_PIN = "sai-pin-TEST"
-
-
-@pytest.fixture(scope="module")
-def desk(pki: TestPKI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    made = make_desk(tmp_path_factory.mktemp("tokens"), pki)
-    with made.folder.in_this_process():
-        yield made
-
-
-@pytest.fixture
-def faults(desk: Desk) -> Iterator[TokenFaults]:
-    with token_faults(desk.folder.module) as faults:
-        yield faults
-
-
-@pytest.fixture
-def opened() -> Iterator[Opener]:
-    with closing_signers() as opened:
-        yield opened
 
 
 # What is on a token, and how it is chosen
@@ -236,7 +213,7 @@ def test_a_pdf_is_signed(desk: Desk, opened: Opener, tmp_path: Path, name: str) 
     path = tmp_path / "signed.pdf"
     options = SigningOptions(role=Role.INVISIBLE)
     sign_pdf(documents.document_path(documents.LETTER), path, signer=opened(desk[name].uri), options=options)
-    words = subprocess.run(["pdfsig", path], capture_output=True, text=True).stdout
+    words = pdfsig(path)
     assert words.count("Signature is Valid.") == 1
     assert "TEST" in words
 

@@ -4,13 +4,12 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.token_faults import CONTEXT_SPECIFIC, USER, TokenFaults, token_faults
-from tests.token_fixtures import PIN, Desk, Opener, closing_signers, make_desk, told
+from tests.token_faults import CONTEXT_SPECIFIC, USER, TokenFaults
+from tests.token_fixtures import PIN, Desk, Opener, told
 from vnedoc.errors import ConfigurationError, CredentialError, ExitCode, UsageError
 from vnedoc.sign.models import SignatureMechanism
 from vnedoc.sign.signers import open_signer
@@ -24,25 +23,6 @@ from vnedoc.testing.tokens import Token, TokenEntry, TokenFolder
 pytestmark = pytest.mark.needs("softhsm2-util")
 
 WRONG_PIN = "sai-pin-TEST"
-
-
-@pytest.fixture(scope="module")
-def desk(pki: TestPKI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    made = make_desk(tmp_path_factory.mktemp("tokens"), pki)
-    with made.folder.in_this_process():
-        yield made
-
-
-@pytest.fixture
-def faults(desk: Desk) -> Iterator[TokenFaults]:
-    with token_faults(desk.folder.module) as faults:
-        yield faults
-
-
-@pytest.fixture
-def opened() -> Iterator[Opener]:
-    with closing_signers() as opened:
-        yield opened
 
 
 # PINs

@@ -1,20 +1,16 @@
 """Keys at services of the Cloud Signature Consortium: both versions, every way to sign in and to authorise."""
 
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.remote_signing import Clock, Person
+from tests.remote_signing import Clock, Person, assert_signs_the_decision
 from vnedoc.errors import CredentialError, RefusedError, RemoteError, UsageError
-from vnedoc.sign.models import Role, SignatureMechanism
-from vnedoc.sign.roles import SigningOptions
+from vnedoc.sign.models import SignatureMechanism
 from vnedoc.sign.signers.base import SecretPrompt, Signer, verify_raw_signature
 from vnedoc.sign.signers.csc import RemoteOptions, open_csc
-from vnedoc.sign.signing import sign_pdf
-from vnedoc.testing import documents
 from vnedoc.testing.pki import TestPKI
 from vnedoc.testing.remote_signing import CSCServiceOptions, FakeCSCService, json_answer
 
@@ -73,17 +69,8 @@ def _good(signer: Signer, signature: bytes, content: bytes, digest_algorithm: st
 @pytest.mark.parametrize("api", ["v1", "v2"])
 def test_a_document_is_signed(start: Start, tmp_path: Path, api: str) -> None:
     service = start(api=api, factors=("pin", "sent-otp"))
-    path = tmp_path / "signed.pdf"
     with _open(service, _knows_messages(service)) as signer:
-        sign_pdf(
-            documents.document_bytes(documents.DECISION),
-            path,
-            signer=signer,
-            options=SigningOptions(role=Role.INVISIBLE),
-        )
-    words = subprocess.run(["pdfsig", path], capture_output=True, text=True).stdout
-    assert words.count("Signature is Valid.") == 1
-    assert words.count("Total document signed") == 1
+        assert_signs_the_decision(signer, tmp_path / "signed.pdf")
 
 
 def _knows_messages(service: FakeCSCService) -> Person:

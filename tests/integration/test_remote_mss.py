@@ -3,7 +3,6 @@
 import datetime
 import ipaddress
 import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,13 +18,10 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from tests.remote_signing import assert_signs_the_decision
 from vnedoc.errors import CredentialError, RefusedError, RemoteError, UsageError, VnedocError
-from vnedoc.sign.models import Role
-from vnedoc.sign.roles import SigningOptions
 from vnedoc.sign.signers.base import SecretPrompt, Signer
 from vnedoc.sign.signers.mss import RemoteOptions, open_mss
-from vnedoc.sign.signing import sign_pdf
-from vnedoc.testing import documents
 from vnedoc.testing._loopback import Answer
 from vnedoc.testing.pki import TestPKI
 from vnedoc.testing.remote_signing import FakeMSSService, MSSServiceOptions, json_answer
@@ -50,17 +46,8 @@ def _open(service: FakeMSSService, query: str = "") -> Signer:
 
 @pytest.mark.needs("pdfsig")
 def test_a_document_is_signed(service: FakeMSSService, tmp_path: Path) -> None:
-    path = tmp_path / "signed.pdf"
     with _open(service, "&display=Ky so 07/QD-UBND") as signer:
-        sign_pdf(
-            documents.document_bytes(documents.DECISION),
-            path,
-            signer=signer,
-            options=SigningOptions(role=Role.INVISIBLE),
-        )
-    words = subprocess.run(["pdfsig", path], capture_output=True, text=True).stdout
-    assert words.count("Signature is Valid.") == 1
-    assert words.count("Total document signed") == 1
+        assert_signs_the_decision(signer, tmp_path / "signed.pdf")
     assert service.shown == ["Ky so 07/QD-UBND"]
 
 

@@ -1,19 +1,14 @@
 """Keys at VNPT SmartCA."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.remote_signing import Clock
+from tests.remote_signing import Clock, assert_signs_the_decision
 from vnedoc.errors import CredentialError, RefusedError, RemoteError, UsageError
-from vnedoc.sign.models import Role
-from vnedoc.sign.roles import SigningOptions
 from vnedoc.sign.signers.base import Signer
 from vnedoc.sign.signers.smartca import RemoteOptions, open_smartca
-from vnedoc.sign.signing import sign_pdf
-from vnedoc.testing import documents
 from vnedoc.testing.pki import TestPKI
 from vnedoc.testing.remote_signing import FakeSmartCAService, SmartCAServiceOptions, json_answer
 
@@ -32,18 +27,9 @@ def _open(service: FakeSmartCAService, query: str = "", *, options: RemoteOption
 
 @pytest.mark.needs("pdfsig")
 def test_a_document_is_signed(service: FakeSmartCAService, tmp_path: Path) -> None:
-    path = tmp_path / "signed.pdf"
     service.holder.hesitates = 2
     with _open(service) as signer:
-        sign_pdf(
-            documents.document_bytes(documents.DECISION),
-            path,
-            signer=signer,
-            options=SigningOptions(role=Role.INVISIBLE),
-        )
-    words = subprocess.run(["pdfsig", path], capture_output=True, text=True).stdout
-    assert words.count("Signature is Valid.") == 1
-    assert words.count("Total document signed") == 1
+        assert_signs_the_decision(signer, tmp_path / "signed.pdf")
 
 
 @pytest.mark.parametrize("by_transaction", [False, True])

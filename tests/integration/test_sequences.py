@@ -10,7 +10,6 @@ import datetime
 import io
 import itertools
 import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from pyhanko.sign.fields import (
 from pyhanko.sign.validation import validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 
+from tests.second_tools import pdfsig
 from tests.signed_pdfs import signer_of
 from vnedoc.errors import NotAllowedError, UsageError
 from vnedoc.sign.appearance import Picture
@@ -229,7 +229,7 @@ def test_poppler_finds_every_signature_valid(office: Office, tmp_path: Path, nam
     path = tmp_path / "x.pdf"
     for count, content in enumerate(office.run(SEQUENCES[name]), start=1):
         path.write_bytes(content)
-        words = subprocess.run(["pdfsig", path], capture_output=True, text=True).stdout
+        words = pdfsig(path)
         assert words.count("Signature is Valid.") == count
         assert words.count("Total document signed") == 1
 

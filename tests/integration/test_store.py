@@ -20,12 +20,12 @@ from tests.stores import (
     receive,
     receive_status,
     send,
+    try_often,
 )
 from vnedoc.errors import InputError, NotAllowedError, UsageError
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.connectors.base import SentReport
 from vnedoc.exchange.states import DeliveryState, TransportStatus
-from vnedoc.exchange.stores.checking import check_store
 from vnedoc.exchange.stores.models import AttemptRow, PayloadRemovalRow
 from vnedoc.exchange.stores.payloads import StoredPayload
 from vnedoc.exchange.stores.records import MessageFilter
@@ -33,12 +33,8 @@ from vnedoc.exchange.stores.store import AgencyStore
 
 
 @pytest.fixture
-def store(store_url, tmp_path):
-    opened = AgencyStore.open(store_url, tmp_path / "payloads")
-    yield opened
-    # Whatever a test did, the log tells of all of it.
-    assert [problem.text() for problem in check_store(opened, content=True).problems] == []
-    opened.close()
+def store(agency_store):
+    return agency_store
 
 
 @pytest.fixture
@@ -234,7 +230,8 @@ def test_who_lost_the_lease_changes_nothing_but_the_attempt(store, outcome):
 
 
 def test_what_the_axis_confirmed_late_is_sent_all_the_same(store):
-    message = queue(store, "1", expires_at=after(seconds=30))
+    message = queue(store, "1", expires_at=NOW)
+    try_often(store, message, at=NOW, times=4)
     claim(store, owner="A")
     assert store.expire(after(seconds=61)) == [message.id]
     store.end_attempt_sent(message.id, owner="A", remote_doc_id="axis-1", at=after(seconds=62))
@@ -294,6 +291,9 @@ def test_what_was_not_sent_in_its_time_is_given_up(store):
     message = queue(store, "1", expires_at=after(hours=24))
     keeps = queue(store, "2")
     held = queue(store, "3", expires_at=after(hours=24))
+    for item in (message, held):
+        try_often(store, item, at=after(hours=23), times=4)
+        try_often(store, item, at=after(hours=24))
     store.begin_attempt(held.id, now=after(hours=24), lease=LEASE, owner="A")
     assert store.expire(after(hours=23)) == []
     assert store.expire(after(hours=24)) == [message.id]
@@ -303,9 +303,90 @@ def test_what_was_not_sent_in_its_time_is_given_up(store):
     assert store.find(message.id).expires_at == after(hours=48)
 
 
-def test_an_expired_message_is_not_claimed(store):
-    queue(store, "1", expires_at=after(seconds=5))
+@pytest.mark.parametrize(
+    ("before", "late"), [(0, 0), (9, 0), (0, 4), (3, 1)], ids=["never", "not since", "four times", "seldom"]
+)
+def test_nothing_is_given_up_before_it_was_tried_often_and_late(store, before, late):
+    """The clock may have jumped ahead: time alone says nothing."""
+    message = queue(store, "1", expires_at=after(hours=24))
+    try_often(store, message, at=after(hours=1), times=before)
+    try_often(store, message, at=after(hours=30), times=late)
+    assert store.expire(after(hours=48)) == []
+    assert [item.id for item in claim(store, now=after(hours=48))] == [message.id]
+    store.end_attempt_trouble(
+        message.id, owner="A", error_code="TEST", due_at=after(hours=49), at=after(hours=48)
+    )
+    assert store.expire(after(hours=48)) == ([message.id] if before + late >= 4 else [])
+
+
+def test_what_had_its_time_and_its_tries_is_not_claimed(store):
+    message = queue(store, "1", expires_at=after(seconds=5))
+    try_often(store, message, at=after(seconds=5), times=5)
     assert claim(store, now=after(seconds=5)) == []
+
+
+# A clock that was ahead, and was set back
+
+
+def by_a_clock_ahead(store, state):
+    """Put a message into a state by a clock that is a day ahead."""
+    day = datetime.timedelta(days=1)
+    then = NOW + day
+    if state == "queued":
+        return store.queue(new_sent(store, "1"), connection=CONNECTION, at=then)
+    message = queue(store, "1", expires_at=after(hours=23))
+    if state == "requeued":
+        try_often(store, message, at=NOW)
+        store.requeue([message.id], at=then, expires_at=then + day)
+    elif state == "held":
+        store.begin_attempt(message.id, now=then, lease=LEASE, owner="dead")
+    elif state == "waiting":
+        try_often(store, message, at=then)
+        store.begin_attempt(message.id, now=then, lease=LEASE, owner="A", early=True)
+        store.end_attempt_trouble(
+            message.id, owner="A", error_code="TEST", due_at=then + datetime.timedelta(hours=1), at=then
+        )
+    else:
+        try_often(store, message, at=then, times=5)
+        assert store.expire(then) == [message.id]
+    return message
+
+
+@pytest.mark.parametrize("state", ["queued", "requeued", "held", "waiting", "expired"])
+def test_what_a_clock_that_was_ahead_put_off_is_taken_up_again(store, state):
+    message = by_a_clock_ahead(store, state)
+    now = after(minutes=1)
+    assert claim(store, now=now, owner="B") == []
+    assert store.set_right(now, lease=LEASE) == [message.id]
+    assert store.set_right(now, lease=LEASE) == []
+    assert [item.id for item in claim(store, now=now, owner="B")] == [message.id]
+    # It waits as others do from now on.
+    store.end_attempt_trouble(message.id, owner="B", error_code="TEST", due_at=after(hours=1), at=now)
+    assert store.set_right(after(minutes=2), lease=LEASE) == []
+    assert store.expire(after(minutes=2)) == []
+
+
+def test_what_waits_as_it_should_is_left_alone(store):
+    """Also what another machine does whose clock is four minutes ahead."""
+    waiting, held, given_up = (queue(store, str(number), expires_at=NOW) for number in range(3))
+    ahead = after(minutes=4)
+    try_often(store, given_up, at=ahead, times=5)
+    assert store.expire(ahead) == [given_up.id]
+    for message in (waiting, held):
+        store.begin_attempt(message.id, now=ahead, lease=LEASE, owner="A")
+    store.end_attempt_trouble(waiting.id, owner="A", error_code="TEST", due_at=after(hours=1), at=ahead)
+    assert store.set_right(NOW, lease=LEASE) == []
+
+
+def test_who_holds_a_message_while_the_clock_is_set_back_keeps_it(store):
+    day = datetime.timedelta(days=1)
+    message = queue(store, "1")
+    store.begin_attempt(message.id, now=NOW + day, lease=LEASE, owner="A")
+    store.set_right(NOW, lease=LEASE)
+    assert store.renew(message.id, owner="A", now=NOW, lease=LEASE)
+    assert claim(store, owner="B") == []
+    store.end_attempt_sent(message.id, owner="A", remote_doc_id="axis-1", at=NOW)
+    assert states(store.find(message.id)) == [DeliveryState.SENT]
 
 
 # What others say

@@ -19,6 +19,7 @@ from tests.stores import (
     receive_status,
     send,
     status_news,
+    try_often,
 )
 from vnedoc.errors import InputError, UsageError, VnedocError
 from vnedoc.exchange.codes import PackageKind
@@ -43,11 +44,8 @@ BOTH = PruneLimits(payloads_older_than=60 * DAYS, metadata_older_than=90 * DAYS)
 
 
 @pytest.fixture
-def store(store_url, tmp_path):
-    opened = AgencyStore.open(store_url, tmp_path / "payloads")
-    yield opened
-    assert [problem.text() for problem in check_store(opened, content=True).problems] == []
-    opened.close()
+def store(agency_store):
+    return agency_store
 
 
 def deliver(store, name, **changes):
@@ -112,7 +110,10 @@ UNFINISHED = {
         ),
     ],
     "parked": lambda store: store.park(queue(store, "x").id, owner=None, error_code="TEST", at=NOW),
-    "expired": lambda store: [queue(store, "x", expires_at=NOW), store.expire(NOW)],
+    "expired": lambda store: [
+        try_often(store, queue(store, "x", expires_at=NOW), at=NOW, times=5),
+        store.expire(NOW),
+    ],
     "not acknowledged": lambda store: receive(store, "x"),
     "not laid out": lambda store: [
         receive(store, "x"),

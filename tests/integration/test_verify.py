@@ -22,24 +22,12 @@ from vnedoc.sign.verification import verify_files, verify_pdf
 from vnedoc.testing.pki import running_pki
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from vnedoc.sign.report import FileReport
     from vnedoc.testing.pki import TestPKI
 
 UTC = datetime.UTC
-
-
-@pytest.fixture
-def trust(pki: TestPKI) -> TrustStore:
-    return TrustStore.from_certificates(pki.ca_certificates)
-
-
-@pytest.fixture
-def online() -> Iterator[RevocationSource]:
-    with RevocationSource(allowed_hosts=["127.0.0.1"]) as source:
-        yield source
 
 
 def only(content: bytes, trust: TrustStore, **options: object) -> FileReport:

@@ -29,11 +29,6 @@ POLICY = Policy(revocation=RevocationRule.WHEN_AVAILABLE)
 
 
 @pytest.fixture(scope="module")
-def trust(pki: TestPKI) -> TrustStore:
-    return TrustStore.from_certificates(pki.ca_certificates)
-
-
-@pytest.fixture(scope="module")
 def signed(pki: TestPKI) -> bytes:
     return signed_pdfs.sign(signed_pdfs.blank(text_field="Number"), pki.agency)
 

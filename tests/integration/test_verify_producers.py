@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests import signed_pdfs
+from tests.second_tools import pdfsig
 from tests.vectors import forging
 from vnedoc.errors import DocumentError
 from vnedoc.sign.models import Box, Placement, Role
@@ -106,7 +107,7 @@ def test_we_sign_after_poppler(
     report = judge(twice, pki)
     assert [signature.conclusion for signature in report.signatures] == [Conclusion.TOTAL_PASSED] * 3
     assert report.readers_agree
-    words = subprocess.run(["pdfsig", twice], capture_output=True, text=True).stdout
+    words = pdfsig(twice)
     assert words.count("Signature is Valid.") == 3
 
 

@@ -35,11 +35,6 @@ def pki() -> Iterator[TestPKI]:
 
 
 @pytest.fixture
-def trust(pki: TestPKI) -> TrustStore:
-    return TrustStore.from_certificates(pki.ca_certificates)
-
-
-@pytest.fixture
 def online() -> Iterator[RevocationSource]:
     with RevocationSource(allowed_hosts=["127.0.0.1"], timeout_s=2) as source:
         yield source

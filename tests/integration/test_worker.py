@@ -12,6 +12,7 @@ import threading
 
 import pytest
 
+from tests.clocks import Clock
 from tests.offices import COMMUNE, DEPARTMENT, PROVINCE, Office
 from vnedoc._internal.clock import utc_now
 from vnedoc.errors import ConnectorError, CredentialError, InternalError, RefusedError
@@ -25,19 +26,6 @@ from vnedoc.testing.hub import running_hub
 from vnedoc.testing.packages import make_organization, make_package
 
 NOW = datetime.datetime(2026, 11, 20, 3, tzinfo=datetime.UTC)
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self, now=NOW):
-        self.now = now
-
-    def __call__(self):
-        return self.now
-
-    def wait(self, **units):
-        self.now += datetime.timedelta(**units)
 
 
 @pytest.fixture
@@ -97,7 +85,7 @@ NO_SECRET = CredentialError("connector.no-secret", name="TEST", system_id="TEST"
     ],
 )
 def test_errors_are_sorted(office, tmp_path, monkeypatch, error, state, least_s, most_s):
-    clock = Clock()
+    clock = Clock(NOW)
     exchange = office.with_options(clock=clock)
     message = queue(office, tmp_path, 1, exchange)
     failing(office, monkeypatch, error)
@@ -141,7 +129,7 @@ def test_a_payload_that_is_lost_parks_its_message_only(office, tmp_path):
 
 
 def test_waits_grow_until_the_time_is_over(office, tmp_path, monkeypatch):
-    clock = Clock()
+    clock = Clock(NOW)
     exchange = office.with_options(clock=clock)
     message = queue(office, tmp_path, 1, exchange)
     failing(office, monkeypatch, *[TROUBLE] * 1000)
@@ -158,14 +146,14 @@ def test_waits_grow_until_the_time_is_over(office, tmp_path, monkeypatch):
             longest = min(longest * 3, 3600.0)
         # An axis that does not answer is left alone for a minute; the message stays due meanwhile.
         if not outcomes:
-            clock.wait(seconds=60)
+            clock.go_on(seconds=60)
     assert delivery(office, message) == {DeliveryState.EXPIRED}
     assert clock.now - NOW >= datetime.timedelta(hours=24)
     assert clock.now - NOW < datetime.timedelta(hours=25)
     # A person lets it be tried for another day.
     monkeypatch.undo()
     assert exchange.retry([message.id]) == [message.id]
-    clock.wait(minutes=2)
+    clock.go_on(minutes=2)
     [(sent, _)] = exchange.deliver_due()
     assert sent.expires_at - clock.now > datetime.timedelta(hours=23)
     assert delivery(office, message) == {DeliveryState.SENT}
@@ -191,7 +179,7 @@ def test_urgent_documents_go_first(office, tmp_path, monkeypatch):
 
 
 def test_an_axis_that_does_not_answer_is_left_alone(office, tmp_path, monkeypatch):
-    clock = Clock()
+    clock = Clock(NOW)
     exchange = office.with_options(clock=clock)
     messages = [queue(office, tmp_path, number, exchange) for number in range(1, 9)]
     given = failing(office, monkeypatch, *[TROUBLE] * 6)
@@ -199,13 +187,13 @@ def test_an_axis_that_does_not_answer_is_left_alone(office, tmp_path, monkeypatc
     assert len(given) == 5
     assert exchange.deliver_due() == []
     # After a minute one message finds out; it fails, and there is another minute of peace.
-    clock.wait(seconds=61)
+    clock.go_on(seconds=61)
     assert len(exchange.deliver_due()) == 1
     assert len(given) == 6
     assert exchange.deliver_due() == []
-    clock.wait(seconds=61)
+    clock.go_on(seconds=61)
     exchange.deliver_due()
-    clock.wait(hours=1)
+    clock.go_on(hours=1)
     exchange.deliver_due()
     assert {state for message in messages for state in delivery(office, message)} == {DeliveryState.SENT}
 

@@ -100,6 +100,11 @@ def test_the_compose_file_starts_hubs_that_share_everything():
 
 def test_the_balancer_asks_whether_a_process_is_ready_at_the_port_that_says_so():
     text = (FOLDER / "haproxy.cfg").read_text(encoding="utf-8")
+    hub = load_config(FOLDER / "vnedoc.toml", environ={}).hub
+    # It has turned away from a process before that one closes its door, and names certificates where the hub looks.
+    [between, times] = map(int, re.findall(r"inter (\d+)s fall (\d+)", text)[0])
+    assert between * times < hub.drain_s
+    assert re.findall(r"set-header (\S+) %\[ssl_c_der,sha2\(256\),hex\]", text) == [hub.certificate_header]
     assert "GET /health/ready" in text
     servers = re.findall(r"server \w+ ([\d.]+):828(\d) check port 829(\d)", text)
     assert len(servers) == 4
@@ -110,7 +115,9 @@ def test_alerts_are_about_what_the_hub_counts():
     rules = yaml.safe_load((FOLDER / "alerts.yaml").read_text(encoding="utf-8"))["groups"][0]["rules"]
     with running_hub() as hub:
         text = hub.hub.metrics.text().decode()
-    known = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE)) | {"vnedoc_hub_cert_expiry_seconds"}
+    known = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
+    # These are only there with TLS.
+    known |= {"vnedoc_hub_cert_expiry_seconds", "vnedoc_hub_client_crl_expiry_seconds"}
     for rule in rules:
         for name in re.findall(r"vnedoc_hub_\w+", rule["expr"]):
             assert re.sub(r"_bucket$", "", name) in known, name

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
-import json
+import textwrap
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from vnedoc._cli._formats import echo_document
 from vnedoc._internal.clock import vietnam
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ __all__ = [
     "plain",
     "printable",
     "received_plain",
+    "say_wrapped",
     "sent_plain",
     "show_received",
     "show_results",
@@ -46,6 +48,8 @@ __all__ = [
 ]
 
 WIDTH = 80
+# Four blanks, a time, two blanks.
+_AFTER_TIME = 25
 
 
 def is_quarantined(message: ReceivedMessage) -> bool:
@@ -109,8 +113,7 @@ def package_plain(path: Path, package: Package) -> dict[str, Any]:  # JSON
 def show_results(results: Sequence[Any], form: str, state: CLIState) -> None:  # what plain() returned
     """Show messages that were sent, or would be."""
     if form == "json":
-        document = {"schema": "vnedoc.sending/1", "messages": list(results)}
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        echo_document("vnedoc.sending/1", messages=list(results))
         return
     for result in results:
         click.echo(cut(f"{result['id']}  {result['code']}"))
@@ -142,13 +145,16 @@ def received_plain(outcomes: Sequence[Received], state: CLIState) -> list[dict[s
 def show_received(outcomes: Sequence[Received], form: str, state: CLIState) -> None:
     """Show what was taken in."""
     if form == "json":
-        document = {"schema": "vnedoc.reception/1", "messages": received_plain(outcomes, state)}
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        echo_document("vnedoc.reception/1", messages=received_plain(outcomes, state))
         return
     if not outcomes:
         click.echo(state.text("exchange.nothing-received"), err=True)
     for outcome in outcomes:
         _show_outcome(outcome, state)
+    # What helps one helps all that have the same trouble.
+    hints = [None if item.error is None else item.error.hint(state.language) for item in outcomes]
+    for hint in dict.fromkeys(filter(None, hints)):
+        _say(f"  {hint}")
 
 
 def _say(text: str) -> None:
@@ -206,10 +212,20 @@ def show_status(
     state: CLIState,
     *,
     history: bool,
+    chosen: bool = False,
 ) -> None:
-    """Show messages with their three states, and the orders about them."""
+    """Show messages with their three states, and the orders about them.
+
+    Args:
+        sent: What was sent.
+        received: What was received.
+        orders: The orders.
+        state: The global options.
+        history: Whether attempts and every status are shown.
+        chosen: Whether these are all that matched, and not all that there are.
+    """
     if not sent and not received:
-        click.echo(state.text("exchange.nothing-kept"), err=True)
+        click.echo(state.text("exchange.none-match" if chosen else "exchange.nothing-kept"), err=True)
     if sent:
         click.echo(state.text("exchange.heading-sent"))
     for message in sent:
@@ -232,7 +248,7 @@ def show_status(
         if history:
             _show_events(incoming.events, state)
             for finding in incoming.reasons:
-                click.echo(printable(f"    {finding.text(state.language)}"))
+                say_wrapped(f"    {finding.text(state.language)}", indent=6)
 
 
 def _show_message(message: SentMessage | ReceivedMessage) -> None:
@@ -247,9 +263,16 @@ def _show_orders(message_id: str, orders: Iterable[DocumentOrder], state: CLISta
         other = order.target_id if carries else order.order_id
         word = order.kind.value if carries else f"{order.kind.value}-of-this"
         words = state.text(f"exchange.order-{word}")
-        outcome = state.text(f"exchange.order-state-{order.state.value}")
+        outcome = "" if _needs_no_answer(order) else state.text(f"exchange.order-state-{order.state.value}")
         named = (other or "-")[:8] if other is not None else order.document_id
-        click.echo(cut(f"    {words}: {named}  {outcome}  {order.reason or ''}".rstrip()))
+        click.echo(cut("  ".join(filter(None, [f"    {words}: {named}", outcome, order.reason]))))
+
+
+def _needs_no_answer(order: DocumentOrder) -> bool:
+    """Tell whether nobody answers an order: a new document takes the place of another, whatever receivers say."""
+    from vnedoc.exchange.states import OrderKind, OrderState
+
+    return order.is_ours and order.kind is OrderKind.REPLACE and order.state is OrderState.ASKED
 
 
 def _show_attempts(message: SentMessage, state: CLIState) -> None:
@@ -258,9 +281,7 @@ def _show_attempts(message: SentMessage, state: CLIState) -> None:
     for attempt in message.attempts:
         said = " ".join(filter(None, [attempt.error_code, attempt.remote_code, attempt.remote_message]))
         outcome = state.text(f"exchange.attempt-{attempt.outcome}")
-        click.echo(
-            printable(f"    {attempt.number}. {shown_time(attempt.started_at)}  {outcome}  {said}").rstrip()
-        )
+        say_wrapped(f"    {attempt.number}. {shown_time(attempt.started_at)}  {outcome}  {said}", indent=7)
 
 
 def _show_events(events: Iterable[StatusEvent], state: CLIState) -> None:
@@ -269,8 +290,8 @@ def _show_events(events: Iterable[StatusEvent], state: CLIState) -> None:
     for event in events:
         moment = event.reported_at or event.recorded_at
         name = status_name(event.code, state.language)
-        click.echo(
-            printable(f"    {shown_time(moment)}  {event.code} {name}  {event.description or ''}").rstrip()
+        say_wrapped(
+            f"    {shown_time(moment)}  {event.code} {name}  {event.description or ''}", indent=_AFTER_TIME
         )
 
 
@@ -297,6 +318,29 @@ def padded(text: str, width: int) -> str:
 def printable(text: str) -> str:
     """Return a text that cannot steer a terminal: subjects and reasons come from strangers."""
     return "".join(char if char.isprintable() else " " for char in text)
+
+
+def say_wrapped(text: str, *, indent: int, err: bool = False) -> None:
+    """Show a text that must not lose anything, in lines of at most 80 columns.
+
+    Args:
+        text: The text; blanks at its beginning stay.
+        indent: Where further lines begin.
+        err: Whether these are words, and not a result.
+    """
+    text = unicodedata.normalize("NFC", printable(text)).rstrip()
+    first = text[: len(text) - len(text.lstrip())]
+    lines = textwrap.wrap(
+        text.lstrip(),
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=" " * indent,
+        break_on_hyphens=False,
+        # A path or an address stays whole: it is there to be copied.
+        break_long_words=False,
+    )
+    for line in lines:
+        click.echo(line, err=err)
 
 
 def cut(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vnedoc._cli._formats import format_option
 from vnedoc.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,10 +24,6 @@ __all__ = ["PLACE_KEY", "HubPlace", "actor", "administration", "format_option", 
 
 PLACE_KEY = "vnedoc.hub.place"
 """Where the group keeps what its options say of where the hub is."""
-
-format_option = click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vnedoc._cli._formats import format_option
 from vnedoc.errors import ConfigurationError, ExitCode, VnedocError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from vnedoc.exchange.stores.store import AgencyStore
 
 __all__ = [
+    "at_work",
     "complain",
     "deadline_rules",
     "format_option",
@@ -30,6 +33,7 @@ __all__ = [
     "open_judge",
     "open_store",
     "open_way_of",
+    "say_if_parked",
     "via_option",
 ]
 
@@ -46,9 +50,6 @@ _GRAVEST_FIRST = (
 )
 
 via_option = click.option("--via", metavar="NAME", help="Connection of the settings (default: the first).")
-format_option = click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
 
 
 def gravest(codes: Iterable[ExitCode]) -> ExitCode:
@@ -157,6 +158,35 @@ def deadline_rules(config: Config) -> DeadlineRules:
     calendar = WorkingCalendar() if config.calendar is None else load_calendar(config.calendar)
     grace = datetime.timedelta(minutes=config.exchange.urgent_grace_minutes)
     return DeadlineRules(calendar=calendar, urgent_grace=grace)
+
+
+@contextlib.contextmanager
+def at_work(state: CLIState, names: Iterable[str]) -> Iterator[threading.Event]:
+    """Say for which connections something goes on, and give an event that is set when it is to stop."""
+    from vnedoc._cli._stopping import stop_on_signals
+
+    def announce() -> None:
+        _say_quietly(state, "exchange.stopping")
+
+    with stop_on_signals(announce) as stop:
+        _say_quietly(state, "exchange.working", names=", ".join(names))
+        yield stop
+
+
+def _say_quietly(state: CLIState, message_id: str, **values: object) -> None:
+    if state.verbosity >= 0:
+        click.echo(state.text(message_id, **values), err=True)
+
+
+def say_if_parked(state: CLIState, message: SentMessage | ReceivedMessage) -> None:
+    """Say what to do about a message that is not tried any more because of a fault on our side."""
+    from vnedoc.exchange.states import DeliveryState
+    from vnedoc.exchange.stores.records import SentMessage
+
+    if isinstance(message, SentMessage) and any(
+        item.delivery is DeliveryState.PARKED for item in message.consignments
+    ):
+        click.echo("  " + state.text("exchange.mend-and-retry", id=message.id), err=True)
 
 
 def complain(state: CLIState, error: VnedocError, path: Path | None = None) -> None:

@@ -1,15 +1,44 @@
-"""Where results go: ``-o FILE``, ``-d DIR`` or ``--in-place``."""
+"""Files on the command line, and where results go: ``-o FILE``, ``-d DIR`` or ``--in-place``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
 
 from vnedoc.errors import UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
-__all__ = ["pair_outputs"]
+__all__ = ["file_option", "output_options", "pair_outputs"]
+
+_Command = TypeVar("_Command", bound="Callable[..., object]")
+
+file_option = functools.partial(click.option, type=click.Path(path_type=Path), metavar="FILE")
+"""Makes an option whose value is a path."""
+
+
+def output_options(form: str) -> Callable[[_Command], _Command]:
+    """Return the options for where results go.
+
+    Args:
+        form: What was done to the files, as the help says it: ``signed``.
+    """
+    options = (
+        file_option("-o", "--output", help=f"{form.capitalize()} file (one input)."),
+        file_option("-d", "--directory", metavar="DIR", help=f"Folder for {form} files."),
+        click.option("--in-place", is_flag=True, help=f"Replace each input by its {form} form."),
+    )
+
+    def add(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 def pair_outputs(

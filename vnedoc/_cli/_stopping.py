@@ -8,15 +8,19 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 __all__ = ["stop_on_signals"]
 
 
 @contextlib.contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """Give an event that is set by SIGINT (Ctrl+C) and SIGTERM until the block ends."""
+def stop_on_signals(announce: Callable[[], object] = lambda: None) -> Iterator[threading.Event]:
+    """Give an event that is set by SIGINT (Ctrl+C) and SIGTERM until the block ends.
+
+    Args:
+        announce: Called once, when the first signal comes.
+    """
     stop = threading.Event()
     signals = (signal.SIGINT, signal.SIGTERM)
 
@@ -24,6 +28,9 @@ def stop_on_signals() -> Iterator[threading.Event]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
+        # A terminal that is gone, or is being written to at this moment, must not keep us from stopping.
+        with contextlib.suppress(OSError, RuntimeError):
+            announce()
 
     before = {number: signal.signal(number, ask) for number in signals}
     try:

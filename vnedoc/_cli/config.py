@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from vnedoc._cli._formats import echo_document, format_option
 from vnedoc.errors import ConfigurationError, ExitCode, VnedocError
 
 if TYPE_CHECKING:
@@ -25,10 +25,6 @@ _HIDDEN = "***"
 _PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@\s:]*):[^@\s]*(?=@)")
 _SECRET_KEY = re.compile(r"(secret|password|token|key|pin)$", re.IGNORECASE)
 
-_format = click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
-
 
 @click.group(short_help="Show and check the settings.")
 def config() -> None:
@@ -36,7 +32,7 @@ def config() -> None:
 
 
 @config.command(short_help="Show the settings.")
-@_format
+@format_option
 @click.pass_obj
 def show(state: CLIState, *, form: str) -> int:
     """Show the settings as they are understood, defaults included; never a secret.
@@ -46,7 +42,7 @@ def show(state: CLIState, *, form: str) -> int:
     """
     plain = _plain(dataclasses.asdict(state.config()))
     if form == "json":
-        click.echo(json.dumps({"schema": "vnedoc.config/1", "settings": plain}, ensure_ascii=False, indent=2))
+        echo_document("vnedoc.config/1", settings=plain)
     else:
         for line in _lines(plain, ""):
             click.echo(line)
@@ -54,7 +50,7 @@ def show(state: CLIState, *, form: str) -> int:
 
 
 @config.command(short_help="Check the settings.")
-@_format
+@format_option
 @click.pass_obj
 def check(state: CLIState, *, form: str) -> int:
     """Check that every connection could be opened and has its secrets, and that trust and directory are readable.
@@ -64,15 +60,12 @@ def check(state: CLIState, *, form: str) -> int:
     """
     found = list(_faults(state.config()))
     if form == "json":
-        document = {
-            "schema": "vnedoc.config-check/1",
-            "path": None if state.config().path is None else str(state.config().path),
-            "faults": [
-                {"id": error.code, "text": error.text(state.language), "hint": error.hint(state.language)}
-                for error in found
-            ],
-        }
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        faults = [
+            {"id": error.code, "text": error.text(state.language), "hint": error.hint(state.language)}
+            for error in found
+        ]
+        path = state.config().path
+        echo_document("vnedoc.config-check/1", path=None if path is None else str(path), faults=faults)
     else:
         for error in found:
             click.echo(error.text(state.language))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vnedoc._cli._exchange_view import plain
+from vnedoc._cli._exchange_view import plain, say_wrapped
 from vnedoc.errors import ConfigurationError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ def resolve(state: CLIState, *, code: str, at: str | None, file: Path | None, fo
         agency = agencies.resolve(code, at=None if at is None else _day(at))
     except ConfigurationError as exc:
         click.echo(state.text("cli.error", text=exc.text(state.language)), err=True)
+        if at is not None:
+            _say_when(state, agencies, code, _day(at))
         return ExitCode.NO
     above = agencies.ancestors(agency, at=agency.valid_to or today)
     heirs = agencies.heirs(agency, at=today)
@@ -134,6 +137,21 @@ def resolve(state: CLIState, *, code: str, at: str | None, file: Path | None, fo
         for entry in entries:
             click.echo(f"{label} {_line(entry)}"[:WIDTH])
     return ExitCode.DONE
+
+
+def _say_when(state: CLIState, agencies: AgencyDirectory, code: str, day: datetime.date) -> None:
+    """Say of a code that was not in force on a day when it was, and who came after it."""
+    for entry in agencies.entries(code):
+        if entry.valid_to is not None and entry.valid_to < day:
+            heirs = ", ".join(f"{heir.organ_id} ({heir.name})" for heir in agencies.heirs(entry, at=day))
+            told = state.text(
+                "directory.only-until", code=code, last=entry.valid_to.isoformat(), heirs=heirs or "-"
+            )
+        elif entry.valid_from is not None and entry.valid_from > day:
+            told = state.text("directory.only-from", code=code, first=entry.valid_from.isoformat())
+        else:
+            continue
+        say_wrapped(f"  {told}", indent=2, err=True)
 
 
 @directory.command("import", short_help="Take in the list of an axis, or a CSV, JSON or XML file.")
@@ -280,10 +298,12 @@ def _line(entry: Agency) -> str:
 
 
 def _show_counts(state: CLIState, agencies: AgencyDirectory, present: list[Agency], form: str) -> None:
-    levels: dict[str, int] = {}
-    for entry in present:
-        level = entry.level.value if entry.level else "unknown"
-        levels[level] = levels.get(level, 0) + 1
+    from vnedoc.agencies import Level
+
+    found = collections.Counter(entry.level for entry in present)
+    levels = {level.value: found[level] for level in Level if found[level]}
+    if found[None]:
+        levels["unknown"] = found[None]
     counts = {
         "entries": len(agencies.agencies),
         "present": len(present),

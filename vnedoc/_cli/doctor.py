@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vnedoc._cli import _exchange_view as view
 from vnedoc.errors import ExitCode, VnedocError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vnedoc._cli.main import CLIState
-    from vnedoc.config import Config, ConnectionConfig
+    from vnedoc.config import Config, ConnectionConfig, StoreConfig
     from vnedoc.exchange.doctor import Symptom
 
 __all__ = ["doctor"]
@@ -61,10 +62,10 @@ def doctor(
         click.echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
         for item in found:
-            click.echo(f"{MARKS[item.health]} {item.text(state.language)}")
+            view.say_wrapped(f"{MARKS[item.health]} {item.text(state.language)}", indent=2)
             hint = None if item.health == "good" else item.hint(state.language)
             if hint:
-                click.echo(f"    {hint}")
+                view.say_wrapped(f"    {hint}", indent=4)
         click.echo(
             state.text("doctor.summary", good=counts["good"], warnings=counts["warning"], bad=counts["bad"]),
             err=True,
@@ -88,6 +89,9 @@ def _look_over(
         yield checks.Symptom("doctor.no-settings", checks.Health.WARNING, {})
     if config.store is not None:
         yield from checks.check_disk("payloads", config.store.payload_folder)
+        database = _database_folder(config.store)
+        if database is not None and not _is_same_disk(database, config.store.payload_folder):
+            yield from checks.check_disk("database", database)
         yield from checks.check_store(config.store.url, config.store.place, now=now)
     if config.directory is not None:
         yield from checks.check_agency_directory(config.directory, own_code=own_code, now=now)
@@ -112,19 +116,34 @@ def _connection(
     try:
         tls = tls_context(connection, name=name)
     except VnedocError as exc:
-        yield checks.Symptom("doctor.no-answer", checks.Health.BAD, {"name": name}, exc)
+        yield checks.Symptom("doctor.bad-connection", checks.Health.BAD, {"name": name}, exc)
         return
     found = list(checks.check_server(name, connection.url, tls=tls))
     yield from found
-    if any(item.health is checks.Health.BAD and item.id == "doctor.unreachable" for item in found):
+    if any(item.id in {"doctor.unreachable", "doctor.not-trusted"} for item in found):
         return
     try:
         connector = open_connection(state, name)
     except VnedocError as exc:
-        yield checks.Symptom("doctor.no-answer", checks.Health.BAD, {"name": name}, exc)
+        yield checks.Symptom("doctor.bad-connection", checks.Health.BAD, {"name": name}, exc)
         return
     with connector:
         yield from checks.check_connection(connector, own_code=own_code)
+
+
+def _database_folder(store: StoreConfig) -> Path | None:
+    """Return where the file of an SQLite database is; ``None``: the database is a server's."""
+    kind, _, path = store.url.partition(":///")
+    return Path(path).parent if kind.partition("+")[0] == "sqlite" and path else None
+
+
+def _is_same_disk(first: Path, second: Path) -> bool:
+    """Tell whether two folders, or what is there of them, are on one file system."""
+    devices = []
+    for folder in (first, second):
+        present = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        devices.append(present.stat().st_dev)
+    return devices[0] == devices[1]
 
 
 def _plain(item: Symptom, state: CLIState) -> dict[str, Any]:  # JSON

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from vnedoc._cli.main import CLIState
     from vnedoc.exchange.service import Received
+    from vnedoc.exchange.stores.records import ReceivedMessage, SentMessage
 
 __all__ = ["receive", "reply", "send"]
 
@@ -64,6 +65,7 @@ def send(
             files = (_packed(state, header_path, files, stack),)
         exchange = stack.enter_context(office.open_exchange(state, via))
         for path in files:
+            found: SentMessage | ReceivedMessage | None = None
             try:
                 if dry_run:
                     results.append(view.package_plain(path, exchange.examine(path)))
@@ -77,6 +79,8 @@ def send(
             except VnedocError as error:
                 codes.add(error.exit_code)
                 office.complain(state, error, path)
+                if found is not None:
+                    office.say_if_parked(state, found)
         if not dry_run:
             for _message, late in exchange.deliver_due():
                 if late is not None:
@@ -143,9 +147,7 @@ def receive(
         outcomes = _take_in(state, via, folder, unverified=unverified)
         view.show_received(outcomes, form, state)
         return reception_code(outcomes)
-    from vnedoc._cli._stopping import stop_on_signals
-
-    with stop_on_signals() as stop:
+    with office.at_work(state, [_connection_name(state, via)]) as stop:
         _follow(state, via, folder, unverified=unverified, form=form, interval=interval, stop=stop)
     return ExitCode.DONE
 
@@ -159,6 +161,12 @@ def reception_code(outcomes: list[Received]) -> ExitCode:
         elif outcome.message is not None and view.is_quarantined(outcome.message):
             codes.add(ExitCode.NO)
     return office.gravest(codes)
+
+
+def _connection_name(state: CLIState, via: str | None) -> str:
+    """Return the name of a connection of the settings, which must be there before anybody waits for it."""
+    state.config().connection(via)
+    return next(iter(state.config().connections)) if via is None else via
 
 
 def _follow(

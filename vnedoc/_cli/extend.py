@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vnedoc._cli._outputs import pair_outputs
+from vnedoc._cli._formats import echo_document, format_option
+from vnedoc._cli._outputs import output_options, pair_outputs
 from vnedoc._cli._verification import (
     document_password,
     document_password_option,
@@ -36,14 +36,8 @@ _GRAVEST_FIRST = (
 @timestamp_options
 @verification_options
 @document_password_option
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Extended file (one input)."
-)
-@click.option(
-    "-d", "--directory", type=click.Path(path_type=Path), metavar="DIR", help="Folder for extended files."
-)
-@click.option("--in-place", is_flag=True, help="Replace each input by its extended form.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_options("extended")
+@format_option
 @click.pass_obj
 def extend(
     state: CLIState, /, files: tuple[Path, ...], **given: Any
@@ -104,7 +98,7 @@ def extend(
             if given["form"] == "text":
                 click.echo(_sentence(state, source, result))
     if given["form"] == "json":
-        click.echo(json.dumps({"schema": SCHEMA, "files": results}, ensure_ascii=False, indent=2))
+        echo_document(SCHEMA, files=results)
     if ExitCode.DONE in codes:
         click.echo(state.text("extension.checkers-note"), err=True)
     return next(code for code in _GRAVEST_FIRST if code in codes)

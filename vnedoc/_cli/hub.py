@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from vnedoc._cli._hub_folder import PLACE_KEY, HubPlace, format_option, hub_place, opened_hub
+from vnedoc._cli._formats import echo_document, format_option
+from vnedoc._cli._hub_folder import PLACE_KEY, HubPlace, hub_place, opened_hub
+from vnedoc._cli.hub_keep import prune
+from vnedoc._cli.hub_key import key
 from vnedoc._cli.hub_people import audit, token, user
 from vnedoc._cli.hub_serve import serve
 from vnedoc._cli.hub_systems import agency, system
@@ -76,7 +78,7 @@ def stats(*, form: str) -> int:
     with opened_hub() as store:
         counted = dataclasses.asdict(store.stats())
     if form == "json":
-        click.echo(json.dumps({"schema": "vnedoc.hub-stats/1", **counted}, indent=2))
+        echo_document("vnedoc.hub-stats/1", **counted)
     else:
         deliveries = counted.pop("deliveries")
         for name, count in {
@@ -87,5 +89,5 @@ def stats(*, form: str) -> int:
     return ExitCode.DONE
 
 
-for command in (serve, system, agency, user, token, audit):
+for command in (serve, system, agency, user, token, audit, key, prune):
     hub.add_command(command)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vnedoc._cli._hub_folder import actor, format_option, opened_hub
+from vnedoc._cli._formats import echo_document, echo_line, format_option
+from vnedoc._cli._hub_folder import actor, opened_hub
 from vnedoc._cli.secrets import read_secret
 from vnedoc.errors import ExitCode
 
@@ -83,7 +84,7 @@ def list_users(*, form: str) -> int:
             }
             for item in users
         ]
-        _echo_json({"schema": "vnedoc.hub-users/1", "users": items})
+        echo_document("vnedoc.hub-users/1", users=items)
     else:
         for item in users:
             click.echo(f"{item.name:<32}  {item.role}")
@@ -174,7 +175,7 @@ def list_tokens(*, form: str) -> int:
         tokens = accounts.tokens()
     if form == "json":
         items = [dataclasses.asdict(item) for item in tokens]
-        _echo_json({"schema": "vnedoc.hub-tokens/1", "tokens": items})
+        echo_document("vnedoc.hub-tokens/1", tokens=items)
     else:
         for item in tokens:
             until = "-" if item.expires_at is None else item.expires_at.date().isoformat()
@@ -225,7 +226,7 @@ def audit(state: CLIState, *, since: str | None, check: bool, head: str | None, 
             found = log.check(known_head=known)
             if form == "json":
                 plain = dataclasses.asdict(found) | {"head": str(found.head), "is_whole": found.is_whole}
-                _echo_json({"schema": "vnedoc.hub-audit-check/1", **plain})
+                echo_document("vnedoc.hub-audit-check/1", **plain)
             else:
                 click.echo(str(found.head))
             code = "hub.audit-whole" if found.is_whole else "hub.audit-broken"
@@ -237,7 +238,7 @@ def audit(state: CLIState, *, since: str | None, check: bool, head: str | None, 
         while page := log.entries(since=moment, after=after):
             for entry in page:
                 if form == "json":
-                    click.echo(json.dumps(dataclasses.asdict(entry), ensure_ascii=False, default=_plain))
+                    echo_line(dataclasses.asdict(entry))
                     continue
                 at = vietnam(entry.at).isoformat(sep=" ", timespec="seconds")
                 detail = json.dumps(dict(entry.detail), ensure_ascii=False)
@@ -258,12 +259,3 @@ def _accounts() -> Iterator[Accounts]:
 
 def _read_password(state: CLIState, name: str, env: str | None, fd: int | None) -> str:
     return read_secret(state.text("hub.password-prompt", name=name), env=env, fd=fd, confirm=True)
-
-
-def _echo_json(document: object) -> None:
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=_plain))
-
-
-def _plain(value: object) -> str:
-    assert isinstance(value, datetime.datetime)
-    return value.isoformat()

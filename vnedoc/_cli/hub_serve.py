@@ -16,7 +16,8 @@ from vnedoc.errors import ConfigurationError, CredentialError, ExitCode
 if TYPE_CHECKING:
     from vnedoc._cli.main import CLIState
     from vnedoc.config import HubConfig
-    from vnedoc.exchange.hub.serving import ServeSettings, TLSFiles
+    from vnedoc.exchange.hub.serving import ServeSettings
+    from vnedoc.exchange.hub.tls import TLSFiles
 
 __all__ = ["serve"]
 
@@ -91,15 +92,18 @@ def serve(
         key_file=place.key_file,
         options=options,
         tls=_tls(hub),
+        admin_tls=_admin_tls(hub),
         drain_s=hub.drain_s,
         stop_timeout_s=hub.stop_timeout_s,
         log_format=hub.log,
     )
 
     def announce() -> None:
-        click.echo(state.text("hub.listening", host=hub.host, port=hub.port), err=True)
+        url = _url(hub.host, hub.port, is_tls=settings.tls is not None)
+        click.echo(state.text("hub.listening", url=url), err=True)
         if hub.admin_port is not None:
-            click.echo(state.text("hub.listening-admin", host=hub.admin_host, port=hub.admin_port), err=True)
+            url = _url(hub.admin_host, hub.admin_port, is_tls=settings.admin_tls is not None)
+            click.echo(state.text("hub.listening-admin", url=url), err=True)
 
     with contextlib.ExitStack() as stack:
         wires = stack.enter_context(contextlib.closing(listen(hub.host, hub.port)))
@@ -115,14 +119,37 @@ def serve(
     return ExitCode.DONE
 
 
+def _url(host: str, port: int, *, is_tls: bool) -> str:
+    return f"{'https' if is_tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def _tls(hub: HubConfig) -> TLSFiles | None:
-    from vnedoc.exchange.hub.serving import TLSFiles
+    from vnedoc.exchange.hub.tls import TLSFiles
 
     if hub.tls_certificate is None or hub.tls_key is None:
         return None
-    passphrase = None
-    if hub.tls_passphrase_env is not None:
-        passphrase = os.environ.get(hub.tls_passphrase_env)
-        if not passphrase:
-            raise CredentialError("hub.no-passphrase", name=hub.tls_passphrase_env)
-    return TLSFiles(hub.tls_certificate, hub.tls_key, passphrase, hub.client_ca, hub.client_required)
+    return TLSFiles(
+        hub.tls_certificate,
+        hub.tls_key,
+        _passphrase(hub.tls_passphrase_env),
+        hub.client_ca,
+        hub.client_required,
+        hub.client_crls,
+    )
+
+
+def _admin_tls(hub: HubConfig) -> TLSFiles | None:
+    from vnedoc.exchange.hub.tls import TLSFiles
+
+    if hub.admin_tls_certificate is None or hub.admin_tls_key is None:
+        return None
+    return TLSFiles(hub.admin_tls_certificate, hub.admin_tls_key, _passphrase(hub.admin_tls_passphrase_env))
+
+
+def _passphrase(name: str | None) -> str | None:
+    if name is None:
+        return None
+    passphrase = os.environ.get(name)
+    if not passphrase:
+        raise CredentialError("hub.no-passphrase", name=name)
+    return passphrase

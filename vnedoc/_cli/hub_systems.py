@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from vnedoc._cli._hub_folder import administration, format_option
+from vnedoc._cli._formats import echo_document, format_option
+from vnedoc._cli._hub_folder import administration
 from vnedoc.errors import CredentialError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from vnedoc._cli.main import CLIState
-    from vnedoc.exchange.stores.hub_administration import SystemRecord
+    from vnedoc.exchange.stores.hub_administration import NewSecret, SystemRecord
 
 __all__ = ["agency", "system"]
 
@@ -78,8 +78,7 @@ def add_system(
             certificates=certificates,
         )
     if secret_env is None:
-        click.echo(state.text("hub.secret-shown-once", system_id=system_id), err=True)
-        click.echo(made.secret)
+        _show_secret(state, system_id, made)
     return ExitCode.DONE
 
 
@@ -97,9 +96,7 @@ def list_systems(state: CLIState, *, form: str) -> int:
         while page := admin.systems(after=systems[-1].id if systems else ""):
             systems += page
     if form == "json":
-        plain = [dataclasses.asdict(item) for item in systems]
-        document = {"schema": "vnedoc.hub-systems/1", "systems": plain}
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=_plain))
+        echo_document("vnedoc.hub-systems/1", systems=[dataclasses.asdict(item) for item in systems])
     else:
         disabled = state.text("hub.disabled")
         for item in systems:
@@ -140,8 +137,7 @@ def rotate_secret(state: CLIState, *, system_id: str, overlap_hours: int, secret
         until = vietnam(made.older_until).isoformat(sep=" ", timespec="minutes")
         click.echo(state.text("hub.older-until", system_id=system_id, until=until), err=True)
     if secret_env is None:
-        click.echo(state.text("hub.secret-shown-once", system_id=system_id), err=True)
-        click.echo(made.secret)
+        _show_secret(state, system_id, made)
     return ExitCode.DONE
 
 
@@ -288,6 +284,11 @@ def reopen_agency(*, code: str) -> int:
     return ExitCode.DONE
 
 
+def _show_secret(state: CLIState, system_id: str, made: NewSecret) -> None:
+    click.echo(state.text("hub.secret-shown-once", system_id=system_id), err=True)
+    click.echo(made.secret)
+
+
 def _given_secret(variable: str | None) -> str | None:
     if variable is None:
         return None
@@ -295,8 +296,3 @@ def _given_secret(variable: str | None) -> str | None:
     if len(secret) < MIN_SECRET_CHARS:
         raise CredentialError("hub.no-secret", name=variable, minimum=MIN_SECRET_CHARS)
     return secret
-
-
-def _plain(value: object) -> str:
-    assert isinstance(value, datetime.datetime)
-    return value.isoformat()

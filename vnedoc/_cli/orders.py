@@ -121,8 +121,8 @@ def update(
     """Send another version of a document, or change its recipients.
 
     What names the document stays. Without --document the files of the present version go along again; new signed
-    documents are verified with the trust of the settings. The package goes to everybody who had the document and to
-    everybody who is added; who is removed cancels it.
+    documents are verified with the trust of the settings, and a warning says what is not signed. The package goes to
+    everybody who had the document and to everybody who is added; who is removed cancels it.
 
     \b
     Exit codes: 0 the axis has it · 1 it was recalled or replaced, or has not left yet ·
@@ -130,7 +130,9 @@ def update(
     7 the axis refused.
     """
     header = _header(header_path)
-    attachments = _attachments(state, documents)
+    # What names the document stays, so whether it was issued is said by the header that it has.
+    present = _present_header(state, message_id) if documents else None
+    attachments = _attachments(state, documents, present)
     recipients = [_recipient(state, item) for item in added]
 
     def step(exchange: Exchange, message_id: str) -> list[SentMessage]:
@@ -177,7 +179,8 @@ def replace(
 ) -> int:
     """Send a document that takes the place of others (Decree 30/2020/NĐ-CP, article 18.3).
 
-    The new document has an identifier of its own. Signed documents are verified with the trust of the settings.
+    The new document has an identifier of its own. Signed documents are verified with the trust of the settings; a
+    warning says what is not signed.
 
     \b
     Exit codes: 0 the axis has it · 1 one was recalled or replaced before, or has not left yet ·
@@ -185,7 +188,7 @@ def replace(
     7 the axis refused.
     """
     header = _header(header_path)
-    attachments = _attachments(state, documents)
+    attachments = _attachments(state, documents, header)
     if header is None or attachments is None:
         raise UsageError("exchange.replace-needs-document")
 
@@ -240,14 +243,32 @@ def _header(path: Path | None) -> DocumentHeader | None:
     return header
 
 
-def _attachments(state: CLIState, documents: tuple[Path, ...]) -> Sequence[Attachment] | None:
+def _present_header(state: CLIState, message_id: str) -> DocumentHeader | None:
+    """Return the header of a document that was sent; ``None`` if that is none."""
+    from vnedoc.exchange.models import DocumentHeader
+    from vnedoc.exchange.package import read_package
+    from vnedoc.exchange.stores.records import SentMessage
+
+    with office.open_store(state.config()) as store:
+        found = store.find(message_id)
+        if not isinstance(found, SentMessage):
+            return None
+        with store.payloads.local(found.payload.sha256) as path:
+            header = read_package(path, folder=None).header
+    return header if isinstance(header, DocumentHeader) else None
+
+
+def _attachments(
+    state: CLIState, documents: tuple[Path, ...], header: DocumentHeader | None
+) -> Sequence[Attachment] | None:
     if not documents:
         return None
-    from vnedoc._cli.package import PLAIN, check_issued_files
+    from vnedoc._cli.package import look_at_files
     from vnedoc.exchange.packing import arrange
 
     attachments = arrange(documents, keep_names=False)
-    check_issued_files(state, documents, PLAIN)
+    if header is not None:
+        look_at_files(state, documents[0], header, documents)
     return attachments
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from vnedoc._cli._formats import echo_document, format_option
 from vnedoc._cli._verification import means, sender_directory, sender_options, verification_options
 from vnedoc._cli.secrets import open_asked_signer, secret_options
 from vnedoc.errors import ExitCode, InputError, UsageError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vnedoc.exchange.xmlsig import PackageSignatureReport
     from vnedoc.sign.signers.base import Signer
 
-__all__ = ["PLAIN", "check_issued_files", "pack", "pack_files", "unpack", "validate"]
+__all__ = ["PLAIN", "look_at_files", "pack", "pack_files", "unpack", "validate"]
 
 PACKING_SCHEMA = "vnedoc.packing/1"
 PACKAGE_SCHEMA = "vnedoc.package/1"
@@ -48,9 +48,6 @@ PLAIN: Mapping[str, Any] = {  # click's values
 }
 
 _path = click.Path(path_type=Path)
-_format = click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
 
 
 @click.command(short_help="Put a document and its attachments into an edXML package.")
@@ -73,7 +70,7 @@ _format = click.option(
 @click.option("--keep-names", is_flag=True, help="Keep file names as they are: not cleaned for receivers.")
 @verification_options
 @secret_options
-@_format
+@format_option
 @click.pass_obj
 def pack(
     state: CLIState,
@@ -115,15 +112,7 @@ def pack(
             "signed": given["signer_uri"] is not None,
         }
         warnings = [_finding(state, finding) for finding in unsigned]
-        _print_json(
-            {
-                "schema": PACKING_SCHEMA,
-                "path": str(output),
-                **facts,
-                "attachments": rows,
-                "warnings": warnings,
-            }
-        )
+        echo_document(PACKING_SCHEMA, path=str(output), **facts, attachments=rows, warnings=warnings)
     else:
         values = {"path": output, "count": len(written.attachments), "size": written.size}
         click.echo(state.text("package.packed", **values))
@@ -135,7 +124,7 @@ def pack(
 @click.option("-d", "--folder", type=_path, required=True, metavar="DIR", help="Made if missing.")
 @verification_options
 @sender_options
-@_format
+@format_option
 @click.pass_obj
 def unpack(
     state: CLIState,
@@ -167,14 +156,14 @@ def unpack(
         except InputError as exc:
             row = _refused(state, source, exc, form=form)
             if form == "json":
-                _print_json({"schema": PACKAGE_SCHEMA, **row})
+                echo_document(PACKAGE_SCHEMA, **row)
             return exc.exit_code
         report = _signature(package, verifying, directory, given["sender"])
     code = _signature_code(report, given["sender"])
     if form == "json":
         facts = _package_facts(state, package)
         signature = report.to_dict(state.language)
-        _print_json({"schema": PACKAGE_SCHEMA, "path": str(source), **facts, "signature": signature})
+        echo_document(PACKAGE_SCHEMA, path=str(source), **facts, signature=signature)
         return code
     for line in _lines(state, package):
         click.echo(line)
@@ -201,7 +190,7 @@ def unpack(
 )
 @verification_options
 @sender_options
-@_format
+@format_option
 @click.pass_obj
 def validate(
     state: CLIState,
@@ -269,7 +258,7 @@ def validate(
                 )
                 _say_all(state, path, errors, report.warnings, signature)
     if form == "json":
-        _print_json({"schema": VALIDATION_SCHEMA, "files": rows})
+        echo_document(VALIDATION_SCHEMA, files=rows)
     return next(code for code in GRAVEST_FIRST if code in codes)
 
 
@@ -376,20 +365,39 @@ def _refused(state: CLIState, path: Path, error: InputError, *, form: str) -> di
     }
 
 
-def check_issued_files(
-    state: CLIState, files: tuple[Path, ...], given: Mapping[str, Any]
-) -> None:  # click's values
-    """Verify the signatures of documents before they leave; unsigned files pass.
+def look_at_files(
+    state: CLIState,
+    source: Path,
+    header: DocumentHeader,
+    files: tuple[Path, ...],
+    given: Mapping[str, Any] = PLAIN,  # click's values
+) -> tuple[PackageFinding, ...]:
+    """Verify the signatures of documents before they leave, and say on stderr where one was to be expected.
+
+    Every command that makes a package of files goes by it.
+
+    Args:
+        state: The command line.
+        source: What the words name as their place.
+        header: The header under which the files leave.
+        files: The files.
+        given: How it is verified.
+
+    Returns:
+        Which signatures were missed.
 
     Raises:
         VnedocError: A signature is not valid, or it cannot be told.
     """
-    from vnedoc.exchange.packing import check_issued, is_signed_pdf
+    from vnedoc.exchange.packing import check_issued, find_unsigned, is_signed_pdf
 
-    if not any(is_signed_pdf(path) for path in files):
-        return
-    with means(state, given) as verifying:
-        check_issued(files, trust=verifying.trust, revocation=verifying.revocation)
+    if any(is_signed_pdf(path) for path in files):
+        with means(state, given) as verifying:
+            check_issued(files, trust=verifying.trust, revocation=verifying.revocation)
+    unsigned = find_unsigned(header, files)
+    for finding in unsigned:
+        _say(state, source, "package.word-warning", finding)
+    return unsigned
 
 
 def pack_files(
@@ -413,7 +421,7 @@ def pack_files(
     from vnedoc.exchange.header_files import load_header
     from vnedoc.exchange.models import StatusHeader
     from vnedoc.exchange.package import DIALECTS, write_package
-    from vnedoc.exchange.packing import arrange, find_unsigned
+    from vnedoc.exchange.packing import arrange
 
     header = load_header(header_path)
     if isinstance(header, StatusHeader):
@@ -425,12 +433,9 @@ def pack_files(
     attachments = arrange(files, keep_names=given["keep_names"])
     unsigned: tuple[PackageFinding, ...] = ()
     if not given["accept_unverified"]:
-        check_issued_files(state, files, given)
-        unsigned = find_unsigned(header, files)
+        unsigned = look_at_files(state, header_path, header, files, given)
     with _signer(state, given) as signer:
         written = write_package(header, attachments, output, dialect=DIALECTS[dialect], signer=signer)
-    for finding in unsigned:
-        _say(state, header_path, "package.word-warning", finding)
     return header, written, unsigned
 
 
@@ -480,7 +485,3 @@ def _signature_line(state: CLIState, report: PackageSignatureReport) -> str:
         "verify.line-sender", organ_id=report.sender.organ_id, match=report.sender.match.value
     )
     return f"{line}; {sender}"
-
-
-def _print_json(content: dict[str, Any]) -> None:  # JSON
-    click.echo(json.dumps(content, ensure_ascii=False, indent=2))

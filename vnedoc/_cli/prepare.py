@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from vnedoc._cli._formats import echo_document, format_option
+from vnedoc._cli._outputs import file_option
 from vnedoc._cli._verification import means, verification_options
 from vnedoc._cli.signing_options import open_options, open_timestamps, role_options, timestamp_options
 
@@ -26,28 +27,18 @@ _LONG_TERM = ("b-lt", "b-lta")
 
 @click.command(short_help="Prepare a PDF to be signed elsewhere.")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
-@click.option(
+@file_option(
     "--certificate",
     required=True,
-    type=click.Path(path_type=Path),
     metavar="PEM",
     help="The signing certificate; those above it may follow in the same file.",
 )
 @role_options
 @timestamp_options
-@click.option(
-    "--state",
-    "state_path",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="State file.",
-)
-@click.option(
+@file_option("--state", "state_path", required=True, help="State file.")
+@file_option(
     "--content",
     "content_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
     help="Write also the bytes that the digest is of, for a key that hashes by itself.",
 )
 @click.pass_obj
@@ -103,27 +94,9 @@ def prepare(state: CLIState, /, file: Path, **given: Any) -> int:  # the options
 
 
 @click.command(short_help="Put a signature made elsewhere into a prepared PDF.")
-@click.option(
-    "--state",
-    "state_path",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="State file.",
-)
-@click.option(
-    "--signature",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The signature value: raw, hexadecimal or base64.",
-)
-@click.option(
-    "--source",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The file that was prepared, if it is not where it was.",
-)
+@file_option("--state", "state_path", required=True, help="State file.")
+@file_option("--signature", required=True, help="The signature value: raw, hexadecimal or base64.")
+@file_option("--source", help="The file that was prepared, if it is not where it was.")
 @timestamp_options
 @verification_options
 @click.option(
@@ -131,10 +104,8 @@ def prepare(state: CLIState, /, file: Path, **given: Any) -> int:  # the options
     metavar="NAME",
     help="Environment variable with the password of an encrypted PDF.",
 )
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Signed file."
-)
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@file_option("-o", "--output", required=True, help="Signed file.")
+@format_option
 @click.pass_obj
 def complete(state: CLIState, /, **given: Any) -> int:  # the options, as click names them
     """Check a signature that was made elsewhere, and write the signed PDF.
@@ -185,13 +156,7 @@ def complete(state: CLIState, /, **given: Any) -> int:  # the options, as click 
     if given["form"] == "json":
         from vnedoc._cli.sign import SCHEMA, plain_result
 
-        click.echo(
-            json.dumps(
-                {"schema": SCHEMA, "files": [plain_result(source, result, language=state.language)]},
-                ensure_ascii=False,
-                indent=2,
-            )
-        )
+        echo_document(SCHEMA, files=[plain_result(source, result, language=state.language)])
     else:
         from vnedoc._cli.sign import done_sentence
 

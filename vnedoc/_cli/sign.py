@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vnedoc._cli._outputs import pair_outputs
+from vnedoc._cli._formats import echo_document, format_option
+from vnedoc._cli._outputs import output_options, pair_outputs
 from vnedoc._cli.secrets import chosen_mechanism, open_asked_signer, secret_options
 from vnedoc._cli.signing_options import open_options, role_options, timestamp_options
 from vnedoc.errors import ConfigurationError, VnedocError
@@ -39,20 +39,14 @@ SCHEMA = "vnedoc.signing/1"
 )
 @role_options
 @timestamp_options
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Signed file (one input)."
-)
-@click.option(
-    "-d", "--directory", type=click.Path(path_type=Path), metavar="DIR", help="Folder for signed files."
-)
-@click.option("--in-place", is_flag=True, help="Replace each input by its signed form.")
+@output_options("signed")
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Processes."
 )
 @click.option(
     "--again", is_flag=True, help="With -d or --in-place: sign also what has this signature already."
 )
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@format_option
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, write nothing.")
 @secret_options
 @click.pass_obj
@@ -120,7 +114,7 @@ def _sign_all(
     _warn(state, outcomes)
     if given["form"] == "json":
         files = [_plain(state, outcome) for outcome in outcomes]
-        click.echo(json.dumps({"schema": SCHEMA, "files": files}, ensure_ascii=False, indent=2))
+        echo_document(SCHEMA, files=files)
     elif len(outcomes) > 1:
         _summarize(state, outcomes)
     return outcomes
@@ -154,7 +148,7 @@ def _plan_all(
                     )
                 )
     if given["form"] == "json":
-        click.echo(json.dumps({"schema": SCHEMA, "files": files}, ensure_ascii=False, indent=2))
+        echo_document(SCHEMA, files=files)
     return outcomes
 
 

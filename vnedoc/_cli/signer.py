@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from vnedoc._cli._formats import echo_document, format_option
 from vnedoc._cli.secrets import open_asked_signer, secret_options
 from vnedoc.errors import CredentialError, ExitCode
 
@@ -21,9 +21,6 @@ __all__ = ["signer"]
 
 SCHEMA = "vnedoc.signers/1"
 
-_FORMAT = click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
 _URI = click.argument("uri", metavar="URI")
 
 
@@ -39,7 +36,7 @@ def signer() -> None:
     help="PKCS#11 module: a path, or bit4id, safenet, feitian, watchdata, safesign, gemalto, fpt, viettel, softhsm. "
     "Default: all that are installed.",
 )
-@_FORMAT
+@format_option
 @click.pass_context
 def list_(context: click.Context, *, module: str | None, form: str) -> None:
     """List the tokens that are plugged in, their certificates, and the URI of each. Asks for no PIN.
@@ -59,7 +56,7 @@ def list_(context: click.Context, *, module: str | None, form: str) -> None:
 
 @signer.command()
 @_URI
-@_FORMAT
+@format_option
 @secret_options
 @click.pass_context
 def show(context: click.Context, /, uri: str, *, form: str, **secrets: Any) -> None:  # click's values
@@ -79,7 +76,7 @@ def show(context: click.Context, /, uri: str, *, form: str, **secrets: Any) -> N
     with open_asked_signer(state, {"signer_uri": uri, **secrets}) as opened:
         described = [_plain_certificate(state, entry) for entry in opened.certificate_chain]
     if form == "json":
-        _print_json({"tokens": [], "certificates": described})
+        echo_document(SCHEMA, tokens=[], certificates=described)
         return
     for entry in described:
         _show_certificate(state, entry)
@@ -87,7 +84,7 @@ def show(context: click.Context, /, uri: str, *, form: str, **secrets: Any) -> N
 
 @signer.command()
 @_URI
-@_FORMAT
+@format_option
 @secret_options
 @click.pass_context
 def test(context: click.Context, /, uri: str, *, form: str, **secrets: Any) -> int:  # click's values
@@ -105,14 +102,13 @@ def test(context: click.Context, /, uri: str, *, form: str, **secrets: Any) -> i
         mechanism = opened.mechanism.value
     code = ExitCode.CONFIGURATION if diagnosis.problems else ExitCode.DONE
     if form == "json":
-        _print_json(
-            {
-                "certificate": described,
-                "mechanism": mechanism,
-                "usable": not diagnosis.problems,
-                "problems": [_plain_finding(state, item) for item in diagnosis.problems],
-                "notes": [_plain_finding(state, item) for item in diagnosis.notes],
-            }
+        echo_document(
+            SCHEMA,
+            certificate=described,
+            mechanism=mechanism,
+            usable=not diagnosis.problems,
+            problems=[_plain_finding(state, item) for item in diagnosis.problems],
+            notes=[_plain_finding(state, item) for item in diagnosis.notes],
         )
         return code
     click.echo(_certificate_line(state, described))
@@ -128,7 +124,7 @@ def _show_tokens(
 ) -> None:
     described = [_plain_token(state, token, with_authorities=with_authorities) for token in tokens]
     if form == "json":
-        _print_json({"tokens": described})
+        echo_document(SCHEMA, tokens=described)
         return
     for token in described:
         shown = {name: token[name] or "-" for name in ("label", "serial", "model", "manufacturer")}
@@ -209,10 +205,6 @@ def _plain_certificate(state: CLIState, certificate: x509.Certificate) -> dict[s
 
 def _plain_finding(state: CLIState, finding: Finding) -> dict[str, str]:
     return {"id": finding.id, "text": finding.text(state.language)}
-
-
-def _print_json(content: dict[str, Any]) -> None:  # JSON
-    click.echo(json.dumps({"schema": SCHEMA, **content}, ensure_ascii=False, indent=2))
 
 
 def _state(context: click.Context) -> CLIState:

@@ -112,7 +112,8 @@ def status(
         }
         click.echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
-        view.show_status(sent, received, orders, state, history=history)
+        chosen = any(value is not None for value in where.values())
+        view.show_status(sent, received, orders, state, history=history, chosen=chosen)
         if more:
             click.echo(state.text("exchange.more", limit=limit), err=True)
     return ExitCode.DONE
@@ -125,8 +126,8 @@ def _late(state: CLIState, store: AgencyStore, where: dict[str, object], form: s
     since, until = _span(where)
     now = utc_now()
     found = find_late(
-        store.sent_facts(since=since, until=until),
-        store.received_facts(since=since, until=until),
+        store.sent_facts(since=since, until=until, late_at=now),
+        store.received_facts(since=since, until=until, late_at=now),
         now=now,
         rules=office.deadline_rules(state.config()),
     )
@@ -148,10 +149,16 @@ def _summary(state: CLIState, store: AgencyStore, where: dict[str, object], form
     from vnedoc.exchange.deadlines import find_late
 
     since, until = _span(where)
-    sent = store.sent_facts(since=since, until=until)
-    received = store.received_facts(since=since, until=until)
-    late = find_late(sent, received, now=utc_now(), rules=office.deadline_rules(state.config()))
+    now = utc_now()
+    late = find_late(
+        store.sent_facts(since=since, until=until, late_at=now),
+        store.received_facts(since=since, until=until, late_at=now),
+        now=now,
+        rules=office.deadline_rules(state.config()),
+    )
     level_of = _level_of(state.config())
+    sent = store.sent_tallies(since=since, until=until)
+    received = store.received_tallies(since=since, until=until)
     outgoing = count_sent(sent, late=late, level_of=level_of)
     incoming = count_received(received, late=late, level_of=level_of)
     if form == "json":

@@ -8,11 +8,12 @@ import datetime
 import json
 import re
 import sys
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from vnedoc._cli._figures import row, sentence, size_text, whole
+from vnedoc._cli._pruning import age, age_options, show_prune_report
 from vnedoc._internal.clock import utc_now, vietnam
 from vnedoc.errors import ConfigurationError, ExitCode, UsageError
 
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["store"]
 
-WIDTH = 80
-_AGE = re.compile(r"(\d{1,5})([dwy])")
-# A year of 366 days: what has to be kept for ten years is never removed some days early.
-_DAYS = {"d": 1, "w": 7, "y": 366}
 _HEAD = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
 
 _format = click.option(
@@ -64,26 +61,24 @@ def info(state: CLIState, *, form: str) -> int:
     span = " … ".join(
         f"{vietnam(at):%Y-%m-%d %H:%M}" for at in (facts.oldest, facts.newest) if at is not None
     )
+    whole(state.text("store.info-database"), facts.url)
     for name, value in (
-        ("database", facts.url),
-        ("database-size", _size(facts.database_bytes)),
+        ("database-size", size_text(facts.database_bytes)),
         ("span", span or "-"),
         ("sent", f"{facts.sent:,}"),
         ("due", f"{facts.due:,}"),
         ("received", f"{facts.received:,}"),
-        ("payloads", f"{facts.payloads:,} · {_size(facts.payload_bytes)}"),
+        ("payloads", f"{facts.payloads:,} · {size_text(facts.payload_bytes)}"),
         ("released", f"{facts.released:,}"),
         ("events", f"{facts.head.number:,}"),
     ):
-        _row(state.text(f"store.info-{name}"), value)
+        row(state.text(f"store.info-{name}"), value)
     for heading, counts in (("consignments", facts.consignments), ("inbox", facts.inbox)):
         if counts:
             click.echo(state.text(f"store.info-{heading}") + ":")
         for name, count in counts.items():
-            _row("  " + state.text(f"exchange.state-{name}"), f"{count:,}")
-    # On a line of its own, whole: it is there to be copied.
-    click.echo(state.text("store.info-head") + ":")
-    click.echo(f"  {facts.head}")
+            row("  " + state.text(f"exchange.state-{name}"), f"{count:,}")
+    whole(state.text("store.info-head"), str(facts.head))
     return ExitCode.DONE
 
 
@@ -127,22 +122,22 @@ def check(state: CLIState, *, content: bool, anchor: str | None, form: str) -> i
         _show_json("vnedoc.store-check/1", document)
     else:
         for problem in found.problems:
-            _sentence(problem.text(state.language))
+            sentence(problem.text(state.language))
         if found.problem_count > len(found.problems):
-            _sentence(state.text("store.more-problems", count=found.problem_count - len(found.problems)))
-        _sentence(
+            sentence(state.text("store.more-problems", count=found.problem_count - len(found.problems)))
+        sentence(
             state.text(
                 "store.checked",
                 events=f"{found.head.number:,}",
                 messages=f"{found.messages:,}",
                 payloads=f"{found.payloads:,}",
-                size=_size(found.payload_bytes),
+                size=size_text(found.payload_bytes),
             )
         )
         if found.unnamed:
-            _sentence(state.text("store.unnamed", count=f"{found.unnamed:,}"))
+            sentence(state.text("store.unnamed", count=f"{found.unnamed:,}"))
         verdict = "store.whole" if found.is_whole else "store.not-whole"
-        _sentence(state.text(verdict, count=f"{found.problem_count:,}"))
+        sentence(state.text(verdict, count=f"{found.problem_count:,}"))
     return ExitCode.DONE if found.is_whole else ExitCode.NO
 
 
@@ -193,18 +188,17 @@ def migrate(state: CLIState, *, url: str, payloads_to: str | None, form: str) ->
         _show_json("vnedoc.store-migration/1", document)
         return ExitCode.DONE
     for table, count in report.rows.items():
-        _row(table, f"{count:,}")
+        row(table, f"{count:,}")
     if copied is not None:
-        _row(state.text("store.info-payloads"), f"{copied:,}")
-    _sentence(state.text("store.migrated", events=f"{report.head.number:,}"))
+        row(state.text("store.info-payloads"), f"{copied:,}")
+    sentence(state.text("store.migrated", events=f"{report.head.number:,}"))
     click.echo(f"  {report.head}")
-    _sentence(state.text("store.change-settings", url=shown))
+    whole(state.text("store.change-settings"), shown)
     return ExitCode.DONE
 
 
 @store.command(short_help="Remove what is old and finished.")
-@click.option("--payloads-older-than", metavar="AGE", help="Remove packages this old, such as 90d or 26w.")
-@click.option("--metadata-older-than", metavar="AGE", help="Remove messages this old, such as 10y.")
+@age_options
 @click.option(
     "--confirmed-is-finished",
     is_flag=True,
@@ -236,25 +230,14 @@ def prune(
     from vnedoc.exchange.stores.pruning import PruneLimits, prune_store
 
     limits = PruneLimits(
-        payloads_older_than=_age(payloads_older_than),
-        metadata_older_than=_age(metadata_older_than),
+        payloads_older_than=age(payloads_older_than),
+        metadata_older_than=age(metadata_older_than),
         confirmed_is_finished=confirmed_is_finished,
     )
     limits.check()
     with _opened(state) as opened:
         report = prune_store(opened, limits, now=utc_now(), dry_run=dry_run)
-    if form == "json":
-        _show_json("vnedoc.store-prune/1", {**dataclasses.asdict(report), "dry_run": dry_run})
-        return ExitCode.DONE
-    for name, value in (
-        ("released", f"{report.released:,}"),
-        ("payloads", f"{report.payloads:,} · {_size(report.payload_bytes)}"),
-        ("messages", f"{report.messages:,}"),
-        ("unfinished", f"{report.unfinished:,}"),
-    ):
-        _row(state.text(f"store.prune-{name}"), value)
-    if dry_run:
-        _sentence(state.text("store.dry-run"))
+    show_prune_report(state, report, form=form, schema="vnedoc.store-prune/1", is_trial=dry_run)
     return ExitCode.DONE
 
 
@@ -289,15 +272,6 @@ def _progress(state: CLIState) -> Iterator[Callable[[str], None]]:
         yield status.update
 
 
-def _age(text: str | None) -> datetime.timedelta | None:
-    if text is None:
-        return None
-    found = _AGE.fullmatch(text)
-    if found is None:
-        raise UsageError("store.bad-age", value=text)
-    return datetime.timedelta(days=int(found[1]) * _DAYS[found[2]])
-
-
 def _head(text: str) -> LogHead:
     from vnedoc.exchange.stores.checking import LogHead
 
@@ -305,33 +279,6 @@ def _head(text: str) -> LogHead:
     if found is None:
         raise UsageError("store.bad-anchor", value=text)
     return LogHead(int(found[1]), found[2])
-
-
-def _row(name: str, value: str) -> None:
-    """Print a name and a value; what is too long for the line goes below."""
-    if 34 + len(value) <= WIDTH and len(name) < 34:
-        click.echo(f"{name:<34}{value}")
-        return
-    if len(name) + 2 + len(value) <= WIDTH:
-        click.echo(f"{name}  {value}")
-        return
-    click.echo(name)
-    for line in textwrap.wrap(value, WIDTH - 2):
-        click.echo(f"  {line}")
-
-
-def _sentence(text: str) -> None:
-    for line in textwrap.wrap(text, WIDTH, break_on_hyphens=False):
-        click.echo(line)
-
-
-def _size(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
 
 
 def _show_json(schema: str, document: dict[str, Any]) -> None:  # what JSON can hold

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vnedoc._cli._outputs import file_option
 from vnedoc._cli._verification import document_password, document_password_option
 from vnedoc.errors import UsageError
 
@@ -53,14 +54,9 @@ FORMATS = ("text", "json", "junit", "sarif", "html", "etsi-xml")
     default=None,
     help="Ask servers about revocation, or only use the file's own data and --crl. Default: online; in CI offline.",
 )
-@click.option(
-    "--crl", "crl_paths", metavar="FILE", multiple=True, type=click.Path(path_type=Path), help="A CRL."
-)
-@click.option(
-    "--crl-cache",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Keep fetched CRLs there for a day, and use those that are there.",
+@file_option("--crl", "crl_paths", multiple=True, help="A CRL.")
+@file_option(
+    "--crl-cache", metavar="DIR", help="Keep fetched CRLs there for a day, and use those that are there."
 )
 @click.option(
     "--fetch-issuers",
@@ -68,7 +64,7 @@ FORMATS = ("text", "json", "junit", "sarif", "html", "etsi-xml")
     help="Fetch certificates that miss in a chain from where the certificates say; needs --online in CI.",
 )
 @click.option("--sender", metavar="ORGANID", help="The agency that is said to have sent the document.")
-@click.option("--directory", "directory_path", type=click.Path(path_type=Path), help="The agency directory.")
+@file_option("--directory", "directory_path", help="The agency directory.")
 @click.option(
     "--allow-host",
     "allowed_hosts",
@@ -87,32 +83,16 @@ FORMATS = ("text", "json", "junit", "sarif", "html", "etsi-xml")
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Processes."
 )
-@click.option(
-    "--baseline",
-    "baseline_path",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Known findings that do not count.",
+@file_option("--baseline", "baseline_path", help="Known findings that do not count.")
+@file_option("--write-baseline", help="Write what is wrong now.")
+@file_option(
+    "--evidence", "evidence_path", metavar="DIR", help="Keep what was used to decide in a new folder."
 )
-@click.option(
-    "--write-baseline", metavar="FILE", type=click.Path(path_type=Path), help="Write what is wrong now."
-)
-@click.option(
-    "--evidence",
-    "evidence_path",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Keep what was used to decide in a new folder.",
-)
-@click.option(
-    "--from-evidence",
-    "replayed_path",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Decide once more from such a folder, offline.",
+@file_option(
+    "--from-evidence", "replayed_path", metavar="DIR", help="Decide once more from such a folder, offline."
 )
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the report to a file.")
+@file_option("-o", "--output", help="Write the report to a file.")
 @click.pass_obj
 def verify(
     state: CLIState, /, paths: tuple[Path, ...], **given: Any

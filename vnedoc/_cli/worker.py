@@ -6,23 +6,28 @@ import contextlib
 import json
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from vnedoc._cli import _exchange_view as view
 from vnedoc._cli import _office as office
-from vnedoc.errors import ConfigurationError, ExitCode, UsageError, VnedocError
+from vnedoc.errors import ConfigurationError, ConnectorError, ExitCode, UsageError, VnedocError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vnedoc._cli.main import CLIState
+    from vnedoc.exchange.service import Exchange
+    from vnedoc.exchange.stores.records import ReceivedMessage, SentMessage
+    from vnedoc.exchange.stores.store import AgencyStore
     from vnedoc.exchange.worker import Round, Worker
 
 __all__ = ["retry", "worker"]
 
 _path = click.Path(path_type=Path)
+_ENOUGH = 5
+"""After so many failures in a row an axis is left alone, as the worker does it."""
 
 
 @click.command(short_help="Deliver what is due, until it is stopped.")
@@ -81,11 +86,11 @@ def worker(
     Exit codes: 0 stopped; with --once everything that was due has left · with --once: 1 something is in quarantine ·
     5 settings · 6 something could not be sent or fetched now · 7 the axis refused something.
     """
-    from vnedoc._cli._stopping import stop_on_signals
-
+    names = _names(state, via)
     if unverified and receives:
         click.echo(state.text("exchange.unverified"), err=True)
-    with stop_on_signals() as stop, contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
+        stop = threading.Event() if once else stack.enter_context(office.at_work(state, names))
         judge = None if unverified or not receives else state.config()
         workers = [
             stack.enter_context(
@@ -99,7 +104,7 @@ def worker(
                     stop=stop,
                 )
             )
-            for name in _names(state, via)
+            for name in names
         ]
         if once:
             return _run_once(state, workers, form)
@@ -126,41 +131,74 @@ def retry(state: CLIState, /, *, message_ids: tuple[str, ...], parked: bool, for
     if bool(message_ids) == parked:
         raise UsageError("exchange.ids-or-parked")
     codes = {ExitCode.DONE}
-    results: list[object] = []
     with office.open_store(state.config()) as store:
-        if parked:
-            from vnedoc.exchange.states import DeliveryState
-            from vnedoc.exchange.stores.records import MessageFilter
-
-            where = [MessageFilter(kind=kind, state=DeliveryState.PARKED) for kind in _kinds()]
-            found = [item for wanted in where for item in store.page("sent", wanted, limit=1000).items]
-            if not found:
-                click.echo(state.text("exchange.none-parked"), err=True)
-        else:
-            found = [store.find(message_id) for message_id in message_ids]
-        for message in found:
-            if dry_run:
-                results.append(view.plain(message))
-                continue
-            with office.open_exchange(state, message.connection, store=store) as exchange:
-                try:
-                    if not exchange.retry([message.id]):
-                        codes.add(ExitCode.NO)
-                        click.echo(state.text("exchange.not-retried", id=message.id), err=True)
-                        continue
-                    exchange.deliver(message.id)
-                except VnedocError as error:
-                    codes.add(error.exit_code)
-                    office.complain(state, error)
-                results.append(view.plain(store.find(message.id)))
+        found = _parked(store) if parked else [store.find(message_id) for message_id in message_ids]
+        if not found:
+            click.echo(state.text("exchange.none-parked"), err=True)
+        tried: list[str] = [] if not dry_run else [message.id for message in found]
+        for name in () if dry_run else dict.fromkeys(message.connection for message in found):
+            with office.open_exchange(state, name, store=store) as exchange:
+                of_this = [message.id for message in found if message.connection == name]
+                tried += _try_again(state, exchange, of_this, codes)
+        results = [view.plain(store.find(message_id)) for message_id in tried]
     view.show_results(results, form, state)
     return office.gravest(codes)
 
 
-def _kinds() -> tuple[Any, ...]:  # the kinds of packages
+def _parked(store: AgencyStore) -> list[SentMessage | ReceivedMessage]:
+    """Return all messages that are parked."""
     from vnedoc.exchange.codes import PackageKind
+    from vnedoc.exchange.states import DeliveryState
+    from vnedoc.exchange.stores.records import MessageFilter
 
-    return tuple(PackageKind)
+    found: list[SentMessage | ReceivedMessage] = []
+    for kind in PackageKind:
+        after = None
+        while True:
+            page = store.page(
+                "sent", MessageFilter(kind=kind, state=DeliveryState.PARKED), limit=1000, after=after
+            )
+            found += page.items
+            after = page.next
+            if after is None:
+                break
+    return found
+
+
+def _try_again(
+    state: CLIState, exchange: Exchange, message_ids: list[str], codes: set[ExitCode]
+) -> list[str]:
+    """Hand messages to the axis once more; return those that can be tried again.
+
+    An axis that did not answer several times in a row is not asked for each of the others.
+    """
+    due = []
+    for message_id in message_ids:
+        try:
+            retried = exchange.retry([message_id])
+        except VnedocError as error:
+            codes.add(error.exit_code)
+            office.complain(state, error)
+            continue
+        due += retried
+        if not retried:
+            codes.add(ExitCode.NO)
+            click.echo(state.text("exchange.not-retried", id=message_id), err=True)
+    failures = 0
+    for number, message_id in enumerate(due):
+        try:
+            exchange.deliver(message_id)
+            failures = 0
+        except VnedocError as error:
+            codes.add(error.exit_code)
+            office.complain(state, error)
+            failures = failures + 1 if isinstance(error, ConnectorError) else 0
+            office.say_if_parked(state, exchange.status(message_id))
+        left = len(due) - number - 1
+        if failures >= _ENOUGH and left:
+            click.echo(state.text("exchange.not-tried", count=left), err=True)
+            break
+    return due
 
 
 def _names(state: CLIState, via: str | None) -> list[str]:
@@ -203,10 +241,12 @@ def _open_worker(
 
 def _run_once(state: CLIState, workers: list[Worker], form: str) -> ExitCode:
     codes: set[ExitCode] = {ExitCode.DONE}
-    for item in workers:
-        done = item.run_once()
+    rounds = [item.run_once() for item in workers]
+    for done in rounds:
         _tell(state, done, form)
         codes |= _codes(done)
+    if form == "text" and all(done.is_empty for done in rounds):
+        click.echo(state.text("exchange.nothing-due"), err=True)
     return office.gravest(codes)
 
 
@@ -258,6 +298,7 @@ def _tell(state: CLIState, done: Round, form: str) -> None:
         view.show_results([view.plain(message)], "text", state)
         if error is not None:
             office.complain(state, error)
+            office.say_if_parked(state, message)
     if done.received:
         view.show_received(done.received, "text", state)
     if done.error is not None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vnedoc.exchange.stores.records import ReceivedMessage, SentMessage
     from vnedoc.exchange.stores.store import AgencyStore
 
-__all__ = ["Desk", "ExchangeOptions", "NoProgress", "Progress", "RecallForm"]
+__all__ = ["ClockWatch", "Desk", "ExchangeOptions", "NoProgress", "Progress", "RecallForm"]
 
 
 class RecallForm(enum.StrEnum):
@@ -57,7 +57,7 @@ class ExchangeOptions:
     longest_retry: datetime.timedelta = datetime.timedelta(hours=1)
     """The longest wait between two attempts."""
     expires_after: datetime.timedelta = datetime.timedelta(hours=24)
-    """How long a message is tried; then a person must decide."""
+    """How long a message is tried; then, and after five tries, a person must decide."""
     lease: datetime.timedelta = datetime.timedelta(seconds=60)
     """How long a message stays with a worker that gives no sign of life."""
 
@@ -96,6 +96,27 @@ class NoProgress:
         yield lambda _: None
 
 
+class ClockWatch:
+    """Tells when to look whether the clock was set back: at first, when it is seen to be, and now and then.
+
+    Another process may have worked by the clock as it was.
+
+    Args:
+        every: How often it is looked at without a reason.
+    """
+
+    def __init__(self, every: datetime.timedelta = datetime.timedelta(minutes=1)) -> None:
+        self._every = every
+        self._seen: datetime.datetime | None = None
+
+    def is_due(self, now: datetime.datetime) -> bool:
+        """Tell whether to look now; the caller does."""
+        if self._seen is not None and self._seen <= now < self._seen + self._every:
+            return False
+        self._seen = now
+        return True
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
     """Everything that the steps of an exchange need; the steps are functions over it."""
@@ -116,6 +137,8 @@ class Desk:
     """Shows transfers."""
     breaker: CircuitBreaker = dataclasses.field(default_factory=CircuitBreaker)
     """Leaves an axis alone that does not answer."""
+    clock_watch: ClockWatch = dataclasses.field(default_factory=ClockWatch)
+    """Tells when to look whether the clock was set back."""
     owner: str = dataclasses.field(default_factory=lambda: secrets.token_hex(16))
     """In whose name messages are claimed."""
 

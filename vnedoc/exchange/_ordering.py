@@ -7,6 +7,7 @@ here, and nothing goes out. What has left is taken back by a package of its own.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["recall", "replace", "update"]
 
 _GONE = frozenset({DeliveryState.REFUSED, DeliveryState.RECALLED})
+# Times in packages have no fractions of seconds.
+_TICK = datetime.timedelta(seconds=1)
 
 
 def recall(
@@ -60,6 +63,8 @@ def recall(
     if asked:
         recipients = sorted(remaining)
     left: list[SentMessage] = []
+    # What a worker holds until tomorrow, by a clock that was set back, is held by nobody.
+    sending.mind_clock(desk)
     for version in versions:
         if recipients is not None:
             # Only some: what has not left cannot leave without the others.
@@ -101,7 +106,10 @@ def update(
             changed = package.header
         files = [item.as_attachment() for item in package.attachments] if attachments is None else attachments
         header = update_header(package, changed=changed, added=added, removed=removed, reason=reason)
-        return _queue_package(desk, header, files, kind=OrderKind.UPDATE, targets=[version.id], reason=reason)
+        at = _time_after(desk, package.header)
+        return _queue_package(
+            desk, header, files, kind=OrderKind.UPDATE, targets=[version.id], reason=reason, at=at
+        )
 
 
 def replace(
@@ -117,9 +125,13 @@ def replace(
     if header.sender.organ_id not in desk.codes:
         own = desk.organization.organ_id
         raise UsageError("exchange.not-ours", path="-", code=header.sender.organ_id, own=own)
-    new = replacing(header, *(_header_of(desk, version) for version in versions), reason=reason)
+    replaced = [_header_of(desk, version) for version in versions]
+    new = replacing(header, *replaced, reason=reason)
     targets = [version.id for version in versions]
-    return _queue_package(desk, new, attachments, kind=OrderKind.REPLACE, targets=targets, reason=reason)
+    at = _time_after(desk, *replaced)
+    return _queue_package(
+        desk, new, attachments, kind=OrderKind.REPLACE, targets=targets, reason=reason, at=at
+    )
 
 
 def _queue_recall(
@@ -135,7 +147,10 @@ def _queue_recall(
     chosen = [item for item in original.recipients if recipients is None or item.organ_id in recipients]
     order_header, attachments = (None, ()) if ordered_by is None else ordered_by
     header = recall_header(original, reason=reason, ordered_by=order_header, recipients=chosen)
-    return _queue_written(desk, header, attachments, kind=OrderKind.RECALL, targets=targets, reason=reason)
+    at = _time_after(desk, original)
+    return _queue_written(
+        desk, header, attachments, kind=OrderKind.RECALL, targets=targets, reason=reason, at=at
+    )
 
 
 def _queue_requests(
@@ -147,6 +162,8 @@ def _queue_requests(
     recipients: Sequence[str] | None,
 ) -> Iterator[SentMessage]:
     package = _package_of(desk, newest)
+    assert isinstance(package.header, DocumentHeader)
+    at = _time_after(desk, package.header)
     for item in newest.consignments:
         code = item.recipient.code
         if item.delivery is DeliveryState.REFUSED or (recipients is not None and code not in recipients):
@@ -158,7 +175,7 @@ def _queue_requests(
             organization=desk.under(newest.sender_code),
             dialect=desk.options.dialect,
             payloads=desk.store.payloads,
-            at=desk.clock(),
+            at=at,
             receiver=code,
         )
         yield sending.queue_parcel(desk, new, kind=OrderKind.TAKE_BACK, targets=targets, reason=reason)
@@ -172,8 +189,9 @@ def _queue_package(
     kind: OrderKind,
     targets: Sequence[str],
     reason: str | None,
+    at: datetime.datetime,
 ) -> SentMessage:
-    queued = _queue_written(desk, header, attachments, kind=kind, targets=targets, reason=reason)
+    queued = _queue_written(desk, header, attachments, kind=kind, targets=targets, reason=reason, at=at)
     return sending.deliver(desk, queued.id)
 
 
@@ -185,16 +203,29 @@ def _queue_written(
     kind: OrderKind,
     targets: Sequence[str],
     reason: str | None,
+    at: datetime.datetime,
 ) -> SentMessage:
     """Write the package of an order into the store, and put it into the outbox."""
     if not header.trace:
-        header = header.with_trace(header.sender.organ_id, at=desk.clock())
+        header = header.with_trace(header.sender.organ_id, at=at)
     with desk.store.payloads.temporary() as path:
         write_package(header, attachments, path, dialect=desk.options.dialect)
         package = sending.examine(desk, path, name=path)
         payload = desk.store.payloads.adopt(path)
     new = parcels.new_sent(package, payload)
     return sending.queue_parcel(desk, new, kind=kind, targets=targets, reason=reason)
+
+
+def _time_after(desk: Desk, *about: DocumentHeader) -> datetime.datetime:
+    """Return the time that an order bears: after what it is about, also if our clock was set back since.
+
+    Receivers go by these times to tell which versions an order was meant for.
+    """
+    now = desk.clock()
+    times = [item.timestamp for header in about for item in header.trace if item.timestamp is not None]
+    # The last second that can be written has no next.
+    ahead = [time for time in times if time >= now and time.year < datetime.MAXYEAR]
+    return max(ahead) + _TICK if ahead else now
 
 
 def _sent(desk: Desk, message_id: str) -> SentMessage:

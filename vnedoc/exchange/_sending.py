@@ -30,7 +30,17 @@ if TYPE_CHECKING:
     from vnedoc.exchange.models import Package
     from vnedoc.exchange.stores.records import NewSent
 
-__all__ = ["deliver", "deliver_all", "deliver_due", "examine", "queue", "queue_parcel", "refresh", "retry"]
+__all__ = [
+    "deliver",
+    "deliver_all",
+    "deliver_due",
+    "examine",
+    "mind_clock",
+    "queue",
+    "queue_parcel",
+    "refresh",
+    "retry",
+]
 
 logger = logging.getLogger("vnedoc.exchange")
 
@@ -96,6 +106,7 @@ def deliver(desk: Desk, message_id: str) -> SentMessage:
     known = desk.store.find(message_id)
     if not isinstance(known, SentMessage):
         raise UsageError("exchange.not-sent", id=message_id)
+    mind_clock(desk)
     now = desk.clock()
     if _is_put_aside(known):
         desk.store.requeue([known.id], at=now, expires_at=now + desk.options.expires_after)
@@ -130,6 +141,7 @@ def deliver_due(
 
     An axis that did not answer several times in a row is left alone for a while.
     """
+    mind_clock(desk)
     for message_id in desk.store.expire(desk.clock()):
         logger.warning("message %s was not sent in its time and is not tried any more", message_id)
     outcomes: list[tuple[SentMessage, VnedocError | None]] = []
@@ -170,6 +182,14 @@ def refresh(desk: Desk) -> int:
             reports = desk.connector.list_sent(kind)
             moved += desk.store.note_transport(reports, connection=desk.name, at=desk.clock())
     return moved
+
+
+def mind_clock(desk: Desk) -> None:
+    """Take up what a clock that was set back since has put off or given up."""
+    now = desk.clock()
+    if desk.clock_watch.is_due(now):
+        for message_id in desk.store.set_right(now, lease=desk.options.lease):
+            logger.warning("message %s is tried now: the clock was set back", message_id)
 
 
 def _is_put_aside(message: SentMessage) -> bool:
@@ -300,9 +320,9 @@ def _wait(
     # Full jitter: a thousand systems that lost the axis together do not come back together.
     pause = (at_least or datetime.timedelta()) + wait * random.random()  # noqa: S311 - no secret
     due_at = now + pause
-    if message.expires_at is not None:
-        # Not beyond its time: then it expires, and a person sees it.
-        due_at = min(due_at, max(now, message.expires_at))
+    if message.expires_at is not None and now < message.expires_at:
+        # Not beyond its time: then it is tried once more before it expires, and a person sees it.
+        due_at = min(due_at, message.expires_at)
     desk.store.end_attempt_trouble(
         message.id, owner=desk.owner, error_code=error_code[:64], remote=remote, due_at=due_at, at=now
     )

@@ -90,8 +90,10 @@ class Symptom:
     def text(self, language: str) -> str:
         """Return the sentence in a language."""
         values: dict[str, object] = dict(self.values)
+        if "label" in self.values:
+            values["label"] = messages.text(f"doctor.place-{self.values['label']}", language)
         if self.error is not None:
-            values["reason"] = self.error.text(language).rstrip(".")
+            values["reason"] = _reason(self.error, language)
         return messages.text(self.id, language, **values)
 
     def hint(self, language: str) -> str | None:
@@ -99,11 +101,19 @@ class Symptom:
         return messages.hint(self.id, language, **self.values)
 
 
+def _reason(error: VnedocError, language: str) -> str:
+    """Return why a part is not well; what an axis said stands for itself."""
+    said, code = (str(error.values.get(key) or "") for key in ("remote_message", "remote_code"))
+    if said:
+        return said.rstrip(". ") + (f" ({code})" if code else "")
+    return error.text(language).rstrip(".")
+
+
 def check_disk(label: str, folder: Path) -> Iterator[Symptom]:
     """Check that a folder can be written to and that its disk has room for some of the largest packages.
 
     Args:
-        label: What the folder is for.
+        label: What the folder is for: ``payloads`` or ``database``.
         folder: The folder; an ancestor stands for it while it does not exist.
     """
     while not folder.exists() and folder != folder.parent:
@@ -138,6 +148,11 @@ def check_store(url: str, payloads: Path | str, *, now: datetime.datetime) -> It
     except VnedocError as exc:
         yield Symptom("doctor.store-broken", Health.BAD, {}, exc)
         return
+    try:
+        # A folder shows itself when it is written to; of an object store this is the first that is heard.
+        next(iter(store.payloads.listed()), None)
+    except VnedocError as exc:
+        yield Symptom("doctor.payloads-broken", Health.BAD, {}, exc)
     try:
         parked, due = store.count_stuck(overdue_since=now - OVERDUE)
         refused = store.page("sent", MessageFilter(state=DeliveryState.REFUSED, since=now - RECENT), limit=1)
@@ -264,13 +279,25 @@ def check_server(name: str, url: str, *, tls: ssl.SSLContext | None = None) -> I
         ):
             said = answer.header("Date")
     except VnedocError as exc:
-        yield Symptom("doctor.unreachable", Health.BAD, {"name": name}, exc)
+        found = "doctor.not-trusted" if _is_distrust(exc) else "doctor.unreachable"
+        yield Symptom(found, Health.BAD, {"name": name}, exc)
         return
     took = time.monotonic() - started
     yield Symptom("doctor.reachable", Health.GOOD, {"name": name, "ms": f"{took * 1000:.0f}"})
     yield from _clock(name, said, took)
     if parts.scheme == "https":
         yield from _server_certificate(name, parts, tls)
+
+
+def _is_distrust(error: BaseException) -> bool:
+    """Tell whether the server could not show who it is."""
+    seen: set[int] = set()
+    while id(error) not in seen:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__ or error
+    return False
 
 
 def check_connection(connector: Connector, *, own_code: str | None) -> Iterator[Symptom]:
@@ -319,12 +346,19 @@ def _clock(
         theirs = theirs.replace(tzinfo=datetime.UTC)
     # The header has whole seconds, and the answer took its time.
     slack = datetime.timedelta(seconds=1 + took_s)
-    off = max(abs(now() - theirs) - slack, datetime.timedelta())
+    ours = now()
+    off = max(abs(ours - theirs) - slack, datetime.timedelta())
     health = Health.GOOD
     if off > SKEW_WARNING:
         health = Health.BAD if off > SKEW_ERROR else Health.WARNING
     found = "doctor.clock" if health is Health.GOOD else "doctor.clock-off"
-    yield Symptom(found, health, {"name": name, "seconds": f"{off.total_seconds():.0f}"})
+    values = {
+        "name": name,
+        "seconds": f"{off.total_seconds():.0f}",
+        "ours": f"{vietnam(ours):%Y-%m-%d %H:%M:%S}",
+        "theirs": f"{vietnam(theirs):%Y-%m-%d %H:%M:%S}",
+    }
+    yield Symptom(found, health, values)
 
 
 def _server_certificate(
@@ -339,13 +373,16 @@ def _server_certificate(
         ):
             content = secured.getpeercert(binary_form=True)
         assert content is not None
-        yield from _validity(x509.load_der_x509_certificate(content), utc_now())
+        yield from _validity(x509.load_der_x509_certificate(content), utc_now(), server=name)
     except (OSError, ValueError) as exc:
         # It answered a moment ago; what happened now is worth a word, not a verdict.
         yield Symptom("doctor.no-certificate-seen", Health.WARNING, {"name": name, "reason": str(exc)})
 
 
-def _validity(certificate: x509.Certificate, now: datetime.datetime) -> Iterator[Symptom]:
+def _validity(
+    certificate: x509.Certificate, now: datetime.datetime, *, server: str | None = None
+) -> Iterator[Symptom]:
+    """Say how long a certificate lasts: one of ours, or that of the server of a connection."""
     from vnedoc.sign.certificates import display_name
 
     name, last = display_name(certificate.subject), certificate.not_valid_after_utc
@@ -356,12 +393,18 @@ def _validity(certificate: x509.Certificate, now: datetime.datetime) -> Iterator
         first = vietnam(certificate.not_valid_before_utc).date().isoformat()
         yield Symptom("doctor.not-yet-valid", Health.BAD, {"subject": name, "first": first})
     else:
-        yield from _soon(name, last, now)
+        yield from _soon(name, last, now, server=server)
         if last - now > EXPIRES_SOON:
             yield Symptom("doctor.certificate", Health.GOOD, values)
 
 
-def _soon(name: str, last: datetime.datetime, now: datetime.datetime) -> Iterator[Symptom]:
+def _soon(
+    name: str, last: datetime.datetime, now: datetime.datetime, *, server: str | None = None
+) -> Iterator[Symptom]:
     if now <= last <= now + EXPIRES_SOON:
         values = {"subject": name, "last": vietnam(last).date().isoformat(), "days": str((last - now).days)}
-        yield Symptom("doctor.expires-soon", Health.WARNING, values)
+        if server is None:
+            yield Symptom("doctor.expires-soon", Health.WARNING, values)
+        else:
+            # Nothing that we could ask for ourselves.
+            yield Symptom("doctor.server-expires-soon", Health.WARNING, {**values, "name": server})

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import datetime
+    from collections.abc import Mapping
 
     from vnedoc.exchange.states import DeliveryState
 
-__all__ = ["ReceivedFacts", "RecipientFacts", "SentFacts"]
+__all__ = ["ReceivedFacts", "ReceivedTallies", "RecipientFacts", "SentFacts", "SentTallies"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,3 +88,24 @@ class ReceivedFacts:
     """Until when its sender wants an answer."""
     finished_at: datetime.datetime | None
     """When we reported 06 or 02, or its sender took it back."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SentTallies:
+    """How many documents were sent, by what counters tell apart."""
+
+    documents: Mapping[tuple[int, bool | None, str], int]
+    """Documents and recalls that the axis confirmed, by business kind, whether paper follows, and day in Vietnam."""
+    deliveries: Mapping[tuple[str, str, DeliveryState, str | None], int]
+    """Recipients of them without those of recalls, by code, name, what we did, and the furthest of 01 to 06."""
+    unsent: Mapping[frozenset[DeliveryState], int]
+    """Documents that the axis did not confirm, without recalls, by the states of their recipients."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReceivedTallies:
+    """How many documents were received, by what counters tell apart."""
+
+    documents: Mapping[tuple[int, bool | None, DeliveryState, str | None, str, str, str], int]
+    """By business kind, whether paper follows, what we did, the furthest of 01 to 06 that we reported, code and name
+    of the sender, and day in Vietnam."""

@@ -183,7 +183,7 @@ def _demand(path: Path, report: FileReport) -> None:
     if code is ExitCode.DONE:
         return
     errors = report.all_errors()
-    reason = errors[0].text() if errors else report.conclusion.value
+    reason = errors[0] if errors else report.conclusion.value
     kind = VerificationError if code is ExitCode.NO else IndeterminateError
     raise kind("package.not-verified", name=path.name, conclusion=report.conclusion.value, reason=reason)
 

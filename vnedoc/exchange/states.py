@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHANGE_CODES",
+    "FINISHED_CODES",
     "IN_OUTBOX",
     "PROGRESS_CODES",
     "BusinessState",
@@ -178,6 +179,11 @@ class TransportStatus(enum.StrEnum):
         """Return the status after some news: the new one if it is a step forward, this one if not."""
         return new if self.may_become(new) else self
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more comes: the recipient's system has the package, or could not take it."""
+        return _TRANSPORT_RANK[self] == _TRANSPORT_RANK[TransportStatus.DONE]
+
 
 _TRANSPORT_RANK = {
     TransportStatus.INITIAL: 0,
@@ -192,6 +198,8 @@ _TRANSPORT_RANK = {
 _PROGRESS_RANK = {"01": 1, "03": 2, "04": 3, "05": 4, "06": 5, "02": 6}
 PROGRESS_CODES = frozenset(_PROGRESS_RANK)
 """Status codes that tell how far the recipient has come."""
+FINISHED_CODES = frozenset({"02", "06"})
+"""Those of them after which nothing is owed on a document."""
 
 _CHANGE_STEPS: dict[str | None, frozenset[str]] = {
     None: frozenset({"13", "15", "16"}),

@@ -9,7 +9,8 @@ TOML file in ``catalogue/`` that holds both languages side by side::
     hint_vi = "…"            # optional: what to do about it
     hint_en = "…"
 
-An area is read when the first of its messages is needed.
+An area is read when the first of its messages is needed. A value named ``reason`` may be what the operating system or
+a parser said: it is told in the language of the sentence, see :mod:`vnedoc.messages.reasons`.
 """
 
 from __future__ import annotations
@@ -56,13 +57,34 @@ def text(message_id: str, language: Language | str = Language.EN, /, **values: o
     Raises:
         KeyError: There is no such message, or a value is missing (a mistake in vnedoc).
     """
-    return _entry(message_id)[Language(language).value].format_map(values)
+    return _entry(message_id)[Language(language).value].format_map(_told(values, language))
 
 
 def hint(message_id: str, language: Language | str = Language.EN, /, **values: object) -> str | None:
     """Return what a person can do about a message, or ``None`` if the message says it already."""
     template = _entry(message_id).get(f"hint_{Language(language).value}")
-    return None if template is None else template.format_map(values)
+    return None if template is None else template.format_map(_told(values, language))
+
+
+def _told(values: Mapping[str, object], language: Language | str) -> Mapping[str, object]:
+    """Put the reason among values, as the system or a parser gave it, into a language, as far as it is known."""
+    reason = values.get("reason")
+    if not isinstance(reason, str | Exception) or isinstance(reason, Sentence):
+        return values
+    return {**values, "reason": _reason(str(reason), language)}
+
+
+def _reason(words: str, language: Language | str) -> str:
+    # Most programs never meet one.
+    from vnedoc.messages import reasons
+
+    found = reasons.recognized(words)
+    if found is None:
+        return words
+    message_id, inner = found
+    if "words" in inner:
+        inner["words"] = _reason(str(inner["words"]), language)
+    return text(message_id, language, **inner)
 
 
 def _entry(message_id: str) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import pikepdf
 
 from vnedoc.errors import DocumentError
+from vnedoc.sign._lineage import lineage
 from vnedoc.sign._structure import MAX_CONTENTS_BYTES, Reading, SignatureField
 from vnedoc.sign.report import SignatureKind
 
@@ -287,7 +288,7 @@ def _joined(prefix: str, partial: object) -> str:
 
 def _climbed_name(node: pikepdf.Object) -> str:
     parts: list[str] = []
-    for ancestor in _line(node):
+    for ancestor in lineage(node):
         partial = ancestor.get("/T")
         if isinstance(partial, pikepdf.String):
             parts.append(str(partial))
@@ -295,23 +296,11 @@ def _climbed_name(node: pikepdf.Object) -> str:
 
 
 def _inherited(node: pikepdf.Object, key: str) -> pikepdf.Object | None:
-    for ancestor in _line(node):
+    for ancestor in lineage(node):
         value = ancestor.get(key)
         if value is not None:
             return value
     return None
-
-
-def _line(node: pikepdf.Object) -> Iterator[pikepdf.Object]:
-    # ISO 32000-2, 12.7.4.2: a field inherits FT and V from its ancestors. A line longer than this is a loop.
-    for _ in range(64):
-        if not isinstance(node, pikepdf.Dictionary):
-            return
-        yield node
-        parent = node.get("/Parent")
-        if parent is None:
-            return
-        node = parent
 
 
 def _places(pdf: pikepdf.Pdf) -> dict[tuple[int, int], tuple[pikepdf.Object, int]]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pikepdf
 
+from vnedoc.sign._lineage import lineage
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -50,7 +52,7 @@ def touched_pages(pdf: pikepdf.Pdf, written: frozenset[int]) -> list[int]:
         everywhere, budget = _reaches(layers, written, budget)
     for index, page in enumerate(pdf.pages):
         touched = everywhere
-        for node in _ancestors(page.obj):
+        for node in lineage(page.obj.get("/Parent")):
             if touched:
                 break
             touched = node.objgen[0] in written
@@ -92,18 +94,6 @@ def parts_of(start: pikepdf.Object, budget: int) -> Iterator[pikepdf.Object]:
             waiting += list(item)
 
 
-def _ancestors(page: pikepdf.Object) -> Iterator[pikepdf.Object]:
-    node: pikepdf.Object | None = page.get("/Parent")
-    for _ in range(64):
-        if not isinstance(node, pikepdf.Dictionary):
-            return
-        yield node
-        parent = node.get("/Parent")
-        if parent is None:
-            return
-        node = parent
-
-
 def _reaches(start: pikepdf.Object, written: frozenset[int], budget: int) -> tuple[bool, int]:
     """Tell whether one of these objects can be reached, and how many steps are left."""
     for item in parts_of(start, budget):
@@ -123,7 +113,7 @@ def widgets_of(pdf: pikepdf.Pdf, index: int) -> dict[object, Widget]:
     for position, node in enumerate(annotations):
         if not isinstance(node, pikepdf.Dictionary) or node.get("/Subtype") != pikepdf.Name.Widget:
             continue
-        line = list(_line(node))
+        line = list(lineage(node))
         names = [
             str(part)
             for part in (ancestor.get("/T") for ancestor in line)
@@ -138,17 +128,6 @@ def widgets_of(pdf: pikepdf.Pdf, index: int) -> dict[object, Widget]:
             box=_box(page, node),
         )
     return found
-
-
-def _line(node: pikepdf.Object) -> Iterator[pikepdf.Object]:
-    for _ in range(64):
-        if not isinstance(node, pikepdf.Dictionary):
-            return
-        yield node
-        parent = node.get("/Parent")
-        if parent is None:
-            return
-        node = parent
 
 
 def _first(line: list[pikepdf.Object], key: str) -> pikepdf.Object | None:
@@ -188,7 +167,7 @@ def _box(page: pikepdf.Page, node: pikepdf.Object) -> tuple[float, float, float,
 
 
 def _rotation(page: pikepdf.Page) -> int:
-    for node in (page.obj, *_ancestors(page.obj)):
+    for node in lineage(page.obj):
         value: object = node.get("/Rotate")
         if isinstance(value, int):
             return value

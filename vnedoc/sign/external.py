@@ -49,7 +49,7 @@ from vnedoc.sign._external_levels import (
 )
 from vnedoc.sign._prepared import MAX_INCREMENT_BYTES, PreparedSignature, load_prepared, save_prepared
 from vnedoc.sign._pyhanko.embedding import Revision
-from vnedoc.sign._pyhanko.signature_dictionary import SignatureSettings
+from vnedoc.sign._writing import write_composition
 from vnedoc.sign.models import SignatureLevel, SignatureMechanism
 from vnedoc.sign.pages import Pages, open_pages
 from vnedoc.sign.presign import LONG_TERM_LEVELS, check_signer
@@ -138,23 +138,8 @@ def prepare_pdf(
             composition = compose(revision, pages, options=options, signer=key, now=now, name=name)
         if data is not None:
             revision.add_long_term_data(data.evidence)
-        prepared = revision.write(
-            target,
-            field=composition.field,
-            settings=SignatureSettings(
-                signing_time=now,
-                digest_algorithm=options.digest_algorithm,
-                max_cms_bytes=_room(key, options.level),
-                pades=not options.legacy,
-                certify=options.certify,
-                locked_fields=composition.locked_fields,
-                reason=options.reason,
-                location=options.location,
-            ),
-            page=composition.page or 1,
-            rectangle=composition.rectangle,
-            appearance=composition.appearance,
-            label=composition.label,
+        prepared = write_composition(
+            revision, target, composition, options=options, now=now, room=_room(key, options.level)
         )
         size = stream.seek(0, 2)
         target.seek(size)

@@ -333,7 +333,7 @@ class VerificationReport:
             return
         report = next(file for file in self.files if _exit_code(file) is code)
         errors = report.all_errors()
-        reason = errors[0].text() if errors else report.conclusion.value
+        reason = errors[0] if errors else report.conclusion.value
         kind = {
             ExitCode.NO: VerificationError,
             ExitCode.CANNOT_TELL: IndeterminateError,

@@ -19,7 +19,7 @@ from vnedoc._internal import clock, files
 from vnedoc.errors import InputError, InternalError, TimestampError, UsageError
 from vnedoc.sign._cms import SignedDataBuilder
 from vnedoc.sign._pyhanko.embedding import Revision
-from vnedoc.sign._pyhanko.signature_dictionary import SignatureSettings
+from vnedoc.sign._writing import write_composition
 from vnedoc.sign.models import SignatureLevel
 from vnedoc.sign.pages import open_pages
 from vnedoc.sign.presign import LONG_TERM_LEVELS, check_signer
@@ -262,24 +262,7 @@ def _sign(
             )
         if evidence is not None:
             revision.add_long_term_data(evidence)
-        prepared = revision.write(
-            target,
-            field=composition.field,
-            settings=SignatureSettings(
-                signing_time=now,
-                digest_algorithm=options.digest_algorithm,
-                max_cms_bytes=room,
-                pades=not options.legacy,
-                certify=options.certify,
-                locked_fields=composition.locked_fields,
-                reason=options.reason,
-                location=options.location,
-            ),
-            page=composition.page or 1,
-            rectangle=composition.rectangle,
-            appearance=composition.appearance,
-            label=composition.label,
-        )
+        prepared = write_composition(revision, target, composition, options=options, now=now, room=room)
         attributes = builder.attributes_for(
             prepared.document_digest, signing_time=now if options.legacy else None
         )

@@ -340,7 +340,7 @@ def load_certificates(path: Path, *, must_hold: bool = True) -> tuple[x509.Certi
     try:
         content = files.read_bytes(path, max_bytes=MAX_TRUST_FILE_BYTES)
     except InputError as exc:
-        raise ConfigurationError("trust.unreadable", source=path, reason=exc.text()) from exc
+        raise ConfigurationError("trust.unreadable", source=path, reason=exc) from exc
     # A folder may hold keys and other PEM objects beside the certificates.
     if not must_hold and b"-----BEGIN" in content and b"-----BEGIN CERTIFICATE-----" not in content:
         return ()

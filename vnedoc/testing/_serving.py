@@ -76,6 +76,8 @@ def serving(
                 log_level="critical",
                 access_log=False,
                 server_header=False,
+                # As the hub does: on a busy machine, seconds pass between two requests of one caller.
+                timeout_keep_alive=65,
                 # It would believe anybody on this machine.
                 proxy_headers=False,
                 ws="none",

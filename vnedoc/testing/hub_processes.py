@@ -94,6 +94,7 @@ def hub_service(
     settings: str | None = None,
     environment: Mapping[str, str] | None = None,
     is_tls: bool = False,
+    ports: Sequence[int] | None = None,
 ) -> Iterator[HubService]:
     """Run ``vnedoc hub serve`` until the block ends; the hub must have been made.
 
@@ -106,11 +107,12 @@ def hub_service(
         settings: Lines of ``vnedoc.toml``.
         environment: Further variables.
         is_tls: Whether the arguments make it speak TLS.
+        ports: The port for systems, and one for the administration of each process; ``None``: free ones.
 
     Raises:
         InternalError: It does not start.
     """
-    port, *admin_ports = free_ports(1 + processes)
+    port, *admin_ports = ports or free_ports(1 + processes)
     number = f"{port}"
     config = folder / f"vnedoc-{number}.toml"
     config.write_text(settings or "", encoding="utf-8")

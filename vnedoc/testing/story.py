@@ -162,23 +162,8 @@ def _sign_documents(folder: Path, authority: pki.TestPKI, say: Say) -> None:
     leader = PKCS12Signer(authority.leader.pkcs12(PASSPHRASE), passphrase=PASSPHRASE)
     clerk = PKCS12Signer(authority.agency.pkcs12(PASSPHRASE), passphrase=PASSPHRASE)
     with TimestampClient([authority.tsa_url]) as timestamps:
-        approve = SigningOptions(
-            role=Role.APPROVE,
-            level=SignatureLevel.B_T,
-            timestamps=timestamps,
-            placement=Placement(anchor=documents.LEADER_NAME),
-            picture=load_picture(drafts / documents.LEADER_SIGNATURE),
-            reserve_numbering=True,
-        )
-        issue = SigningOptions(
-            role=Role.ISSUE,
-            level=SignatureLevel.B_T,
-            timestamps=timestamps,
-            picture=load_picture(drafts / documents.AGENCY_SEAL),
-            seal_diameter_mm=documents.SEAL_DIAMETER_MM,
-            number=NUMBER,
-            date=_today(),
-        )
+        approve = dataclasses.replace(_approving(drafts, timestamps), reserve_numbering=True)
+        issue = dataclasses.replace(_issuing(drafts, timestamps), number=NUMBER, date=_today())
         appendix = SigningOptions(
             role=Role.APPENDIX,
             level=SignatureLevel.B_T,
@@ -196,6 +181,28 @@ def _sign_documents(folder: Path, authority: pki.TestPKI, say: Say) -> None:
         for name in (documents.APPENDIX, documents.LANDSCAPE):
             result = sign_pdf(drafts / name, signed / name, signer=clerk, options=appendix)
             say("demo.3-appendix", name=name, time=f"{result.signing_time:%d/%m/%Y %H:%M:%S}")
+
+
+def _approving(drafts: Path, timestamps: TimestampClient) -> SigningOptions:
+    """Return how the leader signs."""
+    return SigningOptions(
+        role=Role.APPROVE,
+        level=SignatureLevel.B_T,
+        timestamps=timestamps,
+        placement=Placement(anchor=documents.LEADER_NAME),
+        picture=load_picture(drafts / documents.LEADER_SIGNATURE),
+    )
+
+
+def _issuing(drafts: Path, timestamps: TimestampClient) -> SigningOptions:
+    """Return how an agency seals."""
+    return SigningOptions(
+        role=Role.ISSUE,
+        level=SignatureLevel.B_T,
+        timestamps=timestamps,
+        picture=load_picture(drafts / documents.AGENCY_SEAL),
+        seal_diameter_mm=documents.SEAL_DIAMETER_MM,
+    )
 
 
 def _open_offices(folder: Path, stack: contextlib.ExitStack, say: Say) -> dict[str, _Office]:
@@ -398,21 +405,8 @@ def _signed_by_another_agency(folder: Path, authority: pki.TestPKI) -> bytes:
     leader = PKCS12Signer(authority.leader.pkcs12(PASSPHRASE), passphrase=PASSPHRASE)
     other = PKCS12Signer(authority.other_agency.pkcs12(PASSPHRASE), passphrase=PASSPHRASE)
     with TimestampClient([authority.tsa_url]) as timestamps:
-        approve = SigningOptions(
-            role=Role.APPROVE,
-            level=SignatureLevel.B_T,
-            timestamps=timestamps,
-            placement=Placement(anchor=documents.LEADER_NAME),
-            picture=load_picture(drafts / documents.LEADER_SIGNATURE),
-        )
+        approve, issue = _approving(drafts, timestamps), _issuing(drafts, timestamps)
         approved = sign_pdf(drafts / documents.DECISION, signer=leader, options=approve).content
-        issue = SigningOptions(
-            role=Role.ISSUE,
-            level=SignatureLevel.B_T,
-            timestamps=timestamps,
-            picture=load_picture(drafts / documents.AGENCY_SEAL),
-            seal_diameter_mm=documents.SEAL_DIAMETER_MM,
-        )
         assert approved is not None
         issued = sign_pdf(approved, signer=other, options=issue).content
     assert issued is not None

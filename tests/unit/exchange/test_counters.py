@@ -3,7 +3,7 @@ import datetime
 
 from tests.unit.exchange.test_deadlines import at, received, sent
 from vnedoc.exchange.codes import BusinessKind
-from vnedoc.exchange.counters import count_received, count_sent
+from vnedoc.exchange.counters import count_received, count_sent, tally_received, tally_sent
 from vnedoc.exchange.deadlines import find_late
 from vnedoc.exchange.facts import RecipientFacts
 from vnedoc.exchange.states import DeliveryState
@@ -25,8 +25,8 @@ def only(counts):
 
 
 def test_nothing_is_nothing():
-    assert only(count_sent([], late=[], level_of=level_of)) == {}
-    assert only(count_received([], late=[], level_of=level_of)) == {}
+    assert only(count_sent(tally_sent([]), late=[], level_of=level_of)) == {}
+    assert only(count_received(tally_received([]), late=[], level_of=level_of)) == {}
 
 
 def test_what_was_sent():
@@ -42,7 +42,7 @@ def test_what_was_sent():
         sent(message_id="9", sent_at=None, recipients=(to("H99.1", DeliveryState.RECALLED, None),)),
     ]
     late = find_late(facts, [], now=at(23, 15))
-    assert only(count_sent(facts, late=late, level_of=level_of)) == {
+    assert only(count_sent(tally_sent(facts), late=late, level_of=level_of)) == {
         "documents": 4,
         "electronic_only": 2,
         "with_paper": 1,
@@ -75,7 +75,7 @@ def test_what_was_received():
         received(message_id="7", delivery=DeliveryState.QUARANTINED, noticed_at=None),
     ]
     late = find_late([], facts, now=at(22, 9))
-    assert only(count_received(facts, late=late, level_of=level_of)) == {
+    assert only(count_received(tally_received(facts), late=late, level_of=level_of)) == {
         "documents": 4,
         "electronic_only": 3,
         "with_paper": 1,
@@ -94,4 +94,4 @@ def test_a_message_that_is_late_twice_is_one_late_message():
     facts = [received(noticed_at=None, due_on=datetime.date(2026, 11, 20))]
     late = find_late([], facts, now=at(25, 9))
     assert len(late) == 2
-    assert count_received(facts, late=late, level_of=level_of).late == 1
+    assert count_received(tally_received(facts), late=late, level_of=level_of).late == 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from tests.clocks import Clock
 from vnedoc.errors import ConfigurationError, UsageError
 from vnedoc.exchange.hub.accounts import FREE_FAILURES, Accounts, LockedError, NewSession, Role
 from vnedoc.exchange.stores.database import Database
@@ -14,24 +15,6 @@ from vnedoc.exchange.stores.hub import HubStore
 from vnedoc.exchange.stores.payloads import FolderPayloads
 
 PASSWORD = "đúng là mật khẩu TEST"
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = datetime.datetime(2026, 11, 21, 3, tzinfo=datetime.UTC)
-
-    def __call__(self) -> datetime.datetime:
-        return self.now
-
-    def pass_minutes(self, minutes: float) -> None:
-        self.now += datetime.timedelta(minutes=minutes)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -85,18 +68,18 @@ def test_anything_else_does_not(accounts: Accounts, name: str, password: str) ->
 def test_a_session_ends(accounts: Accounts, clock: Clock) -> None:
     token = _login(accounts).token
     for _ in range(30):
-        clock.pass_minutes(20)
+        clock.go_on(minutes=20)
         assert accounts.session(token) is not None, "in use"
     idle = _login(accounts).token
-    clock.pass_minutes(31)
+    clock.go_on(minutes=31)
     assert accounts.session(idle) is None
-    clock.pass_minutes(-31)
+    clock.go_on(minutes=-31)
     assert accounts.session(idle) is None, "what is over does not come back"
     long = _login(accounts).token
     for _ in range(36):
-        clock.pass_minutes(20)
+        clock.go_on(minutes=20)
         accounts.session(long)
-    clock.pass_minutes(1)
+    clock.go_on(minutes=1)
     assert accounts.session(long) is None, "twelve hours are enough"
 
 
@@ -114,12 +97,12 @@ def test_guessing_locks_the_account_for_longer_and_longer(accounts: Accounts, cl
     with pytest.raises(LockedError) as caught:
         accounts.login("test.operator", PASSWORD)
     assert caught.value.until == clock.now + datetime.timedelta(seconds=30)
-    clock.pass_minutes(0.5)
+    clock.go_on(minutes=0.5)
     assert accounts.login("test.operator", "wrong") is None
     with pytest.raises(LockedError) as caught:
         accounts.login("test.operator", PASSWORD)
     assert caught.value.until == clock.now + datetime.timedelta(seconds=60)
-    clock.pass_minutes(1)
+    clock.go_on(minutes=1)
     _login(accounts)
     for _ in range(FREE_FAILURES - 1):
         assert accounts.login("test.operator", "wrong") is None
@@ -170,7 +153,7 @@ def test_a_program_gets_in_with_its_token_until_it_ends(accounts: Accounts, cloc
     assert (principal.name, principal.role, principal.csrf) == (f"token:{token_id}", Role.VIEWER, "")
     assert accounts.bearer(token[:-1]) is None
     assert accounts.session(token) is None, "a token is no session"
-    clock.pass_minutes(24 * 60)
+    clock.go_on(minutes=24 * 60)
     assert accounts.bearer(token) is None
     forever_id, forever = accounts.add_token("TEST", Role.ADMIN)
     accounts.remove_token(forever_id)

@@ -4,15 +4,14 @@ import asyncio
 import concurrent.futures
 import datetime
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from tests.hubs import NOW, Clock, fill, open_store, take
+from tests.clocks import NOW, Clock
+from tests.hubs import fill, take
 from vnedoc.exchange.hub import _admin_gate
 from vnedoc.exchange.hub._admin_gate import FailureLimit
 from vnedoc.exchange.hub.accounts import Accounts, Role
@@ -33,15 +32,8 @@ on_sqlite = pytest.mark.parametrize("new_hub_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(hub_url: str, tmp_path: Path) -> Iterator[HubStore]:
-    store = open_store(hub_url, tmp_path)
-    yield store
-    store.close()
+def store(hub_store: HubStore) -> HubStore:
+    return hub_store
 
 
 @pytest.fixture
@@ -120,6 +112,7 @@ CALLS = [
     ("GET", "/messages/unknown", None, Role.VIEWER),
     ("POST", "/deliveries/retry", {"doc_ids": ["unknown"]}, Role.OPERATOR),
     ("GET", "/stats", None, Role.VIEWER),
+    ("GET", "/retention", None, Role.VIEWER),
     ("GET", "/summary", None, Role.VIEWER),
     ("GET", "/audit", None, Role.ADMIN),
     ("GET", "/audit/check", None, Role.ADMIN),

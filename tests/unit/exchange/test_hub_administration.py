@@ -2,14 +2,13 @@
 
 import concurrent.futures
 import datetime
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from tests.hubs import NOW, Clock, fill, open_store, take
+from tests.clocks import NOW, Clock
+from tests.hubs import fill, take
 from vnedoc.agencies import Agency, AgencyDirectory
 from vnedoc.errors import ConfigurationError, UsageError, VnedocError
 from vnedoc.exchange.codes import PackageKind
@@ -33,15 +32,8 @@ FINGERPRINT = "AB:" * 31 + "AB"
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(hub_url: str, tmp_path: Path) -> Iterator[HubStore]:
-    store = open_store(hub_url, tmp_path)
-    yield store
-    store.close()
+def store(hub_store: HubStore) -> HubStore:
+    return hub_store
 
 
 @pytest.fixture
@@ -256,7 +248,7 @@ def test_a_closed_agency_is_answered_for_with_its_successor(store, admin) -> Non
     assert len(store.agencies()) == 4
 
     admin.reopen_agency("H98")
-    take(store, 2, "H98", at=last + datetime.timedelta(minutes=1))
+    take(store, 3, "H98", at=last + datetime.timedelta(minutes=1))
 
 
 def test_packages_go_on_to_the_successor_if_it_is_said_so(store, admin) -> None:
@@ -541,7 +533,7 @@ def test_entries_since_and_about(admin, audit, clock) -> None:
 # Traffic
 
 
-def test_messages_by_filter_and_page(store, admin) -> None:
+def test_messages_by_filter_and_page(store, admin, monkeypatch) -> None:
     fill(admin)
     times = [NOW + datetime.timedelta(minutes=number // 2) for number in range(6)]
     ids = [take(store, number, "H98", at=time) for number, time in enumerate(times)]
@@ -571,6 +563,11 @@ def test_messages_by_filter_and_page(store, admin) -> None:
     assert found(recipient_code="H98", status="done") == set()
     assert found(status="initial") == {*ids, other}
     assert found(system_id="TEST.A") == {*ids, other}, "as sender, and as recipient"
+    assert found(system_id="TEST.C") == set()
+    # Systems with many deliveries are asked about in another way, with the same outcome.
+    monkeypatch.setattr("vnedoc.exchange.stores.hub_traffic._FEW", 1)
+    assert found(system_id="TEST.A") == {*ids, other}
+    assert found(system_id="TEST.B") == {*ids, other}
     assert found(system_id="TEST.C") == set()
     assert found(since=NOW) == set(ids)
     assert found(until=NOW) == {other}

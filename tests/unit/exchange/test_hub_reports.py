@@ -1,15 +1,14 @@
 """What the pages of the console ask the database: on SQLite and PostgreSQL."""
 
 import datetime
-from collections.abc import Iterator
-from pathlib import Path
 
 import alembic.command
 import alembic.config
 import pytest
 import sqlalchemy as sa
 
-from tests.hubs import NOW, Clock, fill, open_store, take
+from tests.clocks import NOW, Clock
+from tests.hubs import fill, open_store, take
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub.administration import Administration
 from vnedoc.exchange.hub.tally import Tally
@@ -29,11 +28,8 @@ STATUS = PackageKind.STATUS
 
 
 @pytest.fixture
-def store(hub_url: str, tmp_path: Path) -> Iterator[HubStore]:
-    store = open_store(hub_url, tmp_path)
-    fill(Administration(store, actor="test.admin", clock=Clock()))
-    yield store
-    store.close()
+def store(filled_hub_store: HubStore) -> HubStore:
+    return filled_hub_store
 
 
 @pytest.fixture

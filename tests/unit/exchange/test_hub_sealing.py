@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.hubs import KEY, NOW, open_store
+from tests.clocks import NOW
+from tests.hubs import KEY, open_store
 from vnedoc.errors import ConfigurationError, CredentialError
 from vnedoc.exchange.hub.sealing import KEY_FILE_NAME, KEY_VARIABLE, HubKey, load_key, make_key_file
 from vnedoc.exchange.stores.hub import HubStore

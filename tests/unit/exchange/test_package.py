@@ -151,10 +151,7 @@ def test_a_header_is_read_from_a_file(suffix: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        edxml.document(),
-        edxml.full_document(),
-        edxml.document(business=edxml.updating()),
-        edxml.document(business=edxml.replacing()),
+        *edxml.documents(),
         edxml.document(promulgation_date=None, promulgation_date_text="chưa rõ"),
         edxml.status(),
         edxml.status(status_code="999", timestamp=edxml.AT),

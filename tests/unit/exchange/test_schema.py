@@ -44,10 +44,7 @@ def test_no_other_schemas() -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        edxml.document(),
-        edxml.full_document(),
-        edxml.document(business=edxml.updating()),
-        edxml.document(business=edxml.replacing()),
+        *edxml.documents(),
         edxml.status(),
         edxml.status(status_code="999"),
     ],

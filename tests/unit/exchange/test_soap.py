@@ -258,12 +258,7 @@ def test_reports_are_sorted(errors, expected):
 
 @pytest.mark.parametrize(
     "header",
-    [
-        edxml.document(),
-        edxml.full_document(),
-        edxml.document(business=edxml.updating()),
-        edxml.document(business=edxml.replacing()),
-    ],
+    edxml.documents(),
 )
 @VERSIONS
 def test_a_header_travels_as_blocks(header, version):

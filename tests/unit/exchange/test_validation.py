@@ -31,10 +31,7 @@ def found(header: DocumentHeader | StatusHeader, level: Level = Level.STRICT) ->
 @pytest.mark.parametrize(
     "header",
     [
-        edxml.document(),
-        edxml.full_document(),
-        edxml.document(business=edxml.updating()),
-        edxml.document(business=edxml.replacing()),
+        *edxml.documents(),
         edxml.document(business=Business.recall("x", reason="r")),
         edxml.status(),
         edxml.status(StatusCode.REFUSED),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import hashlib
 import json
 import secrets as randomness
 import threading
@@ -18,19 +19,20 @@ from urllib.parse import urlsplit
 
 from vnedoc._internal import http, transfers
 from vnedoc.errors import ConfigurationError, ConnectorError, CredentialError, InputError, RefusedError
+from vnedoc.exchange._json_stream import EnvelopeError, split_envelope
 from vnedoc.exchange.connectors.base import (
     DEFAULT_MAX_PACKAGE_BYTES,
     Connector,
     error_for_status,
     is_not_let_in,
 )
-from vnedoc.exchange.states import TransportStatus
 
 if TYPE_CHECKING:
     import contextlib
     import ssl
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from typing import BinaryIO
 
     from vnedoc.sign.signers.base import SecretCallback
 
@@ -44,9 +46,7 @@ __all__ = [
     "Token",
     "TokenConnector",
     "file_chunks",
-    "object_rows",
-    "status_of",
-    "text_of",
+    "file_digest",
     "tls_context",
 ]
 
@@ -235,6 +235,37 @@ class HTTPConnector(Connector):
             self._raise_for_status(answer)
             raise self._bad_answer(str(exc)) from exc
 
+    def _unwrap(
+        self,
+        answer: http.StreamedAnswer,
+        stream: BinaryIO,
+        parse: Callable[[bytes], _Result],
+        *,
+        path: Sequence[str] = ("data",),
+        text_allowed: bool = False,
+        max_bytes: int | None = None,
+    ) -> _Result:
+        """Write the package that a JSON answer carries as base64; return the answer without it.
+
+        Args:
+            answer: The answer.
+            stream: Where the package goes.
+            parse: Reads the JSON that is left.
+            path: The keys that lead to the package.
+            text_allowed: Whether it may be XML itself in place of base64.
+            max_bytes: The largest answer; ``None`` leaves room for base64 with line ends.
+
+        Raises:
+            ConnectorError: It is no such answer.
+        """
+        # Base64 is a third larger than what it carries.
+        chunks = answer.chunks(max_bytes=max_bytes or self.max_package_bytes * 3 // 2 + 4096)
+        try:
+            rest, _count = split_envelope(chunks, stream, path=path, text_allowed=text_allowed)
+            return parse(rest)
+        except (EnvelopeError, ValueError, RecursionError) as exc:
+            raise self._bad_answer(str(exc)) from exc
+
     def _bad_answer(self, reason: str) -> ConnectorError:
         return ConnectorError("connector.bad-answer", name=self.name, reason=reason[:200])
 
@@ -307,6 +338,19 @@ def file_chunks(path: Path, size: int) -> Iterator[bytes]:
         raise InputError("file.cannot-read", path=path, reason=exc.strerror) from exc
 
 
+def file_digest(path: Path) -> bytes:
+    """Return the SHA-256 of a file.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").digest()
+    except OSError as exc:
+        raise InputError("file.cannot-read", path=path, reason=exc.strerror) from exc
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Form:
     """A ``multipart/form-data`` body (RFC 7578) with one file, which is read while it is sent.
@@ -356,41 +400,6 @@ class Form:
 
     def _tail(self) -> bytes:
         return f"\r\n--{self.boundary}--\r\n".encode("ascii")
-
-
-def object_rows(rows: object, *, name: str) -> list[dict[str, Any]]:  # JSON
-    """Return the objects of a JSON list; an absent list is an empty one.
-
-    Raises:
-        ConnectorError: It is no list.
-    """
-    if isinstance(rows, str):
-        # Some adapters put the list as JSON text into the envelope.
-        try:
-            rows = json.loads(rows) if rows.strip() else None
-        except (ValueError, RecursionError) as exc:
-            raise ConnectorError("connector.bad-answer", name=name, reason=str(exc)[:200]) from exc
-    if rows is None:
-        return []
-    if not isinstance(rows, list):
-        raise ConnectorError("connector.bad-answer", name=name, reason="data")
-    return [row for row in rows if isinstance(row, dict)]
-
-
-def text_of(row: Mapping[str, Any], key: str) -> str | None:  # JSON
-    """Return a value of a JSON object as text; ``None`` if it is absent, empty or no simple value."""
-    value = row.get(key)
-    if isinstance(value, str | int) and not isinstance(value, bool):
-        return str(value) or None
-    return None
-
-
-def status_of(value: str | None) -> TransportStatus | None:
-    """Return a transport status by its word, in any case of letters; ``None`` for a word of the axis's own."""
-    try:
-        return TransportStatus((value or "").lower())
-    except ValueError:
-        return None
 
 
 def _checked_url(url: str, name: str) -> str:

@@ -236,6 +236,8 @@ class Connector(abc.ABC):
             ConnectorError: The axis cannot be asked now.
             RefusedError: The axis said no.
         """
+        if not self.reports_sent:
+            return []
         with _as_connector_error():
             return list(self._list_sent(kind))
 
@@ -329,8 +331,9 @@ class Connector(abc.ABC):
     @abc.abstractmethod
     def _list_received(self, kind: PackageKind) -> Sequence[RemoteMessage]: ...
 
-    @abc.abstractmethod
-    def _list_sent(self, kind: PackageKind) -> Sequence[SentReport]: ...
+    def _list_sent(self, kind: PackageKind) -> Sequence[SentReport]:
+        """Answer :meth:`list_sent`, if :attr:`reports_sent` says that the wire can."""
+        raise NotImplementedError
 
     @abc.abstractmethod
     def _fetch(self, doc_id: str, stream: BinaryIO) -> None: ...

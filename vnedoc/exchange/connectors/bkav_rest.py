@@ -13,14 +13,12 @@ The form is that of the open sources of the platform (Tây Ninh and Lâm Đồng
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from vnedoc._internal import http
-from vnedoc.errors import InputError, RefusedError, UsageError
-from vnedoc.exchange._json_stream import EnvelopeError, split_envelope
+from vnedoc.errors import RefusedError, UsageError
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.connectors._http import (
     JSON_TYPE,
@@ -29,9 +27,10 @@ from vnedoc.exchange.connectors._http import (
     HTTPOptions,
     KeptSecret,
     file_chunks,
-    text_of,
+    file_digest,
 )
-from vnedoc.exchange.connectors.base import Fault, RemoteAgency, RemoteMessage, SentReport, error_for_code
+from vnedoc.exchange.connectors._json_rows import text_of
+from vnedoc.exchange.connectors.base import Fault, RemoteAgency, RemoteMessage, error_for_code
 from vnedoc.exchange.states import TransportStatus
 
 if TYPE_CHECKING:
@@ -110,10 +109,6 @@ class BkavRESTConnector(HTTPConnector):
             if number
         ]
 
-    def _list_sent(self, kind: PackageKind) -> list[SentReport]:
-        del kind
-        return []
-
     def _fetch(self, doc_id: str, stream: BinaryIO) -> None:
         headers = {**_place(doc_id), "Content-Length": "0"}
         self._perform(
@@ -123,13 +118,7 @@ class BkavRESTConnector(HTTPConnector):
 
     def _read_package(self, answer: http.StreamedAnswer, stream: BinaryIO) -> None:
         self._raise_for_status(answer)
-        chunks = answer.chunks(max_bytes=self.max_package_bytes * 3 // 2 + 4096)
-        try:
-            rest, _count = split_envelope(chunks, stream)
-            fields = json.loads(rest)
-        except (EnvelopeError, ValueError, RecursionError) as exc:
-            raise self._bad_answer(str(exc)) from exc
-        self._checked(fields)
+        self._checked(self._unwrap(answer, stream, json.loads))
 
     def _acknowledge(self, doc_id: str, status: TransportStatus) -> None:
         if status is TransportStatus.PROCESSING:
@@ -140,11 +129,7 @@ class BkavRESTConnector(HTTPConnector):
     def _send(self, path: Path, size: int, sender_code: str, kind: PackageKind) -> str:
         # The platform takes the sender from the package.
         del sender_code
-        try:
-            with path.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        except OSError as exc:
-            raise InputError("file.cannot-read", path=path, reason=exc.strerror) from exc
+        digest = file_digest(path).hex()
         headers = {
             "type": _KINDS[kind],
             "hash-edoc": digest,

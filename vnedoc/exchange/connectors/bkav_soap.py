@@ -46,7 +46,7 @@ from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.connectors._bkav_soap_answers import MAX_ENVELOPE_BYTES, AnswerReader
 from vnedoc.exchange.connectors._bkav_soap_zeep import AnswerError, SmallCalls
 from vnedoc.exchange.connectors._http import HTTPConnector, HTTPOptions, KeptSecret
-from vnedoc.exchange.connectors.base import RemoteAgency, RemoteMessage, SentReport
+from vnedoc.exchange.connectors.base import RemoteAgency, RemoteMessage
 from vnedoc.exchange.models import DocumentHeader, StatusHeader
 from vnedoc.exchange.package import read_package
 from vnedoc.exchange.states import TransportStatus
@@ -171,9 +171,6 @@ class BkavSoapConnector(HTTPConnector):
                 for remote_id in ids
             ]
         return listed
-
-    def _list_sent(self, kind: PackageKind) -> list[SentReport]:  # noqa: ARG002 - the wire has no such call
-        return []
 
     def _fetch(self, doc_id: str, stream: BinaryIO) -> None:
         organ_id, remote_id = self._taken_apart(doc_id)

@@ -66,7 +66,6 @@ _NOTE = re.compile(r"([0-9a-f]{32})\.json")
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 # The furthest first.
 _RECEIPTS = (TransportStatus.DONE, TransportStatus.FAIL, TransportStatus.PROCESSING)
-_ENDED = frozenset({TransportStatus.DONE, TransportStatus.FAIL})
 # Codes as the provincial axes have them, so that people and logs need to know one table only.
 _UNKNOWN_RECIPIENT, _UNKNOWN_SENDER, _INVALID, _CONFLICT, _UNKNOWN, _BACKWARDS = (
     "18",
@@ -132,7 +131,7 @@ class FolderConnector(Connector):
                 if note.get("kind") != kind.value or not payload.exists():
                     continue
                 status = _status(box, doc_id)
-                if status in _ENDED:
+                if status.has_ended:
                     # A second attempt of the sender ended after our receipt: there is nothing new in it.
                     payload.unlink(missing_ok=True)
                     continue
@@ -198,7 +197,7 @@ class FolderConnector(Connector):
                 raise self._refusal(_BACKWARDS, f"{doc_id} is {current.value}")
             if status is not current:
                 _write(box / "receipts" / f"{doc_id}.{status.value}", self._now().encode())
-            if status in _ENDED:
+            if status.has_ended:
                 # After the receipt is on the disk: who looks in between finds one of the two.
                 for ending in ("edxml", "json"):
                     (box / "packages" / f"{doc_id}.{ending}").unlink(missing_ok=True)
@@ -228,7 +227,7 @@ class FolderConnector(Connector):
     ) -> None:
         payload = box / "packages" / f"{doc_id}.edxml"
         # In this order: an office writes its receipt before it removes the package.
-        if payload.exists() or _status(box, doc_id) in _ENDED:
+        if payload.exists() or _status(box, doc_id).has_ended:
             return
         note = {
             "kind": package.kind.value,

@@ -16,8 +16,7 @@ from urllib.parse import urlencode
 from vnedoc._internal import http
 from vnedoc._internal.clock import utc_now, vietnam
 from vnedoc.errors import ConfigurationError
-from vnedoc.exchange._json_stream import EnvelopeError, split_envelope
-from vnedoc.exchange.codes import PackageKind
+from vnedoc.exchange._vxp import MESSAGE_TYPES
 from vnedoc.exchange.connectors._http import (
     JSON_TYPE,
     MAX_DIRECTORY_BYTES,
@@ -26,29 +25,26 @@ from vnedoc.exchange.connectors._http import (
     KeptSecret,
     Token,
     TokenConnector,
-    object_rows,
-    status_of,
-    text_of,
 )
-from vnedoc.exchange.connectors.base import Fault, RemoteAgency, RemoteMessage, SentReport, error_for_code
-from vnedoc.exchange.states import TransportStatus
+from vnedoc.exchange.connectors._json_rows import message_of, not_ended, object_rows, text_of, token_of
+from vnedoc.exchange.connectors.base import Fault, RemoteAgency, RemoteMessage, error_for_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from typing import BinaryIO
 
+    from vnedoc.exchange.codes import PackageKind
+    from vnedoc.exchange.states import TransportStatus
     from vnedoc.sign.signers.base import SecretCallback
 
 __all__ = ["LGSPConnector", "LGSPOptions"]
 
-_KINDS = {PackageKind.DOCUMENT: "edoc", PackageKind.STATUS: "status"}
 # The guide's table: 10 invalid file, 15 wrong id or secret, 18 unknown receiver, 19 sender not registered, 20 trouble
 # of the axis, 21 file cannot be processed, 22 not edXML, 23 the receiver is locked. Those not named here say no.
 _FAULTS = {"15": Fault.OURS, "20": Fault.LATER, "23": Fault.LATER}
 # A token is good for about half an hour; the axis does not say for how long.
 _TOKEN_LIFE_S = 25 * 60.0
-_ENDED = frozenset({TransportStatus.DONE, TransportStatus.FAIL})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,12 +133,12 @@ class LGSPConnector(TokenConnector):
         with self._open("POST", path, headers, json.dumps(body).encode()) as answer:
             self._raise_for_status(answer)
             fields = self._read_json(answer)
-        data = fields.get("data") if isinstance(fields, dict) else None
-        token = text_of(data, "token") if isinstance(data, dict) else None
-        if token is None or not token.isascii() or not token.isprintable():
-            if isinstance(fields, dict) and text_of(fields, "code") not in {None, "200"}:
-                code, message = text_of(fields, "code") or "", text_of(fields, "message") or ""
-                raise error_for_code(self.name, code, message, Fault.OURS)
+        described = fields if isinstance(fields, dict) else {}
+        token = token_of(described.get("data"), "token")
+        if token is None:
+            code = text_of(described, "code")
+            if code is not None and code != "200":
+                raise error_for_code(self.name, code, text_of(described, "message") or "", Fault.OURS)
             raise self._bad_answer("token")
         return Token(token, time.monotonic() + _TOKEN_LIFE_S)
 
@@ -150,7 +146,7 @@ class LGSPConnector(TokenConnector):
         today = vietnam(self._clock()).date()
         query = urlencode(
             {
-                "messageType": _KINDS[kind],
+                "messageType": MESSAGE_TYPES[kind],
                 "fromDate": f"{today - datetime.timedelta(days=self._options.lookback_days):%Y/%m/%d}",
                 # The clock of the axis may be past midnight already.
                 "toDate": f"{today + datetime.timedelta(days=1):%Y/%m/%d}",
@@ -158,23 +154,11 @@ class LGSPConnector(TokenConnector):
         )
         answer = self._call("GET", f"/v1/syncReceivedEdocList?{query}")
         messages = [
-            RemoteMessage(
-                doc_id=text_of(row, "docId") or "",
-                kind=kind,
-                sender_code=text_of(row, "from"),
-                recipient_code=text_of(row, "to"),
-                status=status_of(text_of(row, "status")),
-                created_at=text_of(row, "createdTime"),
-            )
+            message_of(row, kind)
             for row in object_rows(answer.get("data"), name=self.name)
-            if text_of(row, "messageType") in {None, _KINDS[kind]}
+            if text_of(row, "messageType") in {None, MESSAGE_TYPES[kind]}
         ]
-        # The list is one of days, not of what waits: what was acknowledged stays in it.
-        return [message for message in messages if message.status not in _ENDED]
-
-    def _list_sent(self, kind: PackageKind) -> list[SentReport]:
-        del kind
-        return []
+        return not_ended(messages)
 
     def _fetch(self, doc_id: str, stream: BinaryIO) -> None:
         path = "/v1/getEdoc?" + urlencode({"docId": doc_id})
@@ -186,13 +170,15 @@ class LGSPConnector(TokenConnector):
     def _read_package(self, answer: http.StreamedAnswer, stream: BinaryIO) -> None:
         if not 200 <= answer.status < 300:
             self._read_object(answer)
-        # The attachments may come a second time beside the package, as base64 too.
-        chunks = answer.chunks(max_bytes=self.max_package_bytes * 4 + 65536)
-        try:
-            rest, _count = split_envelope(chunks, stream, path=("data", "edxml"), text_allowed=True)
-            fields = json.loads(rest)
-        except (EnvelopeError, ValueError, RecursionError) as exc:
-            raise self._bad_answer(str(exc)) from exc
+        fields = self._unwrap(
+            answer,
+            stream,
+            json.loads,
+            path=("data", "edxml"),
+            text_allowed=True,
+            # The attachments may come a second time beside the package, as base64 too.
+            max_bytes=self.max_package_bytes * 4 + 65536,
+        )
         self._raise_refusal(self._object(fields), answer)
 
     def _acknowledge(self, doc_id: str, status: TransportStatus) -> None:
@@ -202,7 +188,7 @@ class LGSPConnector(TokenConnector):
     def _send(self, path: Path, size: int, sender_code: str, kind: PackageKind) -> str:
         # The axis takes the sender from the package.
         del sender_code
-        form = Form({"messageType": _KINDS[kind]}, "edocFile", path, size)
+        form = Form({"messageType": MESSAGE_TYPES[kind]}, "edocFile", path, size)
         fields = self._perform(
             lambda credentials: self._open(
                 "POST", "/v1/sendEdoc", {**credentials, **form.headers()}, form.chunks()

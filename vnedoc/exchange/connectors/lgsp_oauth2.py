@@ -17,8 +17,6 @@ from urllib.parse import quote, urlencode
 from vnedoc._internal.http import MAX_ANSWER_BYTES
 from vnedoc.errors import ConfigurationError
 from vnedoc.exchange import _vxp
-from vnedoc.exchange._json_stream import EnvelopeError, split_envelope
-from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.connectors._http import (
     JSON_TYPE,
     MAX_DIRECTORY_BYTES,
@@ -27,12 +25,9 @@ from vnedoc.exchange.connectors._http import (
     Token,
     TokenConnector,
     file_chunks,
-    object_rows,
-    status_of,
-    text_of,
 )
-from vnedoc.exchange.connectors.base import Fault, RemoteAgency, RemoteMessage, SentReport, error_for_code
-from vnedoc.exchange.states import TransportStatus
+from vnedoc.exchange.connectors._json_rows import message_of, not_ended, object_rows, text_of, token_of
+from vnedoc.exchange.connectors.base import Fault, RemoteAgency, RemoteMessage, error_for_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,14 +35,14 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from vnedoc._internal import http
+    from vnedoc.exchange.codes import PackageKind
+    from vnedoc.exchange.states import TransportStatus
     from vnedoc.sign.signers.base import SecretCallback
 
 __all__ = ["SECRET_PLACES", "LGSPOAuth2Connector", "LGSPOAuth2Options"]
 
 SECRET_PLACES = ("header", "query")
 """Where the secret of the unit may stand."""
-_KINDS = {PackageKind.DOCUMENT: "edoc", PackageKind.STATUS: "status"}
-_ENDED = frozenset({TransportStatus.DONE, TransportStatus.FAIL})
 # The rows are those of the national axis, so its code for trouble is read too; codes of the gateway for callers.
 _FAULTS = {"15": Fault.OURS, "20": Fault.LATER}
 # RFC 6749, 5.2: these come with status 400 as well as 401.
@@ -142,8 +137,8 @@ class LGSPOAuth2Connector(TokenConnector):
                 message = text_of(fields, "error_description") or f"HTTP {answer.status}"
                 raise error_for_code(self.name, error or "", message, Fault.OURS)
             self._raise_for_status(answer, code=error)
-        token = text_of(fields, "access_token") if isinstance(fields, dict) else None
-        if token is None or not token.isascii() or not token.isprintable():
+        token = token_of(fields, "access_token")
+        if token is None:
             raise self._bad_answer("access_token")
         life = text_of(fields, "expires_in") or ""
         seconds = float(life) if life.isascii() and life.isdigit() and len(life) < 9 else _DEFAULT_LIFE_S
@@ -157,23 +152,12 @@ class LGSPOAuth2Connector(TokenConnector):
     def _list_received(self, kind: PackageKind) -> list[RemoteMessage]:
         answer = self._call("GET", "/vanbans")
         messages = [
-            RemoteMessage(
-                doc_id=text_of(row, "docId") or "",
-                kind=kind,
-                sender_code=text_of(row, "from"),
-                recipient_code=text_of(row, "to"),
-                status=status_of(text_of(row, "status")),
-                created_at=text_of(row, "createdTime"),
-            )
+            message_of(row, kind)
             for row in object_rows(answer.data, name=self.name)
             # One list holds both kinds; a row that does not say is a document.
-            if (text_of(row, "messageType") or "edoc").lower() == _KINDS[kind]
+            if (text_of(row, "messageType") or "edoc").lower() == _vxp.MESSAGE_TYPES[kind]
         ]
-        return [message for message in messages if message.status not in _ENDED]
-
-    def _list_sent(self, kind: PackageKind) -> list[SentReport]:
-        del kind
-        return []
+        return not_ended(messages)
 
     def _fetch(self, doc_id: str, stream: BinaryIO) -> None:
         self._perform(
@@ -184,13 +168,7 @@ class LGSPOAuth2Connector(TokenConnector):
     def _read_package(self, answer: http.StreamedAnswer, stream: BinaryIO) -> None:
         if not 200 <= answer.status < 300:
             self._read_envelope(answer)
-        chunks = answer.chunks(max_bytes=self.max_package_bytes * 3 // 2 + 4096)
-        try:
-            rest, _count = split_envelope(chunks, stream, text_allowed=True)
-            envelope = _vxp.Answer.from_json(rest)
-        except (EnvelopeError, ValueError, RecursionError) as exc:
-            raise self._bad_answer(str(exc)) from exc
-        self._raise_refusal(envelope)
+        self._raise_refusal(self._unwrap(answer, stream, _vxp.Answer.from_json, text_allowed=True))
 
     def _acknowledge(self, doc_id: str, status: TransportStatus) -> None:
         self._call("PUT", f"/vanbans/{quote(doc_id)}", status=status.value.upper())
@@ -198,7 +176,7 @@ class LGSPOAuth2Connector(TokenConnector):
     def _send(self, path: Path, size: int, sender_code: str, kind: PackageKind) -> str:
         # The axis takes the sender from the package.
         del sender_code
-        head, tail = json.dumps({"loaiVanBan": _KINDS[kind], "file": "|"}).encode().split(b"|")
+        head, tail = json.dumps({"loaiVanBan": _vxp.MESSAGE_TYPES[kind], "file": "|"}).encode().split(b"|")
         length = len(head) + 4 * -(-size // 3) + len(tail)
         headers = {"Content-Type": JSON_TYPE, "Content-Length": str(length)}
         envelope = self._perform(

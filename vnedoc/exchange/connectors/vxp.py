@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
 import json
 import threading
 from typing import TYPE_CHECKING, Any
 
 from vnedoc._internal import http
 from vnedoc._internal.clock import utc_now
-from vnedoc.errors import ConfigurationError, InputError
+from vnedoc.errors import ConfigurationError
 from vnedoc.exchange import _vxp
-from vnedoc.exchange._json_stream import EnvelopeError, split_envelope
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.connectors._http import (
     MAX_DIRECTORY_BYTES,
@@ -21,10 +19,9 @@ from vnedoc.exchange.connectors._http import (
     HTTPOptions,
     KeptSecret,
     file_chunks,
-    object_rows,
-    status_of,
-    text_of,
+    file_digest,
 )
+from vnedoc.exchange.connectors._json_rows import message_of, object_rows, status_of, text_of
 from vnedoc.exchange.connectors.base import (
     Fault,
     RemoteAgency,
@@ -155,15 +152,7 @@ class VXPConnector(HTTPConnector):
 
     def _list_received(self, kind: PackageKind) -> list[RemoteMessage]:
         return [
-            RemoteMessage(
-                doc_id=text_of(row, "docId") or "",
-                kind=kind,
-                sender_code=text_of(row, "from"),
-                recipient_code=text_of(row, "to"),
-                status=status_of(text_of(row, "status")),
-                created_at=text_of(row, "created_time"),
-            )
-            for row in self._list(_vxp.RECEIVED_PATH, kind)
+            message_of(row, kind, created_key="created_time") for row in self._list(_vxp.RECEIVED_PATH, kind)
         ]
 
     def _list_sent(self, kind: PackageKind) -> list[SentReport]:
@@ -199,29 +188,17 @@ class VXPConnector(HTTPConnector):
     def _read_encoded(self, answer: http.StreamedAnswer, stream: BinaryIO) -> None:
         if answer.status != 200:
             self._read_envelope(answer)
-        # Base64 is a third larger than what it carries; line ends may add to it.
-        chunks = answer.chunks(max_bytes=self.max_package_bytes * 3 // 2 + 4096)
-        try:
-            rest, _count = split_envelope(chunks, stream)
-            envelope = _vxp.Answer.from_json(rest)
-        except (EnvelopeError, ValueError, RecursionError) as exc:
-            raise self._bad_answer(str(exc)) from exc
-        self._raise_refusal(envelope, answer)
+        self._raise_refusal(self._unwrap(answer, stream, _vxp.Answer.from_json), answer)
 
     def _acknowledge(self, doc_id: str, status: TransportStatus) -> None:
         # The order and the spelling "docid" are those of the axis's own client.
         self._call(_vxp.STATUS_PATH, [("docid", doc_id)], b"{}", after=[("status", status.value)])
 
     def _send(self, path: Path, size: int, sender_code: str, kind: PackageKind) -> str:
-        try:
-            with path.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").digest()
-        except OSError as exc:
-            raise InputError("file.cannot-read", path=path, reason=exc.strerror) from exc
         parameters = [
             ("servicetype", _vxp.SERVICE_TYPE),
             ("messagetype", _vxp.MESSAGE_TYPES[kind]),
-            ("hash-file", _vxp.file_hash(digest, padded=self._options.padded_file_hash)),
+            ("hash-file", _vxp.file_hash(file_digest(path), padded=self._options.padded_file_hash)),
             ("from", sender_code),
         ]
         length = str(size + len(_vxp.BODY_TAIL))

@@ -27,15 +27,12 @@ from vnedoc.exchange.connectors._http import (
     Form,
     HTTPConnector,
     HTTPOptions,
-    object_rows,
-    status_of,
-    text_of,
 )
+from vnedoc.exchange.connectors._json_rows import message_of, object_rows, text_of
 from vnedoc.exchange.connectors.base import (
     Fault,
     RemoteAgency,
     RemoteMessage,
-    SentReport,
     error_for_code,
     is_doc_id,
 )
@@ -123,20 +120,10 @@ class XRoadConnector(HTTPConnector):
 
     def _list_received(self, kind: PackageKind) -> list[RemoteMessage]:
         return [
-            RemoteMessage(
-                doc_id=f"{kind.value}-{text_of(row, 'docId') or ''}",
-                kind=kind,
-                sender_code=text_of(row, "from"),
-                recipient_code=text_of(row, "to"),
-                status=status_of(text_of(row, "status")),
-                created_at=text_of(row, "createdTime"),
-            )
+            dataclasses.replace(message, doc_id=f"{kind.value}-{message.doc_id}")
             for row in object_rows(self._call("GET", _PATHS[kind]), name=self.name)
+            for message in [message_of(row, kind)]
         ]
-
-    def _list_sent(self, kind: PackageKind) -> list[SentReport]:
-        del kind
-        return []
 
     def _fetch(self, doc_id: str, stream: BinaryIO) -> None:
         path = _place(doc_id)

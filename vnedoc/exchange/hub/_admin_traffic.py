@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,8 @@ from vnedoc.exchange.hub._admin_views import (
     HistoryView,
     MessagePage,
     MessageView,
+    PruneView,
+    RetentionView,
     RetryOrder,
     RetryResult,
     StatsView,
@@ -34,7 +37,9 @@ from vnedoc.exchange.hub._admin_views import (
 )
 from vnedoc.exchange.stores.hub_audit import HubAudit
 from vnedoc.exchange.stores.hub_deliveries import HubDeliveries
+from vnedoc.exchange.stores.hub_retention import HubRetention
 from vnedoc.exchange.stores.hub_traffic import HubTraffic, MessageFilter
+from vnedoc.exchange.stores.pruning import PruneLimits
 
 if TYPE_CHECKING:
     from vnedoc.exchange.stores.hub import HubStore
@@ -99,6 +104,7 @@ def show_message(desk: Viewer, message_id: IdInPath) -> WholeMessage:
         receipt=found.receipt,
         deliveries=[DeliveryView.model_validate(item) for item in found.recipients],
         history=_history(desk.hub.store, found),
+        payload_pruned_at=found.payload_pruned_at,
     )
 
 
@@ -135,6 +141,22 @@ def retry_deliveries(desk: Operator, wanted: RetryOrder) -> RetryResult:
 def show_stats(desk: Viewer) -> StatsView:
     """Count what the hub holds. Role: viewer."""
     return StatsView.model_validate(desk.hub.store.stats())
+
+
+@router.get("/retention", responses=refusals())
+def show_retention(desk: Viewer) -> RetentionView:
+    """Show how long the hub keeps what is done, and what it removed last. Role: viewer."""
+    limits = desk.hub.options.retention or PruneLimits()
+    last = HubRetention(desk.hub.store).last()
+    return RetentionView(
+        keep_payloads_days=_days(limits.payloads_older_than),
+        keep_metadata_days=_days(limits.metadata_older_than),
+        last=None if last is None else PruneView(at=last.at, **dataclasses.asdict(last.report)),
+    )
+
+
+def _days(age: datetime.timedelta | None) -> float | None:
+    return None if age is None else age / datetime.timedelta(days=1)
 
 
 @router.get("/summary", responses=refusals())

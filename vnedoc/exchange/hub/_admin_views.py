@@ -116,6 +116,8 @@ class WholeMessage(Shown):
     """Its recipients."""
     history: list[HistoryView]
     """What happened to it, the oldest first."""
+    payload_pruned_at: AwareDatetime | None
+    """Since when the package itself is not kept any more; null: it is there."""
 
 
 class RetryOrder(Given):
@@ -133,7 +135,7 @@ class RetryResult(Shown):
     again: list[str]
     """Ids that wait for their recipients again."""
     left: list[str]
-    """Ids that there is nothing to be tried about, or that nothing is known of."""
+    """Ids that there is nothing to be tried about, whose package is not kept, or that nothing is known of."""
 
 
 class StatsView(Shown):
@@ -148,9 +150,37 @@ class StatsView(Shown):
     statuses: int
     """Status packages taken over."""
     payload_bytes: int
-    """Their size together, each counted once."""
+    """The size of those that are kept, each counted once."""
     deliveries: dict[str, int]
     """Deliveries by transport status."""
+
+
+class PruneView(Shown):
+    """What the hub removed by itself the last time."""
+
+    at: AwareDatetime
+    """When it was finished."""
+    released: int
+    """Messages whose package was not needed any more."""
+    payloads: int
+    """Packages removed."""
+    payload_bytes: int
+    """Their size together."""
+    messages: int
+    """Messages removed."""
+    unfinished: int
+    """Messages old enough that stay because something about them is not finished."""
+
+
+class RetentionView(Shown):
+    """How long the hub keeps what is done, and when it last removed something by itself."""
+
+    keep_payloads_days: float | None
+    """How long packages are kept after everything about them was done; null: for ever."""
+    keep_metadata_days: float | None
+    """The same of what is known of them; null: for ever."""
+    last: PruneView | None
+    """The last time; null: there was none yet."""
 
 
 class DayView(Shown):

@@ -68,6 +68,7 @@ _REPORT_CODES = {
     ErrorCode.INVALID_PACKAGE: names.ReportCode.SEND_DOCUMENT,
     ErrorCode.CONFLICT: names.ReportCode.EXIST,
     ErrorCode.UNKNOWN_DOCUMENT: names.ReportCode.NOT_ALLOWED,
+    ErrorCode.GONE: names.ReportCode.DOCUMENT_ID,
     ErrorCode.BACKWARDS: names.ReportCode.CONFIRM_RECEIVED,
     ErrorCode.BAD_PARAMETER: names.ReportCode.DOCUMENT_ID,
 }

@@ -11,12 +11,13 @@ from vnedoc.errors import ConfigurationError
 from vnedoc.exchange.hub.console.options import ConsoleOptions
 from vnedoc.exchange.hub.options import HubOptions, Limits, Proofs
 from vnedoc.exchange.hub.peers import parse_networks
+from vnedoc.exchange.stores.pruning import MIN_METADATA_AGE, PruneLimits
 from vnedoc.messages import Language
 
 if TYPE_CHECKING:
     from vnedoc.config import Config, HubConfig
 
-__all__ = ["check_hub", "options_from"]
+__all__ = ["check_hub", "options_from", "retention_of"]
 
 _MIB = 1024 * 1024
 # What must be more than nothing. Everything else that is a number may be 0.
@@ -57,10 +58,7 @@ def options_from(config: Config) -> HubOptions:
         raise ConfigurationError("hub.bad-network", value=str(exc)[:100]) from exc
     if hub.log not in {"json", "text"}:
         raise ConfigurationError("hub.unknown-log", value=hub.log)
-    if (hub.tls_certificate is None) != (hub.tls_key is None) or (
-        hub.tls_certificate is None and (hub.client_ca is not None or hub.client_required)
-    ):
-        raise ConfigurationError("hub.tls-incomplete")
+    _check_tls(hub)
     return HubOptions(
         wires=hub.wires,
         max_package_bytes=round(hub.max_package_mb * _MIB),
@@ -72,6 +70,7 @@ def options_from(config: Config) -> HubOptions:
         proxies=hub.proxies,
         certificate_header=hub.certificate_header,
         expire_after=datetime.timedelta(days=hub.expire_after_days) if hub.expire_after_days else None,
+        retention=retention_of(hub),
         park_after_fails=hub.park_after_fails,
         console=_console(config) if hub.console else None,
     )
@@ -90,6 +89,23 @@ def check_hub(config: Config) -> HubOptions:
 
         check_proofs(options.proofs)
     return options
+
+
+def retention_of(hub: HubConfig) -> PruneLimits | None:
+    """Return how long a hub keeps what is done; ``None``: for ever.
+
+    Raises:
+        ConfigurationError: The ages make no sense.
+    """
+    payloads, metadata = (
+        datetime.timedelta(days=days) if days else None
+        for days in (hub.keep_payloads_days, hub.keep_metadata_days)
+    )
+    if payloads is None and metadata is None:
+        return None
+    if metadata is not None and (metadata < MIN_METADATA_AGE or metadata < (payloads or metadata)):
+        raise ConfigurationError("hub.bad-retention", days=MIN_METADATA_AGE.days)
+    return PruneLimits(payloads_older_than=payloads, metadata_older_than=metadata)
 
 
 def _proofs(config: Config) -> Proofs:
@@ -111,7 +127,12 @@ def _proofs(config: Config) -> Proofs:
 
 def _console(config: Config) -> ConsoleOptions:
     hub = config.hub
-    files = (hub.tls_certificate, hub.client_ca, *map(Path, hub.watched_certificates))
+    files = (
+        hub.tls_certificate,
+        hub.client_ca,
+        hub.admin_tls_certificate,
+        *map(Path, hub.watched_certificates),
+    )
     return ConsoleOptions(
         late_after=datetime.timedelta(hours=hub.late_after_hours),
         warn_before=datetime.timedelta(days=hub.warn_before_days),
@@ -136,6 +157,17 @@ def _limits(hub: HubConfig) -> Limits:
         connections_per_address=hub.connections_per_address,
         min_free_bytes=round(hub.min_free_mb * _MIB),
     )
+
+
+def _check_tls(hub: HubConfig) -> None:
+    is_halved = (hub.tls_certificate is None) != (hub.tls_key is None)
+    is_without = hub.tls_certificate is None and (hub.client_ca is not None or hub.client_required)
+    if is_halved or is_without or (hub.admin_tls_certificate is None) != (hub.admin_tls_key is None):
+        raise ConfigurationError("hub.tls-incomplete")
+    if hub.client_crls is not None and hub.client_ca is None:
+        raise ConfigurationError("hub.crls-of-nobody")
+    if hub.admin_tls_certificate is not None and hub.admin_port is None:
+        raise ConfigurationError("hub.admin-tls-without-port")
 
 
 def _check_numbers(hub: HubConfig) -> None:

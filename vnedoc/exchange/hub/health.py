@@ -8,6 +8,7 @@ with "later", because what cannot be kept must not be answered for.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["health_routes", "live_route", "look_for_room", "metrics_route"]
 
+logger = logging.getLogger("vnedoc.hub")
+
 CHECK_TIMEOUT_S = 5.0
 """How long the database or the package store may take to answer."""
 _NO_PAYLOAD = "0" * 64
@@ -42,12 +45,13 @@ def live_route(path: str = "/health") -> Route:
 
 def health_routes(hub: Hub) -> list[Route]:
     """Return the routes that say how a hub is."""
+    checked = _Checks(hub)
 
     async def ready(_request: Request) -> Response:
-        return _answer(await _readiness(hub))
+        return _answer(await checked.readiness())
 
     async def accepting(_request: Request) -> Response:
-        checks = await _readiness(hub)
+        checks = await checked.readiness()
         return _answer({**checks, "room": await run_in_threadpool(look_for_room, hub)})
 
     return [
@@ -74,20 +78,43 @@ def look_for_room(hub: Hub) -> bool:
     return hub.has_room
 
 
-async def _readiness(hub: Hub) -> dict[str, bool]:
-    database, payloads = await asyncio.gather(
-        _holds(hub.store.database.is_current),
-        _holds(lambda: hub.store.payloads.size(_NO_PAYLOAD) is None),
-    )
-    return {"running": not hub.is_stopping, "database": database, "payloads": payloads}
+class _Checks:
+    """What must hold, and what did not the last time: only news are written down, for balancers ask every second."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._failing: set[str] = set()
+
+    async def readiness(self) -> dict[str, bool]:
+        """Tell what holds."""
+        store = self._hub.store
+        database, payloads = await asyncio.gather(
+            self._holds("database", store.database.is_current),
+            self._holds("payloads", lambda: store.payloads.size(_NO_PAYLOAD) is None),
+        )
+        return {"running": not self._hub.is_stopping, "database": database, "payloads": payloads}
+
+    async def _holds(self, name: str, check: Callable[[], bool]) -> bool:
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
+                holds = await asyncio.to_thread(check)
+            why = "the tables are not those that this program works with"
+        except (VnedocError, OSError, TimeoutError) as error:
+            holds, why = False, _reason(error)
+        if holds and name in self._failing:
+            self._failing.discard(name)
+            logger.info("ready again", extra={"check": name})
+        elif not holds and name not in self._failing:
+            self._failing.add(name)
+            logger.warning("not ready", extra={"check": name, "reason": why})
+        return holds
 
 
-async def _holds(check: Callable[[], bool]) -> bool:
-    try:
-        async with asyncio.timeout(CHECK_TIMEOUT_S):
-            return await asyncio.to_thread(check)
-    except (VnedocError, OSError, TimeoutError):
-        return False
+def _reason(error: Exception) -> str:
+    """Return what an error says of a server: no caller had any part in it."""
+    if isinstance(error, VnedocError):
+        return f"{error.code}: {error.values.get('reason', '')}".removesuffix(": ")
+    return type(error).__name__
 
 
 def _answer(checks: dict[str, bool]) -> Response:

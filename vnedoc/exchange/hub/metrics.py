@@ -20,12 +20,13 @@ except ImportError as exc:
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from prometheus_client.core import Metric
 
     from vnedoc.exchange.hub.limits import FairShare
+    from vnedoc.exchange.hub.tls import RenewedTLS
     from vnedoc.exchange.stores.hub import HubStore
+    from vnedoc.exchange.stores.pruning import PruneReport
 
 __all__ = ["CONTENT_TYPE", "HubMetrics", "free_bytes"]
 
@@ -50,8 +51,8 @@ class HubMetrics:
         """Tells how many connections are open; ``None`` where nobody knows."""
         self.shares: FairShare | None = None
         """The room for uploads."""
-        self.certificate: Path | None = None
-        """PEM file with the hub's own TLS certificate."""
+        self.tls: RenewedTLS | None = None
+        """How the hub speaks TLS with systems."""
         self._received = self._counter(
             "inbound_received_total", "Packages that were taken over, without repetitions.", "kind"
         )
@@ -72,6 +73,10 @@ class HubMetrics:
             "retry_scheduled_total", "Deliveries that failed and wait for their recipients again."
         )
         self._expired = self._counter("expired_total", "Deliveries that nobody fetched in time.")
+        self._pruned = self._counter(
+            "pruned_total", "Packages, and messages, that this process removed as old or refused.", "what"
+        )
+        self._pruned_bytes = self._counter("pruned_bytes_total", "Bytes of the packages that were removed.")
         self._requests = self._counter("requests_total", "Requests, by wire and status.", "wire", "status")
         self._limited = self._counter("limited_total", "What a limit turned away, by limit.", "limit")
         self._delivery = Histogram(
@@ -114,6 +119,12 @@ class HubMetrics:
     def expired(self, count: int) -> None:
         """Count deliveries that expired."""
         self._expired.inc(count)
+
+    def pruned(self, report: PruneReport) -> None:
+        """Count what was removed."""
+        self._pruned.labels("payload").inc(report.payloads)
+        self._pruned.labels("message").inc(report.messages)
+        self._pruned_bytes.inc(report.payload_bytes)
 
     def request(self, wire: str, status: int, seconds: float) -> None:
         """Count a request."""
@@ -185,24 +196,14 @@ class _Gauges(Collector):
             yield _gauge("bytes_in_flight", "Bytes that they take, or said they would.", shares.bytes)
         if self._metrics.connections is not None:
             yield _gauge("connections", "Connections that are open.", self._metrics.connections())
-        expires_at = _expiry(self._metrics.certificate)
-        if expires_at is not None:
-            yield _gauge(
-                "cert_expiry_seconds", "Until the hub's TLS certificate ends.", expires_at - now.timestamp()
-            )
+        tls = self._metrics.tls
+        if tls is not None and tls.certificate_ends_at is not None:
+            left = (tls.certificate_ends_at - now).total_seconds()
+            yield _gauge("cert_expiry_seconds", "Until the hub's TLS certificate ends.", left)
+        if tls is not None and tls.crls_end_at is not None:
+            left = (tls.crls_end_at - now).total_seconds()
+            yield _gauge("client_crl_expiry_seconds", "Until a list of revoked certificates ends.", left)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"{_PREFIX}_{name}", text, value=value)
-
-
-def _expiry(certificate: Path | None) -> float | None:
-    if certificate is None:
-        return None
-    from cryptography import x509
-
-    try:
-        first = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
-    except (OSError, ValueError):
-        return None
-    return first.not_valid_after_utc.timestamp()

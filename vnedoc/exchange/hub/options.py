@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vnedoc.exchange.hub.console.options import ConsoleOptions
+    from vnedoc.exchange.stores.pruning import PruneLimits
 
 __all__ = ["PUBLIC_WIRES", "HubOptions", "Limits", "Proofs"]
 
@@ -115,5 +116,7 @@ class HubOptions:
     """The header in which such a proxy says which client certificate it checked: its SHA-256, or its PEM."""
     expire_after: datetime.timedelta | None = datetime.timedelta(days=30)
     """How long a package waits for its recipient; ``None``: for ever."""
+    retention: PruneLimits | None = None
+    """How long packages, and what is known of them, are kept after all is done; ``None``: for ever."""
     park_after_fails: int = 1
     """How often a recipient's system may fail on a package before only an operator can let it try again."""

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 from vnedoc.errors import ConfigurationError
 from vnedoc.exchange.hub.logs import log_to
-from vnedoc.exchange.hub.serving import serve_sockets, tls_context
+from vnedoc.exchange.hub.serving import serve_sockets
+from vnedoc.exchange.hub.tls import tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,10 @@ MAX_EARLY_ENDS = 5
 _EARLY_S = 10.0
 _LOOK_EVERY_S = 0.2
 _KILL_AFTER_S = 10.0
+# Until it has read its files, there is nothing to be read again; and a SIGHUP would end it.
 _PROGRAM = """\
+import signal
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
 import pickle, sys
 sys.path[:] = pickle.load(sys.stdin.buffer)
 from vnedoc.exchange.hub.processes import child
@@ -68,10 +72,11 @@ def serve_processes(
     log_to(form=settings.log_format)
     # What is wrong is found out once, and the tables are brought up to date by one.
     settings.open_store().close()
-    if settings.tls is not None:
-        tls_context(settings.tls)
-    with _stopping() as signals:
-        family = _Family(settings, wires, admin, processes)
+    for files in (settings.tls, settings.admin_tls):
+        if files is not None:
+            tls_context(files)
+    family = _Family(settings, wires, admin, processes)
+    with _stopping(family.look_again) as signals:
         try:
             family.start()
             if announce is not None:
@@ -114,6 +119,10 @@ class _Family:
                 self._tell(signal.SIGTERM)
             if time.monotonic() - told_at > limit_s:
                 return
+
+    def look_again(self) -> None:
+        """Let all processes read the files of TLS again."""
+        self._tell(signal.SIGHUP)
 
     def end(self) -> None:
         """See to it that none is left."""
@@ -181,9 +190,10 @@ class _Signals:
 
 
 @contextlib.contextmanager
-def _stopping() -> Iterator[_Signals]:
+def _stopping(look_again: Callable[[], None]) -> Iterator[_Signals]:
     signals = _Signals()
     before = {number: signal.signal(number, signals.note) for number in (signal.SIGTERM, signal.SIGINT)}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda _number, _frame: look_again())
     try:
         yield signals
     finally:

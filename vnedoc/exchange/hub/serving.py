@@ -13,7 +13,6 @@ import dataclasses
 import os
 import signal
 import socket
-import ssl
 import threading
 from typing import TYPE_CHECKING
 
@@ -27,37 +26,25 @@ try:
     from vnedoc.exchange.hub._protocol import hub_protocol
     from vnedoc.exchange.hub.app import make_admin_app, make_wires_app
     from vnedoc.exchange.hub.core import Hub
+    from vnedoc.exchange.hub.tls import RenewedTLS
 except ImportError as exc:
     raise MissingExtraError("hub.missing-server") from exc
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from vnedoc.exchange.hub.options import HubOptions
+    from vnedoc.exchange.hub.tls import TLSFiles
 
-__all__ = ["ServeSettings", "TLSFiles", "listen", "serve_sockets", "tls_context", "uvicorn_config"]
+__all__ = ["ServeSettings", "listen", "serve_sockets", "uvicorn_config"]
 
 BACKLOG = 1024
 """Connections that wait to be accepted."""
 _ACCEPTED_AT_ONCE = 8
 _KEEP_ALIVE_S = 65
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TLSFiles:
-    """How a hub speaks TLS."""
-
-    certificate: Path
-    """PEM file with its certificate, and the ones above it."""
-    key: Path
-    """PEM file with its key."""
-    passphrase: str | None = dataclasses.field(default=None, repr=False)
-    """The passphrase of the key."""
-    client_authorities: Path | None = None
-    """PEM file with the authorities of clients; ``None``: no certificate is asked for."""
-    client_required: bool = False
-    """Whether a client without a certificate is turned away before it can say anything."""
+_LOOK_EVERY_S = 5.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +62,9 @@ class ServeSettings:
     options: HubOptions
     """How it behaves."""
     tls: TLSFiles | None = None
-    """How it speaks TLS; ``None``: plain HTTP."""
+    """How it speaks TLS with systems; ``None``: plain HTTP."""
+    admin_tls: TLSFiles | None = None
+    """How it speaks TLS with those who run the hub; ``None``: plain HTTP."""
     drain_s: float = 3.0
     """How long it goes on after SIGTERM while ``/health/ready`` says no."""
     stop_timeout_s: float = 60.0
@@ -111,28 +100,6 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as exc:
         raise ConfigurationError("hub.cannot-listen", host=host, port=port, reason=exc.strerror) from exc
     return listener
-
-
-def tls_context(files: TLSFiles) -> ssl.SSLContext:
-    """Return how TLS is spoken: 1.2 and later, HTTP/1.1.
-
-    Raises:
-        ConfigurationError: A file cannot be used.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        # Without a function, OpenSSL would ask at the terminal.
-        context.load_cert_chain(files.certificate, files.key, password=lambda: files.passphrase or "")
-        if files.client_authorities is not None:
-            context.load_verify_locations(files.client_authorities)
-            context.verify_mode = ssl.CERT_REQUIRED if files.client_required else ssl.CERT_OPTIONAL
-    except (OSError, ValueError) as exc:
-        # The words of OpenSSL name no secret, but no file either.
-        reason = f"{files.certificate}: {getattr(exc, 'reason', None) or getattr(exc, 'strerror', '')}"
-        raise ConfigurationError("hub.bad-tls", reason=reason) from exc
-    return context
 
 
 def uvicorn_config(
@@ -174,6 +141,11 @@ class _Server(uvicorn.Server):
         """Accept nothing more, and end when what is under way is finished."""
         self.should_exit = True
 
+    def let_go(self) -> None:
+        """Close every connection, after the answer to the request that is under way on it."""
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+
     def cut(self) -> None:
         """End what is under way."""
         self.force_exit = self.should_exit = True
@@ -202,35 +174,45 @@ def serve_sockets(
         ConfigurationError: The settings do not fit together.
     """
     log_to(form=settings.log_format)
-    context = None if settings.tls is None else tls_context(settings.tls)
+    tls, admin_tls = (
+        None if files is None else RenewedTLS(files) for files in (settings.tls, settings.admin_tls)
+    )
     with contextlib.closing(settings.open_store()) as store:
         hub = Hub(store, options=settings.options)
-        if settings.tls is not None:
-            hub.metrics.certificate = settings.tls.certificate
-        asyncio.run(_serve(hub, settings, context, wires, admin, lifeline, announce))
+        hub.metrics.tls = tls
+        first = _Server(
+            uvicorn_config(
+                make_wires_app(hub, with_health=admin is None),
+                hub=hub,
+                tls=tls,
+                stop_timeout_s=settings.stop_timeout_s,
+            )
+        )
+        servers = [(first, wires, tls)]
+        if admin is not None:
+            second = _Server(
+                uvicorn_config(
+                    make_admin_app(hub),
+                    hub=hub,
+                    tls=admin_tls,
+                    stop_timeout_s=settings.stop_timeout_s,
+                    lifespan="off",
+                )
+            )
+            servers.append((second, admin, admin_tls))
+        asyncio.run(_serve(hub, settings, servers, lifeline, announce))
 
 
 async def _serve(
     hub: Hub,
     settings: ServeSettings,
-    context: ssl.SSLContext | None,
-    wires: socket.socket,
-    admin: socket.socket | None,
+    served: list[tuple[_Server, socket.socket, RenewedTLS | None]],
     lifeline: int | None,
     announce: Callable[[], None] | None,
 ) -> None:
     loop = asyncio.get_running_loop()
-    limit_s = settings.stop_timeout_s
-    first = _Server(
-        uvicorn_config(
-            make_wires_app(hub, with_health=admin is None), hub=hub, tls=context, stop_timeout_s=limit_s
-        )
-    )
-    servers = [first]
-    if admin is not None:
-        servers.append(
-            _Server(uvicorn_config(make_admin_app(hub), hub=hub, stop_timeout_s=limit_s, lifespan="off"))
-        )
+    servers = [server for server, _, _ in served]
+    first = servers[0]
 
     def stop(drain_s: float) -> None:
         if hub.is_stopping:
@@ -243,17 +225,15 @@ async def _serve(
     loop.add_signal_handler(signal.SIGTERM, stop, settings.drain_s)
     # Who presses Ctrl+C has no balancer that must be told first.
     loop.add_signal_handler(signal.SIGINT, stop, 0.0)
+    renewing = asyncio.create_task(_renew(served))
+    loop.add_signal_handler(signal.SIGHUP, lambda: _look(served, anyway=True))
     if lifeline is not None:
         _watch(lifeline, loop, lambda: None if hub.is_stopping else stop(settings.drain_s))
-    sockets = [wires] if admin is None else [wires, admin]
-    tasks = [
-        asyncio.create_task(server.serve(sockets=[listener]))
-        for server, listener in zip(servers, sockets, strict=True)
-    ]
+    tasks = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener, _ in served]
     while not all(server.started for server in servers) and not any(task.done() for task in tasks):
         await asyncio.sleep(0.01)
     # uvicorn has made the line of those who wait as short as what is accepted at once.
-    for listener in sockets:
+    for _, listener, _ in served:
         with contextlib.suppress(OSError):
             listener.listen(BACKLOG)
     if announce is not None:
@@ -262,6 +242,20 @@ async def _serve(
     for server in servers:
         server.finish()
     await asyncio.gather(*tasks)
+    renewing.cancel()
+
+
+async def _renew(served: list[tuple[_Server, socket.socket, RenewedTLS | None]]) -> None:
+    while True:
+        await asyncio.sleep(_LOOK_EVERY_S)
+        _look(served, anyway=False)
+
+
+def _look(served: list[tuple[_Server, socket.socket, RenewedTLS | None]], *, anyway: bool) -> None:
+    """Look whether files of TLS were renewed; who may be a stranger now has to show a certificate again."""
+    for server, _, tls in served:
+        if tls is not None and tls.look(anyway=anyway):
+            server.let_go()
 
 
 def _watch(lifeline: int, loop: asyncio.AbstractEventLoop, ended: Callable[[], None]) -> None:

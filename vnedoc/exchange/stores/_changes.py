@@ -5,11 +5,14 @@ document in its system and says so; what is known of the recall is kept (annex V
 can order anything about it.
 
 Packages overtake one another. An order that comes before its document waits for it; a version or a document that was
-let go before an order and comes after it is covered by the order.
+let go before an order and comes after it is covered by the order. Which was let go first is told by the sender's
+clock, unless it contradicts itself: an order that claims to be older than the document that it is about was let go
+after the clock was set back.
 """
 
 from __future__ import annotations
 
+import datetime
 import uuid
 from typing import TYPE_CHECKING
 
@@ -25,7 +28,6 @@ from vnedoc.exchange.stores.records import DocumentOrder, StatusNews
 from vnedoc.sign.report import Finding
 
 if TYPE_CHECKING:
-    import datetime
     from collections.abc import Sequence
 
     from sqlalchemy import orm
@@ -47,6 +49,11 @@ __all__ = [
 ORDERS_LOCK = "orders"
 """Name of the row that is locked while documents and orders about documents are taken in."""
 _EFFECTIVE = (OrderState.WAITING.value, OrderState.ASKED.value, OrderState.APPLIED.value)
+_CANCELLING = tuple(kind.value for kind in OrderKind if kind.cancels)
+# Packages with which a document begins.
+_ORIGINAL = (int(BusinessKind.NEW), int(BusinessKind.REPLACE))
+# A document that claims to be let go later than it came is not believed; clocks agree by so much.
+_SKEW = datetime.timedelta(minutes=5)
 
 
 def take_in(
@@ -81,13 +88,23 @@ def stranger_finding(session: orm.Session, new: NewReceived, *, connection: str)
     return None
 
 
-def is_sent_anew(known: ReceivedRow, new: NewReceived) -> bool:
+def is_sent_anew(session: orm.Session, known: ReceivedRow, new: NewReceived) -> bool:
     """Tell whether a package takes the place of one that was recalled: let go later, under the same identifier."""
-    return (
-        known.delivery_state == DeliveryState.CANCELLED.value
-        and new.dispatched_at is not None
-        and new.dispatched_at > known.updated_at
+    if known.delivery_state != DeliveryState.CANCELLED.value or new.dispatched_at is None:
+        return False
+    if new.dispatched_at > known.updated_at:
+        return True
+    # Our clock and its sender's may differ by a day: by the sender's it is later than the recall, too.
+    recalled_at = session.scalar(
+        sa.select(sa.func.max(DocumentOrderRow.dispatched_at)).where(
+            DocumentOrderRow.target_id == known.id,
+            DocumentOrderRow.is_ours.is_(False),
+            DocumentOrderRow.state == OrderState.APPLIED.value,
+            DocumentOrderRow.kind.in_(_CANCELLING),
+        )
     )
+    times = (recalled_at, known.dispatched_at)
+    return all(time is not None and new.dispatched_at > time for time in times)
 
 
 def carry_out(session: orm.Session, order: DocumentOrderRow, *, at: datetime.datetime) -> None:
@@ -199,9 +216,15 @@ def _catch_up(session: orm.Session, row: ReceivedRow, *, at: datetime.datetime) 
         )
         .order_by(DocumentOrderRow.created_at, DocumentOrderRow.id)
     )
-    for order in session.scalars(query).all():
+    orders = session.scalars(query).all()
+    since = _first_let_go(session, row, row.document_id)
+    settled = _settled_before(session, orders) if row.business_kind in _ORIGINAL else frozenset()
+    for order in orders:
         waits = order.state == OrderState.WAITING.value
-        if not _covers(order.dispatched_at, row, unknown=waits):
+        if order.order_id in settled or not _covers(order.dispatched_at, row, unknown=waits):
+            continue
+        if not OrderKind(order.kind).cancels and _is_before(row.dispatched_at, since, order.dispatched_at):
+            # The clock was set back before this version was let go: the order is of the time before that.
             continue
         if not OrderKind(order.kind).cancels and superseded_by(session, row.id) is not None:
             continue
@@ -235,7 +258,13 @@ def _take_order(session: orm.Session, row: ReceivedRow, new: NewOrder, *, at: da
     targets = _targets(session, row, new)
     if new.kind is OrderKind.UPDATE and not new.withdraws:
         return _take_update(session, row, order, targets, at=at)
-    covered = [target for target in targets if _covers(order.dispatched_at, target, unknown=True)]
+    since = _first_let_go(session, row, targets[0].document_id) if targets else None
+    covered = [target for target in targets if _reaches(order, target, since)]
+    if order.automatic and OrderKind(order.kind).cancels:
+        # Nothing but the order in which they came speaks against the claimed times: a person decides.
+        order.automatic = all(
+            _covers(order.dispatched_at, target, unknown=True) or _is_ahead(target) for target in covered
+        )
     for number, target in enumerate(covered):
         _aim(session, order if number == 0 else _twin(session, order, at=at), target, at=at)
     if new.withdraws and covered:
@@ -257,7 +286,9 @@ def _take_update(
     if superseded_by(session, row.id) is not None:
         order.state, order.settled_at = OrderState.APPLIED.value, at
         return True
-    if in_force is None or not _covers(order.dispatched_at, in_force, unknown=True):
+    if in_force is None:
+        return False
+    if not _reaches(order, in_force, _first_let_go(session, row, in_force.document_id)):
         return False
     _aim(session, order, in_force, at=at)
     return True
@@ -373,6 +404,61 @@ def _covers(ordered_at: datetime.datetime | None, target: ReceivedRow, *, unknow
     if ordered_at is None or target.dispatched_at is None:
         return unknown
     return target.dispatched_at <= ordered_at
+
+
+def _reaches(order: DocumentOrderRow, target: ReceivedRow, since: datetime.datetime | None) -> bool:
+    """Tell whether an order that comes now was meant for a package that is here.
+
+    Args:
+        order: The order.
+        target: The package.
+        since: The claimed time of the document's first package.
+    """
+    if _covers(order.dispatched_at, target, unknown=True):
+        return True
+    # No order is older than what it is about. The clock was set back between the two, and what is of the time before
+    # that came before the order, too.
+    return _is_before(order.dispatched_at, since, target.dispatched_at)
+
+
+def _is_before(
+    time: datetime.datetime | None, since: datetime.datetime | None, other: datetime.datetime | None
+) -> bool:
+    """Tell whether a time lies before a document, and another one does not."""
+    return time is not None and since is not None and other is not None and time < since <= other
+
+
+def _is_ahead(row: ReceivedRow) -> bool:
+    """Tell whether a package was let go by a clock that was ahead: later than it came."""
+    return row.dispatched_at is not None and row.dispatched_at > row.received_at + _SKEW
+
+
+def _first_let_go(session: orm.Session, row: ReceivedRow, document_id: str) -> datetime.datetime | None:
+    """Return the earliest claimed time of a document's packages that came, without its updates and ``row``."""
+    return session.scalar(
+        sa.select(sa.func.min(ReceivedRow.dispatched_at)).where(
+            ReceivedRow.connection == row.connection,
+            ReceivedRow.kind == PackageKind.DOCUMENT.value,
+            ReceivedRow.sender_code == row.sender_code,
+            ReceivedRow.document_id == document_id,
+            ReceivedRow.business_kind.in_(_ORIGINAL),
+            ReceivedRow.delivery_state.in_((DeliveryState.ACCEPTED.value, DeliveryState.CANCELLED.value)),
+            ReceivedRow.id != row.id,
+        )
+    )
+
+
+def _settled_before(session: orm.Session, orders: Sequence[DocumentOrderRow]) -> frozenset[str | None]:
+    """Return the orders whose document came before: one under the same identifier is none of their matter."""
+    targets = [order.target_id for order in orders if order.target_id is not None]
+    found = set(
+        session.scalars(
+            sa.select(ReceivedRow.id).where(
+                ReceivedRow.id.in_(targets), ReceivedRow.business_kind.in_(_ORIGINAL)
+            )
+        )
+    )
+    return frozenset(order.order_id for order in orders if order.target_id in found)
 
 
 def _news(order: DocumentOrderRow, code: StatusCode, text: str | None) -> StatusNews:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from typing import TYPE_CHECKING
+from typing import Any
 
 import sqlalchemy as sa
 
 from vnedoc._internal.clock import VIETNAM
-
-if TYPE_CHECKING:
-    from sqlalchemy import orm
 
 __all__ = ["day_of", "span"]
 
@@ -23,7 +20,11 @@ def span(first: datetime.date, last: datetime.date) -> tuple[datetime.datetime, 
     return begin, datetime.datetime.combine(after, datetime.time(), VIETNAM)
 
 
-def day_of(column: orm.InstrumentedAttribute[datetime.datetime], *, is_sqlite: bool) -> sa.ColumnElement[str]:
+def day_of(
+    column: sa.SQLColumnExpression[Any],  # a time, or NULL
+    *,
+    is_sqlite: bool,
+) -> sa.ColumnElement[str]:
     """Return the day of a time as ISO 8601 text."""
     if is_sqlite:
         # Without what is less than a second: SQLite would round it, and the last moment of a day is not the next.

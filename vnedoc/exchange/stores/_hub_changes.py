@@ -17,6 +17,7 @@ from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores import _hub_agencies, hub_audit
 from vnedoc.exchange.stores._hub_systems import NEWEST_FIRST, NewSecret, is_good, system_records
 from vnedoc.exchange.stores.hub_accounts import insert_token
+from vnedoc.exchange.stores.hub_deliveries import is_payload_pruned
 from vnedoc.exchange.stores.hub_models import HubSecretRow
 from vnedoc.exchange.stores.hub_secrets import add_sealed, unusable
 from vnedoc.exchange.stores.models import HubAgencyRow, HubDeliveryRow, HubSystemRow
@@ -51,7 +52,7 @@ class Retried:
     again: tuple[str, ...]
     """Ids that wait for their recipients again."""
     left: tuple[str, ...]
-    """Ids that there is nothing to be tried about, or that nothing is known of."""
+    """Ids that there is nothing to be tried about, whose package was pruned, or that nothing is known of."""
 
 
 class HubChanges:
@@ -101,7 +102,7 @@ class HubChanges:
         )
         self._session.add(row)
         self._session.flush()
-        kept = add_sealed(self._session, system_id, secret, key=self._secrets.key, at=self._by.at)
+        kept = add_sealed(self._session, system_id, secret, key=self._secrets.sealer(self._session), at=self._by.at)
         self._audit(
             "system.add",
             _system(system_id),
@@ -153,7 +154,7 @@ class HubChanges:
             NotAllowedError: Somebody else changed it since that version.
         """
         row = self._system_row(system_id, version=version)
-        kept = add_sealed(self._session, system_id, secret, key=self._secrets.key, at=self._by.at)
+        kept = add_sealed(self._session, system_id, secret, key=self._secrets.sealer(self._session), at=self._by.at)
         until: datetime.datetime | None = None
         ended = []
         older = [item for item in self._secret_rows(system_id) if item.id != kept.id]
@@ -300,7 +301,10 @@ class HubChanges:
         return _hub_agencies.record(row)
 
     def retry_deliveries(self, doc_ids: Collection[str]) -> Retried:
-        """Let deliveries that failed, were parked or expired wait for their recipients again."""
+        """Let deliveries that failed, were parked or expired wait for their recipients again.
+
+        Those whose package was pruned stay as they are: there is nothing to be fetched.
+        """
         wanted = list(dict.fromkeys(doc_ids))
         again: dict[str, str] = {}
         for start in range(0, len(wanted), _BATCH):
@@ -313,7 +317,9 @@ class HubChanges:
                 .order_by(HubDeliveryRow.doc_id)
                 .with_for_update()
             )
-            for row in self._session.scalars(query):
+            for row in self._session.scalars(query).all():
+                if is_payload_pruned(self._session, row.message_id):
+                    continue
                 again[row.doc_id] = row.status
                 row.status, row.status_text, row.fail_count = TransportStatus.INITIAL.value, None, 0
                 row.updated_at = self._by.at

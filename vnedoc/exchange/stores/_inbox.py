@@ -64,7 +64,7 @@ def keep(
             session.add(steps.received_id(connection, new.remote_doc_id, known.id))
             _log.append(session, "repeated", at=at, message_id=known.id, remote_doc_id=new.remote_doc_id)
             return Kept(received_record(known), repeated=True)
-        if known is not None and changes.is_sent_anew(known, new):
+        if known is not None and changes.is_sent_anew(session, known, new):
             known.identity = None
             session.flush()
         elif known is not None:

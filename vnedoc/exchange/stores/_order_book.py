@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import orm
 
-    from vnedoc.exchange.facts import ReceivedFacts, SentFacts
+    from vnedoc.exchange.facts import ReceivedFacts, ReceivedTallies, SentFacts, SentTallies
     from vnedoc.exchange.stores.database import Database
     from vnedoc.exchange.stores.records import (
         DocumentOrder,
@@ -108,18 +108,43 @@ class OrderBook:
         return sorted(found.values(), key=lambda order: (order.created_at, order.id))
 
     def sent_facts(
-        self, *, since: datetime.datetime | None = None, until: datetime.datetime | None = None
+        self,
+        *,
+        since: datetime.datetime | None = None,
+        until: datetime.datetime | None = None,
+        late_at: datetime.datetime | None = None,
     ) -> list[SentFacts]:
-        """Return what counters and deadlines go by, of documents that were queued within a time."""
+        """Return what deadlines go by, of documents that were queued within a time.
+
+        With ``late_at`` only of those of which a deadline may have passed at that time: of many, few.
+        """
         with self._database.reading() as session:
-            return summary.sent_facts(session, since=since, until=until)
+            return summary.sent_facts(session, since=since, until=until, late_at=late_at)
 
     def received_facts(
-        self, *, since: datetime.datetime | None = None, until: datetime.datetime | None = None
+        self,
+        *,
+        since: datetime.datetime | None = None,
+        until: datetime.datetime | None = None,
+        late_at: datetime.datetime | None = None,
     ) -> list[ReceivedFacts]:
-        """Return what counters and deadlines go by, of documents that were received within a time."""
+        """Return what deadlines go by, of documents that were received within a time; see :meth:`sent_facts`."""
         with self._database.reading() as session:
-            return summary.received_facts(session, since=since, until=until)
+            return summary.received_facts(session, since=since, until=until, late_at=late_at)
+
+    def sent_tallies(
+        self, *, since: datetime.datetime | None = None, until: datetime.datetime | None = None
+    ) -> SentTallies:
+        """Return what counters go by, of documents that were queued within a time."""
+        with self._database.reading() as session:
+            return summary.sent_tallies(session, since=since, until=until)
+
+    def received_tallies(
+        self, *, since: datetime.datetime | None = None, until: datetime.datetime | None = None
+    ) -> ReceivedTallies:
+        """Return what counters go by, of documents that were received within a time."""
+        with self._database.reading() as session:
+            return summary.received_tallies(session, since=since, until=until)
 
     # Theirs
 

@@ -2,10 +2,14 @@
 
 Each function works in a transaction that is open. Who changes a sent message or one of its consignments locks the
 row of the message first, so that on PostgreSQL, too, nobody decides on what another is changing.
+
+Clocks are set, forward and back. So a message is given up only if it was tried often enough besides, and once when
+its time was over; and what was put off until, or given up at, a time that has not come yet is taken up again.
 """
 
 from __future__ import annotations
 
+import datetime
 import uuid
 from typing import TYPE_CHECKING
 
@@ -19,7 +23,6 @@ from vnedoc.exchange.stores._types import plain
 from vnedoc.exchange.stores.models import AttemptRow, ConsignmentRow, SentRow
 
 if TYPE_CHECKING:
-    import datetime
     from collections.abc import Iterable, Sequence
 
     from sqlalchemy import orm
@@ -33,10 +36,12 @@ __all__ = [
     "end_sent",
     "end_trouble",
     "expire",
+    "is_misdated",
     "note_transport",
     "park",
     "reported",
     "requeue",
+    "set_right",
     "under_way",
 ]
 
@@ -44,6 +49,10 @@ __all__ = [
 _UNDER_WAY = (TransportStatus.INITIAL.value, TransportStatus.PROCESSING.value)
 _REQUEUED = frozenset({DeliveryState.PARKED, DeliveryState.EXPIRED, DeliveryState.WAITING})
 _MAX_REMOTE_CODE = 64
+# So often a message is tried at least before it is given up: several minutes, whatever the clock says.
+_LEAST_TRIES = 5
+# So far clocks of machines that share a store may differ without being taken for set back.
+_SKEW = datetime.timedelta(minutes=5)
 # Databases limit the parameters of one statement.
 _BATCH = 500
 
@@ -63,7 +72,7 @@ def claim(
         .where(
             SentRow.connection == connection,
             SentRow.due_at <= now,
-            sa.or_(SentRow.expires_at.is_(None), SentRow.expires_at > now),
+            sa.not_(_is_over(now)),
         )
         .order_by(SentRow.priority.desc(), SentRow.due_at, SentRow.created_at)
         .limit(limit)
@@ -207,12 +216,16 @@ def park(
 
 
 def expire(session: orm.Session, *, now: datetime.datetime, limit: int = _BATCH) -> list[str]:
-    """Give up what was not sent in its time and is not being tried at this moment; return the ids."""
+    """Give up what was not sent in its time and is not being tried at this moment; return the ids.
+
+    A clock that jumps ahead does not give anything up by itself: each message has had its tries, and one when its
+    time was over.
+    """
     taken = session.scalars(
         sa.select(SentRow.id)
         .where(
             SentRow.due_at.is_not(None),
-            SentRow.expires_at <= now,
+            _is_over(now),
             sa.or_(SentRow.lease_owner.is_(None), SentRow.due_at <= now),
         )
         .order_by(SentRow.id)
@@ -250,6 +263,69 @@ def requeue(
         _log.append(session, "requeued", at=at, message_id=row.id)
         done.append(message_id)
     return done
+
+
+def is_misdated(session: orm.Session, *, now: datetime.datetime, lease: datetime.timedelta) -> bool:
+    """Tell whether :func:`set_right` would find something."""
+    put_off, given_up = _misdated(now, lease)
+    return any(session.scalars(query.limit(1)).first() is not None for query in (put_off, given_up))
+
+
+def set_right(session: orm.Session, *, now: datetime.datetime, lease: datetime.timedelta) -> list[str]:
+    """Take up what a clock that was ahead put off or gave up; return the ids.
+
+    What was queued, tried or given up at a time that has not come yet was so by a clock that was set back since.
+    """
+    put_off, given_up = _misdated(now, lease)
+    due = [steps.lock_sent(session, message_id) for message_id in sorted(session.scalars(put_off))]
+    for row in due:
+        # Who holds it and lives renews the lease by the clock as it is now.
+        row.due_at = now
+        _log.append(session, "set-right", at=now, message_id=row.id)
+    return [row.id for row in due] + requeue(
+        session, session.scalars(given_up).all(), at=now, expires_at=None
+    )
+
+
+def _misdated(now: datetime.datetime, lease: datetime.timedelta) -> tuple[sa.Select[str], sa.Select[str]]:
+    """Return queries for what was put off, and for what was given up, at a time that has not come yet."""
+    future = now + _SKEW
+    put_off = sa.select(SentRow.id).where(
+        SentRow.due_at > future,
+        sa.case(
+            (SentRow.lease_owner.is_not(None), SentRow.due_at > future + lease),
+            # Due from the beginning.
+            (SentRow.tries == 0, sa.true()),
+            else_=_last_try(AttemptRow.started_at > future),
+        ),
+    )
+    given_up = sa.select(SentRow.id).where(
+        SentRow.expires_at > now,
+        SentRow.id.in_(
+            sa.select(ConsignmentRow.message_id).where(
+                ConsignmentRow.delivery_state == DeliveryState.EXPIRED.value,
+                ConsignmentRow.updated_at > future,
+            )
+        ),
+    )
+    return put_off, given_up
+
+
+def _is_over(now: datetime.datetime) -> sa.ColumnElement[bool]:
+    """Return the condition that a message had its time and its tries."""
+    return sa.and_(
+        # Empty: it is never given up.
+        sa.func.coalesce(SentRow.expires_at <= now, sa.false()),
+        SentRow.tries >= _LEAST_TRIES,
+        _last_try(AttemptRow.started_at >= SentRow.expires_at),
+    )
+
+
+def _last_try(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """Return the condition that the last attempt of a message was of some kind."""
+    return sa.exists().where(
+        AttemptRow.message_id == SentRow.id, AttemptRow.number == SentRow.attempt_count, condition
+    )
 
 
 def under_way() -> sa.ColumnElement[bool]:
@@ -300,6 +376,8 @@ def _end_attempt(
     if attempts:
         attempt = attempts[-1]
         attempt.outcome, attempt.ended_at = outcome, at
+        if outcome == "sent" and row.sent_at is None:
+            row.sent_at = at
         attempt.error_code = None if error_code is None else error_code[:64]
         if remote is not None:
             attempt.remote_code = plain(remote[0], _MAX_REMOTE_CODE)

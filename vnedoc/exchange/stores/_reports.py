@@ -42,7 +42,7 @@ def apply_report(session: orm.Session, news: StatusNews, *, connection: str, at:
     for message_id in sorted({item.message_id for item in found}):
         steps.lock_sent(session, message_id)
     news = _understood(news, found)
-    meant = _answered(found) if news.code in _ANSWERS else [_reported(news, found)]
+    meant = _answered(found) if news.code in _ANSWERS else [_reported(news, found, at=at)]
     for item in meant:
         steps.record_news(session, item, news, at=at)
         if news.code in PROGRESS_CODES | _ANSWERS:
@@ -110,11 +110,13 @@ def _answered(found: Sequence[ConsignmentRow]) -> list[ConsignmentRow]:
     return [carriers[-1] if carriers else found[-1]]
 
 
-def _reported(news: StatusNews, found: Sequence[ConsignmentRow]) -> ConsignmentRow:
+def _reported(news: StatusNews, found: Sequence[ConsignmentRow], *, at: datetime.datetime) -> ConsignmentRow:
     """Return what a status of progress is about."""
     if news.reported_at is not None:
         latest = news.reported_at + _SKEW
-        found = [item for item in found if item.message.created_at <= latest] or found
+        # What was queued at a time that has not come was queued by a clock that was set back since.
+        times = [(item, item.message.created_at) for item in found]
+        found = [item for item, queued_at in times if queued_at <= latest or queued_at > at] or found
     if news.code == StatusCode.ARRIVED:
         # Each package is answered with one 01: what came first was reported first.
         unreported = [item for item in found if item.progress is None]

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 import uuid
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from vnedoc.errors import NotAllowedError
-from vnedoc.exchange.states import BusinessState, DeliveryState, TransportStatus
+from vnedoc.exchange.codes import PackageKind
+from vnedoc.exchange.states import (
+    FINISHED_CODES,
+    PROGRESS_CODES,
+    BusinessState,
+    DeliveryState,
+    TransportStatus,
+)
 from vnedoc.exchange.stores import _log
 from vnedoc.exchange.stores._rows import dump_findings
 from vnedoc.exchange.stores._search import folded
@@ -22,8 +30,6 @@ from vnedoc.exchange.stores.models import (
 )
 
 if TYPE_CHECKING:
-    import datetime
-
     from sqlalchemy import orm
 
     from vnedoc.exchange.connectors.base import SentReport
@@ -43,6 +49,7 @@ __all__ = [
 
 # People do not look for a document by the last of a thousand recipients.
 _MAX_SEARCHED_RECIPIENTS = 20
+_INSTANT = datetime.timedelta(microseconds=1)
 
 
 def lock_sent(session: orm.Session, message_id: str) -> SentRow:
@@ -81,6 +88,7 @@ def queue(
         if known.payload_sha256 != new.payload.sha256:
             raise NotAllowedError("exchange.sent-conflict", document_id=new.document_id, id=known.id)
         return known
+    created_at = _time_of(session, new, connection=connection, at=at)
     row = SentRow(
         id=uuid.uuid4().hex,
         connection=connection,
@@ -92,7 +100,7 @@ def queue(
         subject=new.subject,
         payload_sha256=new.payload.sha256,
         payload_size=new.payload.size,
-        created_at=at,
+        created_at=created_at,
         due_at=at,
         expires_at=new.expires_at,
         attempt_count=0,
@@ -121,6 +129,25 @@ def queue(
     return row
 
 
+def _time_of(
+    session: orm.Session, new: NewSent, *, connection: str, at: datetime.datetime
+) -> datetime.datetime:
+    """Return when a package was queued: after those that carry the same document, also if the clock was set back.
+
+    Which version is the newest, and which one a report is about, goes by these times.
+    """
+    if new.kind is not PackageKind.DOCUMENT or not new.document_id:
+        return at
+    latest = session.scalar(
+        sa.select(sa.func.max(SentRow.created_at)).where(
+            SentRow.connection == connection,
+            SentRow.kind == new.kind.value,
+            SentRow.document_id == new.document_id,
+        )
+    )
+    return at if latest is None or latest < at else latest + _INSTANT
+
+
 def _add_consignments(session: orm.Session, row: SentRow, new: NewSent, *, at: datetime.datetime) -> None:
     """Insert one for each recipient, by one statement: a document may have a thousand of them."""
     recipients = {recipient.code: recipient for recipient in reversed(new.recipients)}
@@ -134,7 +161,7 @@ def _add_consignments(session: orm.Session, row: SentRow, new: NewSent, *, at: d
             "recipient_name": recipients[code].name,
             "delivery_state": DeliveryState.QUEUED.value,
             "updated_at": at,
-            "queued_at": at,
+            "queued_at": row.created_at,
         }
         for position, code in enumerate(codes)
     ]
@@ -238,6 +265,11 @@ def record_news(
     row.progress, row.change = state.progress, state.change
     if taken:
         row.updated_at = at
+    if isinstance(row, ReceivedRow):
+        if row.finished_at is None and news.code in FINISHED_CODES:
+            row.finished_at = at
+    elif row.noticed_at is None and news.code in PROGRESS_CODES:
+        row.noticed_at = at
     row.events.append(
         StatusEventRow(
             id=uuid.uuid4().hex,

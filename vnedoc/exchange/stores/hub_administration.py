@@ -94,7 +94,6 @@ class HubAdministration:
         Raises:
             UsageError: The same name was given to another call.
         """
-        key = self._secrets.key
         owner = f"answer:{by.actor}:{once.key}"
 
         def step(session: orm.Session) -> tuple[dict[str, object], bool]:
@@ -103,7 +102,7 @@ class HubAdministration:
             if kept is not None:
                 if kept.request_sha256 != once.request_sha256:
                     raise UsageError("hub.other-request")
-                answer: dict[str, object] = json.loads(key.open(kept.sealed, owner=owner))
+                answer: dict[str, object] = json.loads(self._secrets.open(kept.sealed, owner=owner))
                 return answer, True
             row = HubAnswerRow(
                 actor=by.actor, key=once.key, request_sha256=once.request_sha256, sealed="", created_at=by.at
@@ -112,7 +111,7 @@ class HubAdministration:
             # Who calls at the same time with the same name waits here until we are done.
             session.flush()
             answer = change(HubChanges(session, by=by, secrets=self._secrets))
-            row.sealed = key.seal(json.dumps(answer), owner=owner)
+            row.sealed = self._secrets.sealer(session).seal(json.dumps(answer), owner=owner)
             return answer, False
 
         return self._database.run(step)

@@ -26,6 +26,7 @@ __all__ = [
     "Moved",
     "OpenDeliveries",
     "axis_status",
+    "is_payload_pruned",
 ]
 
 EXPIRED = "expired"
@@ -198,11 +199,23 @@ def _move(
     word = status.value
     if status is TransportStatus.FAIL:
         row.fail_count += 1
-        word = PARKED if row.fail_count >= park_after_fails else TransportStatus.INITIAL.value
+        if is_payload_pruned(session, row.message_id):
+            # It had expired long before. Nothing is left that could be tried again.
+            word = status.value
+        else:
+            word = PARKED if row.fail_count >= park_after_fails else TransportStatus.INITIAL.value
     row.status, row.status_text, row.updated_at = word, text, at
     if word == PARKED:
         _note(session, row, at, PARKED)
     return Moved(allowed=True, changed=True, status=word, waited=waited)
+
+
+def is_payload_pruned(session: orm.Session, message_id: str) -> bool:
+    """Tell whether the package of a message is kept no more; that changes only after the transaction."""
+    row = session.get_one(
+        HubMessageRow, message_id, with_for_update={"read": True}, populate_existing=True
+    )
+    return row.payload_pruned_at is not None
 
 
 def _expire(session: orm.Session, waiting_since: datetime.datetime, at: datetime.datetime) -> int:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from vnedoc.exchange.stores._types import Name, PlainText, UTCTime
 from vnedoc.exchange.stores.models import HubTables
 
-__all__ = ["HubChoreRow", "HubCompatibilityRow", "HubEventRow"]
+__all__ = ["HubChoreRow", "HubCompatibilityRow", "HubEventRow", "HubPayloadRemovalRow"]
 
 
 class HubEventRow(HubTables):
@@ -38,6 +38,22 @@ class HubChoreRow(HubTables):
 
     name: Mapped[str] = mapped_column(Name(32), primary_key=True)
     due_at: Mapped[datetime.datetime] = mapped_column(UTCTime())
+    # When it was done last, and what came of it, as JSON.
+    finished_at: Mapped[datetime.datetime | None] = mapped_column(UTCTime())
+    outcome: Mapped[str | None] = mapped_column(sa.Text())
+
+
+class HubPayloadRemovalRow(HubTables):
+    """A payload that may go, or has gone: while this stands, a message must not name it without looking for it."""
+
+    __tablename__ = "hub_payload_removals"
+
+    sha256: Mapped[str] = mapped_column(Name(64), primary_key=True)
+    size: Mapped[int] = mapped_column(sa.BigInteger())
+    due_at: Mapped[datetime.datetime] = mapped_column(UTCTime())
+    removed_at: Mapped[datetime.datetime | None] = mapped_column(UTCTime())
+
+    __table_args__ = (sa.Index("ix_hub_payload_removal_due", "due_at"),)
 
 
 class HubCompatibilityRow(HubTables):

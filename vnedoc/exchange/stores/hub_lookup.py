@@ -88,6 +88,7 @@ class HubLookup:
                 HubAgencyRow.system_id == system_id,
                 HubMessageRow.kind == kind.value,
                 HubDeliveryRow.status.in_(_WAITING),
+                HubMessageRow.payload_pruned_at.is_(None),
             )
         )
         with self._database.reading() as session:

@@ -18,6 +18,7 @@ __all__ = [
     "HubAuditHeadRow",
     "HubAuditRow",
     "HubRefusalCountRow",
+    "HubSealingRow",
     "HubSecretRow",
     "HubSessionRow",
     "HubSightingRow",
@@ -42,6 +43,17 @@ class HubSecretRow(HubTables):
         sa.Index("ix_hub_secret_system", "system_id"),
         sa.Index("ix_hub_secret_key", "key_id"),
     )
+
+
+class HubSealingRow(HubTables):
+    """Which key seals, in one row: who seals reads it under a lock, so that no old key is used after a change."""
+
+    __tablename__ = "hub_sealing"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    # None: no key was ever changed; the first one that is given seals.
+    key_id: Mapped[str | None] = mapped_column(Name(16))
+    changed_at: Mapped[datetime.datetime | None] = mapped_column(UTCTime())
 
 
 class HubAuditRow(HubTables):

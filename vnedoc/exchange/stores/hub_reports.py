@@ -47,7 +47,6 @@ LATE = "late"
 """What a delivery is called here that waits for too long; its status is ``initial`` or ``processing``."""
 _MAX_ABOUT = 200
 _DELIVERY = "delivery:"
-_ROWS = 1000
 _DONE = TransportStatus.DONE.value
 _WAITING = (TransportStatus.INITIAL.value, TransportStatus.PROCESSING.value)
 # Literally, so that databases see that the small index of what is not done is enough.
@@ -224,11 +223,12 @@ class HubReports:
             last: The last day; it belongs to the time.
         """
         since, until = span(first, last)
+        # All at once, one row for an agency at most: for a cursor PostgreSQL plans to be quick with the first rows,
+        # and is slow with all of them.
         sent = (
             sa.select(HubMessageRow.sender_code, sa.func.count())
             .where(HubMessageRow.received_at >= since, HubMessageRow.received_at < until)
             .group_by(HubMessageRow.sender_code)
-            .execution_options(yield_per=_ROWS)
         )
         got = (
             sa.select(HubDeliveryRow.recipient_code, sa.func.count())
@@ -238,7 +238,6 @@ class HubReports:
                 HubDeliveryRow.status == _DONE,
             )
             .group_by(HubDeliveryRow.recipient_code)
-            .execution_options(yield_per=_ROWS)
         )
         found: dict[int | None, LevelCounts] = {}
         with self._database.reading() as session:

@@ -15,7 +15,7 @@ from vnedoc.exchange.hub.sealing import load_key, make_key_file
 from vnedoc.exchange.stores import hub_audit
 from vnedoc.exchange.stores._hub_systems import NEWEST_FIRST
 from vnedoc.exchange.stores._types import UTCTime
-from vnedoc.exchange.stores.hub_models import HubSecretRow
+from vnedoc.exchange.stores.hub_models import HubSealingRow, HubSecretRow
 from vnedoc.exchange.stores.models import HubAgencyRow, HubSystemRow
 
 if TYPE_CHECKING:
@@ -110,6 +110,49 @@ class HubSecrets:
             raise CredentialError("hub.no-key")
         return self._key
 
+    def open(self, sealed: str, *, owner: str) -> str:
+        """Return what was sealed; the key may have been changed since this process began.
+
+        Raises:
+            CredentialError: None of the keys opens it.
+        """
+        try:
+            return self.key.open(sealed, owner=owner)
+        except CredentialError:
+            if not self._reload():
+                raise
+        return self.key.open(sealed, owner=owner)
+
+    def sealer(self, session: orm.Session) -> HubKey:
+        """Return the key that seals now, in a transaction; whoever wants to change it waits until that ends.
+
+        Raises:
+            CredentialError: It is not among the keys that are known here.
+        """
+        query = sa.select(HubSealingRow.key_id).where(HubSealingRow.id == 1).with_for_update(read=True)
+        current = session.scalar(query)
+        if current is None:
+            return self.key
+        found = self.key.sealing_with(current)
+        if found is None and self._reload():
+            found = self.key.sealing_with(current)
+        if found is None:
+            raise CredentialError("hub.wrong-key")
+        return found
+
+    def use(self, key: HubKey) -> None:
+        """Use other keys from now on."""
+        self._key = key
+
+    def _reload(self) -> bool:
+        """Read the key file again; tell whether there are other keys in it now."""
+        source = None if self._key is None else self._key.source
+        key = None if source is None else load_key(source, environment={})
+        if key is None or key.ids == self.key.ids:
+            return False
+        self._key = key
+        return True
+
     def access(self, system_id: str, *, at: datetime.datetime, sender: str = "") -> SystemAccess | None:
         """Return how a system gets in; ``None`` if there is no such system.
 
@@ -133,7 +176,7 @@ class HubSecrets:
         plain = () if first.sealed or first.disabled_at is not None else (first.secret,)
         return SystemAccess(
             first.id,
-            (*plain, *(self.key.open(text, owner=_owner(system_id)) for text in sealed)),
+            (*plain, *(self.open(text, owner=_owner(system_id)) for text in sealed)),
             tuple(first.networks.split()),
             tuple(first.certificates.split()),
             first.disabled_at is not None,
@@ -148,7 +191,7 @@ class HubSecrets:
         """
         with self._database.reading() as session:
             other = session.scalar(
-                sa.select(HubSecretRow.key_id).where(HubSecretRow.key_id != self.key.id).limit(1)
+                sa.select(HubSecretRow.key_id).where(HubSecretRow.key_id.not_in(self.key.ids)).limit(1)
             )
         if other is not None:
             raise CredentialError("hub.wrong-key")
@@ -165,24 +208,31 @@ class HubSecrets:
             if session.scalar(unsealed) is None:
                 return 0
         count = self._database.run(self._seal_old)
+        self.empty_log()
+        return count
+
+    def overwrite(self, session: orm.Session) -> None:
+        """See to it that what a transaction replaces does not stay in the free space of a page."""
         if self._database.is_sqlite:
-            # What was overwritten is still in the log beside the file until the log is emptied.
+            session.execute(sa.text("PRAGMA secure_delete = ON"))
+
+    def empty_log(self) -> None:
+        """Empty the log beside a SQLite file: what was overwritten is still in it."""
+        if self._database.is_sqlite:
             connection = self._database.engine.raw_connection()
             try:
                 connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
             finally:
                 connection.close()
-        return count
 
     def _seal_old(self, session: orm.Session) -> int:
-        if self._database.is_sqlite:
-            # Else the old letters stay in the free space of the page.
-            session.execute(sa.text("PRAGMA secure_delete = ON"))
+        self.overwrite(session)
         query = sa.select(HubSystemRow).where(HubSystemRow.sealed.is_(False)).with_for_update()
         rows = session.scalars(query).all()
         now = utc_now()
+        key = self.sealer(session)
         for row in rows:
-            add_sealed(session, row.id, row.secret, key=self.key, at=row.created_at)
+            add_sealed(session, row.id, row.secret, key=key, at=row.created_at)
             row.secret, row.sealed = unusable(), True
         if rows:
             hub_audit.append(session, By("hub", now), "secrets.seal", "hub", systems=[row.id for row in rows])

@@ -65,6 +65,7 @@ class HubTraces:
                 # Numbers begin anew each year, and identifiers are left out by some.
                 HubMessageRow.document_id == document_id,
                 HubMessageRow.notation == notation,
+                HubMessageRow.payload_pruned_at.is_(None),
             )
             .limit(MAX_LISTED)
         )
@@ -76,5 +77,10 @@ def _traces(code: str, kind: PackageKind) -> sa.Select[str, str]:
     return (
         sa.select(HubDeliveryRow.doc_id, HubMessageRow.payload_sha256)
         .join(HubMessageRow, HubMessageRow.id == HubDeliveryRow.message_id)
-        .where(HubDeliveryRow.recipient_code == code, HubMessageRow.kind == kind.value)
+        .where(
+            HubDeliveryRow.recipient_code == code,
+            HubMessageRow.kind == kind.value,
+            # What is asked for is in the packages.
+            HubMessageRow.payload_pruned_at.is_(None),
+        )
     )

@@ -35,6 +35,8 @@ __all__ = [
 MAX_LISTED = 500
 """How many messages one page holds."""
 _ROWS = 1000
+_FEW = 10_000
+"""Up to so many deliveries of a system are gone through at once; with more, the newest are soon found one by one."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +120,8 @@ class MessageDetail:
     """What the sender was answered, word for word."""
     recipients: tuple[RecipientState, ...]
     """All recipients, in the order of the package."""
+    payload_pruned_at: datetime.datetime | None = None
+    """Since when the package itself is not kept any more; ``None``: it is there."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -173,6 +177,8 @@ class HubTraffic:
             )
         query = query.order_by(HubMessageRow.received_at.desc(), HubMessageRow.id.desc())
         with self._database.reading() as session:
+            if wanted.system_id is not None:
+                query = query.where(_concerns(session, wanted.system_id))
             rows = session.scalars(query.limit(min(limit, MAX_LISTED))).all()
             counts = _status_counts(session, [row.id for row in rows])
             return [_summary(row, counts.get(row.id, {})) for row in rows]
@@ -202,7 +208,7 @@ class HubTraffic:
                 for item, name, system_id in session.execute(recipients)
             )
             summary = _summary(row, _status_counts(session, [row.id]).get(row.id, {}))
-            return MessageDetail(summary, row.payload_sha256, row.receipt, states)
+            return MessageDetail(summary, row.payload_sha256, row.receipt, states, row.payload_pruned_at)
 
     def days(self, *, first: datetime.date, last: datetime.date) -> list[DaySum]:
         """Return the sums of days, by day, level and kind.
@@ -282,7 +288,6 @@ def _filtered(query: sa.Select[HubMessageRow], wanted: MessageFilter) -> sa.Sele
         query = query.where(HubMessageRow.received_at < wanted.until)
     if wanted.text:
         query = query.where(contains_words(HubMessageRow.search_text, wanted.text))
-    delivered = sa.select(HubDeliveryRow.doc_id).where(HubDeliveryRow.message_id == HubMessageRow.id)
     if wanted.recipient_code is not None or wanted.status is not None:
         to = sa.select(HubDeliveryRow.message_id)
         if wanted.recipient_code is not None:
@@ -298,12 +303,22 @@ def _filtered(query: sa.Select[HubMessageRow], wanted: MessageFilter) -> sa.Sele
         else:
             # Not correlated: what is rare is found by the deliveries, not by a walk through all messages.
             query = query.where(HubMessageRow.id.in_(to))
-    if wanted.system_id is not None:
-        served = delivered.join(HubAgencyRow, HubAgencyRow.code == HubDeliveryRow.recipient_code).where(
-            HubAgencyRow.system_id == wanted.system_id
-        )
-        query = query.where(sa.or_(HubMessageRow.sender_system == wanted.system_id, served.exists()))
     return query
+
+
+def _concerns(session: orm.Session, system_id: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a system sent a message, or serves one of those it is for."""
+    to = (
+        sa.select(HubDeliveryRow.message_id)
+        .join(HubAgencyRow, HubAgencyRow.code == HubDeliveryRow.recipient_code)
+        .where(HubAgencyRow.system_id == system_id)
+    )
+    some = sa.select(sa.func.count()).select_from(to.limit(_FEW + 1).subquery())
+    sent = HubMessageRow.sender_system == system_id
+    if (session.scalar(some) or 0) <= _FEW:
+        # Looked for one by one, from the newest on, they would be found after a walk through all messages.
+        return sa.or_(sent, HubMessageRow.id.in_(to))
+    return sa.or_(sent, to.where(HubDeliveryRow.message_id == HubMessageRow.id).exists())
 
 
 def _status_counts(session: orm.Session, ids: Iterable[str]) -> dict[str, dict[str, int]]:

@@ -44,6 +44,7 @@ _IS_UNANSWERED = sa.text("answer IS NOT NULL AND answer_id IS NULL")
 _IS_UNNOTICED = sa.text("noticed_at IS NULL")
 _IS_DUE = sa.text("due_at IS NOT NULL")
 _IS_OPEN = sa.text("status <> 'done'")
+_IS_KEPT = sa.text("payload_pruned_at IS NULL")
 
 
 class AgencyTables(DeclarativeBase):
@@ -85,6 +86,8 @@ class SentRow(AgencyTables):
     business_kind: Mapped[int | None] = mapped_column()
     paper: Mapped[bool | None] = mapped_column()
     issued_on: Mapped[datetime.date | None] = mapped_column()
+    # The end of the first attempt that came off.
+    sent_at: Mapped[datetime.datetime | None] = mapped_column(UTCTime())
 
     consignments: Mapped[list[ConsignmentRow]] = relationship(
         order_by="ConsignmentRow.position", back_populates="message", lazy="selectin"
@@ -101,7 +104,7 @@ class SentRow(AgencyTables):
         sa.Index("ix_sent_payload", "payload_sha256"),
         sa.Index("ix_sent_document", "document_id"),
         sa.Index("ix_sent_code", "code"),
-        sa.Index("ix_sent_answers", "answers"),
+        sa.Index("ix_sent_answers", "answers", "sent_at"),
     )
 
 
@@ -123,6 +126,8 @@ class ConsignmentRow(AgencyTables):
     updated_at: Mapped[datetime.datetime] = mapped_column(UTCTime())
     # Never changes; here again so that messages in a state are found in their order by one index.
     queued_at: Mapped[datetime.datetime] = mapped_column(UTCTime(), server_default=_LONG_AGO)
+    # When the first of 01 to 06 came.
+    noticed_at: Mapped[datetime.datetime | None] = mapped_column(UTCTime())
 
     message: Mapped[SentRow] = relationship(back_populates="consignments")
     events: Mapped[list[StatusEventRow]] = relationship(order_by="StatusEventRow.number", lazy="selectin")
@@ -191,6 +196,8 @@ class ReceivedRow(AgencyTables):
     # When its sender's system let it go, as its first trace says: tells what a recall was meant for.
     dispatched_at: Mapped[datetime.datetime | None] = mapped_column(UTCTime())
     published_in: Mapped[str | None] = mapped_column(PlainText())
+    # When 02 or 06 was first reported.
+    finished_at: Mapped[datetime.datetime | None] = mapped_column(UTCTime())
 
     events: Mapped[list[StatusEventRow]] = relationship(order_by="StatusEventRow.number", lazy="selectin")
 
@@ -407,6 +414,8 @@ class HubMessageRow(HubTables):
     document_key: Mapped[str] = mapped_column(Name(32), default="", server_default="")
     # Title, notation and identifier as people type them, see stores/_search.py.
     search_text: Mapped[str] = mapped_column(PlainText(), default="", server_default="")
+    # Since when the package is not needed any more; the row still says what came, and gives the same receipt again.
+    payload_pruned_at: Mapped[datetime.datetime | None] = mapped_column(UTCTime())
 
     deliveries: Mapped[list[HubDeliveryRow]] = relationship(
         order_by="HubDeliveryRow.position", back_populates="message"
@@ -414,9 +423,17 @@ class HubMessageRow(HubTables):
 
     __table_args__ = (
         sa.UniqueConstraint("sender_code", "identity", name="uq_hub_message_identity"),
-        sa.Index("ix_hub_message_sender", "sender_system", "kind"),
+        # The list of what a system sent is this index from its end.
+        sa.Index("ix_hub_message_sender", "sender_system", "kind", "received_at", "id"),
         sa.Index("ix_hub_message_received", "received_at", "id"),
         sa.Index("ix_hub_message_document", "document_key"),
+        # What may grow old enough to be pruned, and whether anybody still names a payload.
+        sa.Index(
+            "ix_hub_message_kept", "received_at", "id", sqlite_where=_IS_KEPT, postgresql_where=_IS_KEPT
+        ),
+        sa.Index(
+            "ix_hub_message_payload", "payload_sha256", sqlite_where=_IS_KEPT, postgresql_where=_IS_KEPT
+        ),
     )
 
 

@@ -114,11 +114,11 @@ class PayloadStore(abc.ABC):
         """
         with self.temporary() as path:
             try:
-                with source.open("rb") as original, path.open("xb") as stream:
-                    while chunk := original.read(CHUNK_BYTES):
+                with path.open("xb") as stream:
+                    for chunk in _chunks(source):
                         stream.write(chunk)
             except OSError as exc:
-                raise InputError("file.cannot-read", path=source, reason=exc.strerror) from exc
+                raise InputError("file.cannot-write", path=path, reason=exc.strerror) from exc
             return self.adopt(path)
 
     @abc.abstractmethod
@@ -192,6 +192,16 @@ def open_payloads(place: Path | str) -> PayloadStore:
 
         return S3Payloads.from_address(text)
     return FolderPayloads(Path(place))
+
+
+def _chunks(source: Path) -> Iterator[bytes]:
+    """Read a file; its troubles are told apart from those of whoever writes what is read."""
+    try:
+        with source.open("rb") as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                yield chunk
+    except OSError as exc:
+        raise InputError("file.cannot-read", path=source, reason=exc.strerror) from exc
 
 
 def check_digest(sha256: str) -> str:

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from vnedoc.errors import UsageError
 from vnedoc.exchange.codes import PackageKind, StatusCode
-from vnedoc.exchange.states import DeliveryState
+from vnedoc.exchange.states import DeliveryState, OrderKind
 from vnedoc.exchange.stores import _log
 from vnedoc.exchange.stores.models import (
     AttemptRow,
@@ -180,6 +180,8 @@ def _ordered(message_id: orm.InstrumentedAttribute[str]) -> sa.ColumnElement[boo
     """Return the condition that an order about a message, or that it carries, is not settled."""
     return sa.exists().where(
         DocumentOrderRow.settled_at.is_(None),
+        # Nobody answers a replacement that we sent.
+        ~sa.and_(DocumentOrderRow.is_ours, DocumentOrderRow.kind == OrderKind.REPLACE.value),
         sa.or_(DocumentOrderRow.target_id == message_id, DocumentOrderRow.order_id == message_id),
     )
 

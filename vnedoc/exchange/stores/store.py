@@ -325,11 +325,18 @@ class AgencyStore(OrderBook):
         return self._database.run(step)
 
     def expire(self, now: datetime.datetime) -> list[str]:
-        """Give up messages whose time is over and that nobody is sending at this moment; return their ids."""
+        """Give up messages that had their time and their tries and that nobody is sending now; return their ids."""
         done: list[str] = []
         while batch := self._database.run(lambda session: outbox.expire(session, now=now)):
             done += batch
         return done
+
+    def set_right(self, now: datetime.datetime, *, lease: datetime.timedelta) -> list[str]:
+        """Take up what a clock that was ahead, and was set back since, put off or gave up; return the ids."""
+        with self._database.reading() as session:
+            if not outbox.is_misdated(session, now=now, lease=lease):
+                return []
+        return self._database.run(lambda session: outbox.set_right(session, now=now, lease=lease))
 
     def awaits_transport(self, kind: PackageKind, *, connection: str) -> bool:
         """Tell whether there are packages of a kind whose transport is not at its end, as far as we know."""

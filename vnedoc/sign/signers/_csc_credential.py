@@ -11,7 +11,8 @@ import enum
 import re
 from typing import TYPE_CHECKING, Self
 
-from vnedoc.sign.signers._remote_values import order_chain, parse_certificate, text_of
+from vnedoc.sign.signers._chains import order_chain
+from vnedoc.sign.signers._remote_values import parse_certificate, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,12 +11,11 @@ from vnedoc._internal import http
 from vnedoc.sign.signers._remote_address import MAX_WAIT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 __all__ = [
     "DIGEST_OIDS",
     "decode_signature",
-    "order_chain",
     "parse_certificate",
     "parse_retry_after",
     "text_of",
@@ -66,21 +65,6 @@ def decode_signature(value: object) -> bytes:
         return base64.b64decode("".join(value.split()), validate=True)
     except ValueError as exc:
         raise ValueError("a signature that is no base64") from exc
-
-
-def order_chain(leaf: x509.Certificate, others: Iterable[x509.Certificate]) -> list[x509.Certificate]:
-    """Return the certificates above one, nearest first; services list them in any order, some with the leaf."""
-    pool = [item for item in others if item != leaf]
-    chain: list[x509.Certificate] = []
-    current = leaf
-    while current.subject != current.issuer:
-        above = next((item for item in pool if item.subject == current.issuer), None)
-        if above is None:
-            break
-        pool.remove(above)
-        chain.append(above)
-        current = above
-    return chain
 
 
 def text_of(members: Mapping[str, object], name: str) -> str | None:

@@ -22,6 +22,7 @@ from lxml import etree
 from vnedoc._internal import clock, http, xml
 from vnedoc._internal.der import null, octet_string, oid, sequence
 from vnedoc.errors import CredentialError, RefusedError, RemoteError, UsageError
+from vnedoc.sign.signers._chains import order_chain
 from vnedoc.sign.signers._csc_client import to_base64
 from vnedoc.sign.signers._remote import (
     Refusal,
@@ -34,7 +35,6 @@ from vnedoc.sign.signers._remote_address import RemoteAddress, RemoteOptions
 from vnedoc.sign.signers._remote_values import (
     DIGEST_OIDS,
     decode_signature,
-    order_chain,
     parse_certificate,
     parse_retry_after,
 )

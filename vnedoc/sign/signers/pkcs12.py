@@ -10,13 +10,11 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from vnedoc._internal import files
 from vnedoc.errors import CredentialError
 from vnedoc.sign.models import SignatureMechanism
+from vnedoc.sign.signers._chains import order_chain
 from vnedoc.sign.signers.base import DIGESTS, Signer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
-
-    from cryptography import x509
 
     from vnedoc.sign.signers.base import SecretCallback
 
@@ -58,7 +56,7 @@ class PKCS12Signer(Signer):
             raise CredentialError("signer.no-key", path=name)
         certificate = leaf.certificate
         others = [entry.certificate for entry in store.additional_certs]
-        super().__init__(certificate, _issuers_of(certificate, others), mechanism=mechanism)
+        super().__init__(certificate, order_chain(certificate, others), mechanism=mechanism)
         if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
             raise CredentialError("signer.unsupported-key", subject=certificate.subject.rfc4514_string())
         self._key = key
@@ -88,18 +86,3 @@ class PKCS12Signer(Signer):
 def _looks_like_pkcs12(content: bytes) -> bool:
     # PFX ::= SEQUENCE { version INTEGER {v3(3)}, ... } (RFC 7292, section 4); the length octets vary.
     return content[:1] == b"\x30" and b"\x02\x01\x03" in content[:8]
-
-
-def _issuers_of(certificate: x509.Certificate, others: Iterable[x509.Certificate]) -> list[x509.Certificate]:
-    """Return the certificates above one, nearest first; files list them in any order."""
-    pool = list(others)
-    chain: list[x509.Certificate] = []
-    current = certificate
-    while current.subject != current.issuer:
-        above = next((item for item in pool if item.subject == current.issuer), None)
-        if above is None:
-            break
-        pool.remove(above)
-        chain.append(above)
-        current = above
-    return chain

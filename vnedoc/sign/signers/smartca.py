@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from vnedoc._internal import clock
 from vnedoc.errors import CredentialError, RefusedError, RemoteError
 from vnedoc.sign.models import SignatureMechanism
+from vnedoc.sign.signers._chains import order_chain
 from vnedoc.sign.signers._remote import (
     JSON,
     JSONService,
@@ -27,7 +28,7 @@ from vnedoc.sign.signers._remote import (
     wait_for_person,
 )
 from vnedoc.sign.signers._remote_address import RemoteAddress, RemoteOptions
-from vnedoc.sign.signers._remote_values import decode_signature, order_chain, parse_certificate, text_of
+from vnedoc.sign.signers._remote_values import decode_signature, parse_certificate, text_of
 from vnedoc.sign.signers.base import SecretPrompt
 
 if TYPE_CHECKING:

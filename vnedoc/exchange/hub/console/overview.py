@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from vnedoc.exchange.hub.console import charts
 from vnedoc.exchange.hub.console.charts import Bar
 from vnedoc.exchange.hub.console.site import Remembered
+from vnedoc.exchange.stores.hub_retention import HubRetention
+from vnedoc.exchange.stores.pruning import PruneLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,7 +83,36 @@ class Overview:
             late_after=words.lasting(site.options.late_after),
             by_day=_by_day(words, days, today),
             by_level=_by_level(words, levels),
+            retention=_retention(words, site),
         )
+
+
+def _retention(words: Words, site: Site) -> str:
+    """Return how long all is kept, and what was removed last."""
+
+    def lasting(age: datetime.timedelta | None) -> str:
+        if age is None:
+            return words.text("console.retention-forever")
+        return words.text(
+            "console.retention-days", count=words.number(round(age / datetime.timedelta(days=1)))
+        )
+
+    limits = site.hub.options.retention or PruneLimits()
+    payloads = limits.payloads_older_than or limits.metadata_older_than
+    text = words.text(
+        "console.retention", payloads=lasting(payloads), metadata=lasting(limits.metadata_older_than)
+    )
+    last = HubRetention(site.hub.store).last()
+    if last is None:
+        return text
+    removed = words.text(
+        "console.retention-last",
+        time=words.exact_time(last.at),
+        payloads=words.number(last.report.payloads),
+        size=words.size(last.report.payload_bytes),
+        messages=words.number(last.report.messages),
+    )
+    return f"{text} {removed}"
 
 
 def _by_day(words: Words, days: Sequence[DayCounts], today: datetime.date) -> list[_Graph]:
