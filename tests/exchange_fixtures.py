@@ -7,12 +7,15 @@ that needs them otherwise has fixtures of the same names.
 from __future__ import annotations
 
 import contextlib
+import functools
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.clocks import Clock
 from tests.hubs import fill, open_store
+from tests.office_commands import CommandOffice
 from tests.offices import COMMUNE, DEPARTMENT, PROVINCE, Office
 from vnedoc.exchange.hub.administration import Administration
 from vnedoc.exchange.stores.checking import check_store
@@ -21,7 +24,7 @@ from vnedoc.testing.hub import running_hub
 from vnedoc.testing.packages import make_package
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from vnedoc.exchange.stores.hub import HubStore
@@ -46,6 +49,21 @@ def offices(hub: RunningHub, tmp_path: Path) -> Iterator[list[Office]]:
     """A province, a department and a commune, each with its store and its way to the hub."""
     with contextlib.ExitStack() as stack:
         yield [Office(stack, hub, code, tmp_path) for code in (PROVINCE, DEPARTMENT, COMMUNE)]
+
+
+@pytest.fixture
+def open_office(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], hub: RunningHub
+) -> Callable[..., CommandOffice]:
+    """A function that opens an agency, by its code, whose people work on the command line."""
+    return functools.partial(CommandOffice, tmp_path, monkeypatch, capsys, hub)
+
+
+@pytest.fixture
+def dead_url() -> str:
+    """An address at which nobody answers."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
 @pytest.fixture

@@ -73,13 +73,19 @@ class HubClient:
 
     def send(self, content: bytes, *, sender: str, kind: str = "edoc") -> Reply:
         """Send a package."""
+        return self.call(*self.package(content, sender=sender, kind=kind))
+
+    def package(
+        self, content: bytes, *, sender: str, kind: str = "edoc"
+    ) -> tuple[str, str, list[tuple[str, str]], bytes]:
+        """Return what :meth:`call` and :meth:`request` are given to send a package."""
         parameters = [
             ("servicetype", "eDoc"),
             ("messagetype", kind),
             ("hash-file", _vxp.file_hash(hashlib.sha256(content).digest())),
             ("from", sender),
         ]
-        return self.call("POST", _vxp.SEND_PATH, parameters, content + _vxp.BODY_TAIL)
+        return "POST", _vxp.SEND_PATH, parameters, content + _vxp.BODY_TAIL
 
     def listed(self, kind: str = "edoc") -> Reply:
         """Ask what waits."""
@@ -99,6 +105,21 @@ class HubClient:
         Raises:
             OSError: Nobody answered, or not to the end.
         """
+        request = self.request(method, path, parameters, body)
+        try:
+            if self._socket is None:
+                self._socket = self.connect(next(self._ports))
+            # In one piece: a head of its own would be a packet of its own.
+            self._socket.sendall(request)
+            return self.read(self._socket)
+        except BaseException:
+            self.close()
+            raise
+
+    def request(
+        self, method: str, path: str, parameters: Sequence[tuple[str, str]], body: bytes = b""
+    ) -> bytes:
+        """Return a signed request as it goes over the wire."""
         signed = [
             ("systemid", self._system_id),
             *parameters,
@@ -109,15 +130,7 @@ class HubClient:
         headers = _vxp.request_headers(signed, self._secret)
         head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        try:
-            if self._socket is None:
-                self._socket = self.connect(next(self._ports))
-            # In one piece: a head of its own would be a packet of its own.
-            self._socket.sendall(head.encode() + b"\r\n" + body)
-            return self._read(self._socket)
-        except BaseException:
-            self.close()
-            raise
+        return head.encode() + b"\r\n" + body
 
     def connect(self, port: int) -> socket.socket:
         """Open a connection."""
@@ -125,7 +138,8 @@ class HubClient:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
-    def _read(self, connection: socket.socket) -> Reply:
+    def read(self, connection: socket.socket) -> Reply:
+        """Read the answer to a request; the connection of this client is closed if the hub says so."""
         buffer = b""
         while b"\r\n\r\n" not in buffer:
             piece = connection.recv(65536)

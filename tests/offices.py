@@ -1,11 +1,15 @@
 """Agencies for tests of the exchange: each with its store, its connection to a hub, and its folder."""
 
+import contextlib
 import functools
 import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from vnedoc._internal.clock import utc_now
+from vnedoc.errors import ConnectorError
 from vnedoc.exchange.connectors.vxp import VXPConnector
 from vnedoc.exchange.service import Exchange, ExchangeOptions
 from vnedoc.exchange.stores.database import Database
@@ -46,6 +50,21 @@ class Office:
 
     def receive(self, **options):
         return self.exchange.receive(self.inbox, **options)
+
+    @contextlib.contextmanager
+    def cut_off(self, *, answers_only=False):
+        """Keep what is sent from the axis for a while; or only its answers from us: then it has what was sent."""
+        send = self.connector.send
+
+        def fail(*args, **options):
+            if answers_only:
+                send(*args, **options)
+                raise ConnectorError("remote.timeout", url="TEST")
+            raise ConnectorError("remote.unreachable", url="TEST", reason="TEST")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self.connector, "send", fail)
+            yield
 
     def states(self, message_id):
         return {

@@ -1,23 +1,19 @@
-"""Rows about many at once: workers on one store, duplicates on one hub, a poison message among good ones."""
+"""Rows about many at once: workers on one store, a poison message among good ones."""
 
 from __future__ import annotations
 
 import collections
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from tests.crashes.jobs import Job, judge
 from tests.crashes.looking import expect, expect_whole
 from tests.crashes.traps import RECEIVE, Trap
-from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.states import DeliveryState
 
 if TYPE_CHECKING:
     from tests.crashes.places import Place
 
-__all__ = ["duplicates", "poison", "two_workers"]
-
-DUPLICATES = 1000
+__all__ = ["poison", "two_workers"]
 
 
 def two_workers(place: Place) -> str:
@@ -41,29 +37,6 @@ def two_workers(place: Place) -> str:
         assert set(attempts) <= {1, 2}
         assert attempts[2] <= 1
         return f"{len(messages)} messages, each once"
-
-
-def duplicates(place: Place) -> str:
-    """A thousand duplicates of one package reach the hub at the same time."""
-    with place.world() as world:
-        path = world.package(size=1000)
-        with ThreadPoolExecutor(40) as pool:
-            ids = set(
-                pool.map(
-                    lambda _: world.a.exchange._desk.connector.send(
-                        path, sender_code=world.a.code, kind=PackageKind.DOCUMENT
-                    ),
-                    range(DUPLICATES),
-                )
-            )
-        assert len(ids) == 1
-        assert len(world.hub.store.sent(f"TEST.{world.a.code}", PackageKind.DOCUMENT)) == 1
-        message = world.a.exchange.send(path)
-        assert {message.remote_doc_id} == ids
-        world.outlast_leases()
-        world.settle()
-        expect_whole(world)
-        return f"{DUPLICATES} receipts, all the same; once"
 
 
 def poison(place: Place) -> str:

@@ -58,7 +58,7 @@ class HubProcess:
         with its_end, self._log.open("ab") as output:
             # In a group of its own: what ends it ends nobody else.
             self._process = subprocess.Popen(
-                command, stdin=its_end, stdout=output, stderr=output, start_new_session=True
+                command, stdin=its_end.fileno(), stdout=output, stderr=output, start_new_session=True
             )
         line.settimeout(_ARM_TIMEOUT_S)
         self._line = line

@@ -13,6 +13,7 @@ from tests.crashes.traps import Trap, set_trap
 from vnedoc._internal.clock import utc_now
 from vnedoc.errors import ConnectorError, NotAllowedError
 from vnedoc.exchange.codes import StatusCode
+from vnedoc.exchange.connectors.lgsp import LGSPConnector, LGSPOptions
 from vnedoc.exchange.connectors.vxp import VXPConnector, VXPOptions
 from vnedoc.exchange.judgement import PackageJudgement
 from vnedoc.exchange.models import Attachment
@@ -23,6 +24,8 @@ from vnedoc.testing.packages import make_organization
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from vnedoc.exchange.connectors.base import Connector
 
 __all__ = ["CONNECTION", "NEW_FILES", "REASON", "Account", "Job", "judge", "open_exchange", "run_job"]
 
@@ -49,6 +52,8 @@ class Account:
     """Where its packages are, and what it received."""
     ca_file: str
     """One authority. The hub speaks plain HTTP, and reading those of this computer takes longer than all the rest."""
+    wire: str = "vxp"
+    """How it speaks to the hub: ``vxp`` or ``lgsp``."""
 
     @property
     def inbox(self) -> Path:
@@ -103,15 +108,7 @@ def open_exchange(
         if store is None:
             store = AgencyStore.open(account.store_url, Path(account.folder) / "payloads")
             stack.callback(store.close)
-        connector = stack.enter_context(
-            VXPConnector(
-                url or account.url,
-                f"TEST.{account.code}",
-                secret=lambda _: account.secret,
-                name=CONNECTION,
-                options=VXPOptions(ca_file=Path(account.ca_file)),
-            )
-        )
+        connector = stack.enter_context(_connector(account, url or account.url))
         yield (
             Exchange(
                 connector,
@@ -121,6 +118,27 @@ def open_exchange(
             ),
             store,
         )
+
+
+def _connector(account: Account, url: str) -> Connector:
+    system_id, ca_file = f"TEST.{account.code}", Path(account.ca_file)
+    if account.wire == "lgsp":
+        return LGSPConnector(
+            url,
+            system_id,
+            secret=lambda _: account.secret,
+            password=lambda _: account.secret,
+            name=CONNECTION,
+            options=LGSPOptions(ca_file=ca_file),
+        )
+    assert account.wire == "vxp"
+    return VXPConnector(
+        url,
+        system_id,
+        secret=lambda _: account.secret,
+        name=CONNECTION,
+        options=VXPOptions(ca_file=ca_file),
+    )
 
 
 def run_job(job: Job) -> list[str]:

@@ -46,16 +46,17 @@ class Place:
     """Another hub, in a process of its own; it runs once a row has started it."""
 
     @contextlib.contextmanager
-    def world(self, hub: RunningHub | None = None) -> Iterator[World]:
+    def world(self, hub: RunningHub | None = None, *, wire: str = "vxp") -> Iterator[World]:
         """Open two offices of their own.
 
         Args:
             hub: The hub between them; ``None``: the one that rows share.
+            wire: How they speak to it.
         """
         with contextlib.ExitStack() as stack:
             folder = Path(tempfile.mkdtemp(prefix="row-", dir=self.folder))
             stack.callback(shutil.rmtree, folder)
-            yield World(stack, hub or self.hub, folder / "world", self.stores)
+            yield World(stack, hub or self.hub, folder / "world", self.stores, wire=wire)
 
 
 @contextlib.contextmanager

@@ -49,7 +49,7 @@ class Found:
 
 def run_step(step: Step, place: Place) -> Found:
     """Kill a process at a step and return what was found."""
-    with place.world() as world:
+    with place.world(wire=step.wire) as world:
         actions = prepare(step.story, world, size=step.size)
         office = world.a if step.story.office == "A" else world.b
         url = NOBODY if step.story is Story.FAILING else None
@@ -74,7 +74,9 @@ def prepare(story: Story, world: World, *, size: int) -> tuple[tuple[str, ...], 
     """Go as far as the story has gone before the process starts that is killed; return what it does."""
     path = world.package(size=size)
     if story in {Story.SENDING, Story.FAILING}:
-        return (("queue", str(path)), _WORK)
+        sending = (("queue", str(path)), _WORK)
+        # Where systems log in, that is not what is looked at: it is done when it asks what waits.
+        return sending if world.wire == "vxp" else (_WORK, *sending)
     if story is Story.TAKING_BACK:
         message = world.a.exchange.queue(path)
         return (("recall", message.id),)

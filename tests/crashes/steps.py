@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from dataclasses import dataclass
 
 from tests.crashes.traps import COMMIT, CONNECT, FSYNC, RECEIVE, RENAME, SEND, Trap
 
-__all__ = ["MORE_STEPS", "STEPS", "Step", "Story"]
+__all__ = ["MORE_STEPS", "OTHER_WIRE_STEPS", "STEPS", "Step", "Story"]
 
 
 class Story(enum.StrEnum):
@@ -45,11 +46,14 @@ class Step:
     """Whether nobody was told yet that the work was taken on, so that a person does it again."""
     size: int = 200_000
     """The size of the attachment in bytes."""
+    wire: str = "vxp"
+    """How the offices speak to the hub."""
 
     @property
     def title(self) -> str:
         """The story and the name."""
-        return f"{self.story.value}: {self.name}"
+        by = "" if self.wire == "vxp" else f", by {self.wire}"
+        return f"{self.story.value}{by}: {self.name}"
 
 
 _STORE = "vnedoc.exchange.stores.store:AgencyStore."
@@ -153,6 +157,30 @@ STEPS: tuple[Step, ...] = (
     Step(Story.UPDATED, "notice written, before it appears", Trap(RENAME, "before", 1, _NOTICE)),
     Step(Story.UPDATED, "notice appeared", Trap(RENAME, "after", 1, _NOTICE)),
 )
+
+OTHER_WIRE_STEPS: tuple[Step, ...] = tuple(
+    dataclasses.replace(step, wire="lgsp")
+    for step in (
+        Step(Story.SENDING, "128 KB of the body sent", Trap(SEND, "after", 3, _CONNECTOR + "send")),
+        Step(Story.SENDING, "body sent, no answer read", Trap(RECEIVE, "before", 1, _CONNECTOR + "send")),
+        Step(Story.SENDING, "answer received", Trap(_CONNECTOR + "send", "after")),
+        *_commits(Story.SENDING, "end of the attempt (sent)", "end_attempt_sent"),
+        Step(Story.RECEIVING, "list asked for", Trap(RECEIVE, "before", 1, _CONNECTOR + "list_received")),
+        Step(Story.RECEIVING, "half of the package fetched", Trap(RECEIVE, "after", 3, _CONNECTOR + "fetch")),
+        Step(Story.RECEIVING, "whole package fetched", Trap(_CONNECTOR + "fetch", "after")),
+        Step(
+            Story.RECEIVING,
+            "acknowledgement sent, no answer read",
+            Trap(RECEIVE, "before", 1, _CONNECTOR + "acknowledge"),
+        ),
+        Step(Story.RECEIVING, "acknowledged", Trap(_CONNECTOR + "acknowledge", "after")),
+        Step(
+            Story.ANSWERING, "answer sent, no receipt read", Trap(RECEIVE, "before", 1, _CONNECTOR + "send")
+        ),
+        Step(Story.RECALLED, "before acknowledging", Trap(_CONNECTOR + "acknowledge", "before")),
+    )
+)
+"""Steps that are tried by another wire, too: those at which the network has a part."""
 
 _LARGE_BYTES = 3_000_000
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tests.crashes.hub_rows import HUB_STEPS, run_hub_step
 from tests.crashes.places import STORES, running_place, running_postgresql
 from tests.crashes.rows import run_step
-from tests.crashes.steps import MORE_STEPS, STEPS
+from tests.crashes.steps import MORE_STEPS, OTHER_WIRE_STEPS, STEPS
 from tests.crashes.troubles import TROUBLES
 from tests.crashes.zygote import running_zygote
 
@@ -25,16 +25,17 @@ __all__ = ["BEGIN", "END", "PAGE", "main", "row_names"]
 PAGE = Path(__file__).parents[2] / "docs/explanation/delivery.md"
 BEGIN = "<!-- crash matrix: written by `make crash-matrix` -->"
 END = "<!-- end of the crash matrix -->"
+_OFFICE_STEPS = (*STEPS, *MORE_STEPS, *OTHER_WIRE_STEPS)
 HEAD = ("Killed at, or trouble", *STORES.values())
 
 
 def row_names() -> list[str]:
     """Return the names of all rows, in the order of the table."""
-    return [*(step.title for step in (*STEPS, *MORE_STEPS, *HUB_STEPS)), *TROUBLES]
+    return [*(step.title for step in (*_OFFICE_STEPS, *HUB_STEPS)), *TROUBLES]
 
 
 def _rows() -> Iterator[tuple[str, Callable[[Place], str]]]:
-    for step in (*STEPS, *MORE_STEPS):
+    for step in _OFFICE_STEPS:
         yield step.title, lambda place, step=step: str(run_step(step, place))  # type: ignore[misc] # bound now
     for hub_step in HUB_STEPS:
         yield hub_step.title, lambda place, step=hub_step: str(run_hub_step(step, place))  # type: ignore[misc] # the same

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.crashes.clocks import clock_off
-from tests.crashes.crowds import duplicates, poison, two_workers
+from tests.crashes.crowds import poison, two_workers
 from tests.crashes.disks import disk_full, disk_full_sending
+from tests.crashes.duplicates import duplicates
 from tests.crashes.networks import cut_fetching, cut_sending, lost_answers
 from tests.crashes.overtaking import recall_first, status_first, take_back_first
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Ended", "Zygote", "running_zygote"]
 
 JOB_TIMEOUT_S = 120
+_GRACE_S = 30
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,14 @@ class Zygote:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([job.to_json() for job in jobs]) + "\n")
         self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        # Each job ends by itself after a time; if even that fails, the row fails, and whoever runs the rows goes on.
+        watchdog = threading.Timer(JOB_TIMEOUT_S + _GRACE_S, self._process.kill)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            watchdog.cancel()
         assert line, "the process that others are copied from is gone"
         return [Ended(**item) for item in json.loads(line)]
 
@@ -59,14 +68,20 @@ class Zygote:
 def running_zygote() -> Iterator[Zygote]:
     """Start it; it ends with the block, or with the process that started it."""
     command = [sys.executable, "-m", "tests.crashes.zygote"]
+    # In a group of its own: no signal to those who die here reaches those who watch, nor the other way round.
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ}
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
+        assert process.stdin is not None
         try:
             yield Zygote(process)
         finally:
-            process.stdin.close()
-            process.wait(30)
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+            try:
+                process.wait(_GRACE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _serve() -> None:
@@ -114,6 +129,8 @@ def _start(job: Job) -> tuple[int, int]:
         os.close(writing)
         return pid, reading
     os.close(reading)
+    # What it prints is no answer of the one it is a copy of.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     # A process that hangs ends, and is seen to have hung.
     signal.alarm(JOB_TIMEOUT_S)
     code = 1

@@ -121,3 +121,23 @@ def test_mistakes_have_their_exit_codes(
     assert outcome.code == code
     assert len(outcome.err.strip()) > 0
     assert "Traceback" not in outcome.err
+
+
+def test_a_code_that_ended_says_when_and_who_came_after(tmp_path: Path) -> None:
+    source, target = tmp_path / "list.csv", tmp_path / "directory.json"
+    source.write_text(
+        "organ_id,name,level,valid_from,valid_to,successor\n"
+        "H99.20,HUYỆN TEST,district,,2025-06-30,H99.15\n"
+        "H99.15,XÃ TEST,commune,2025-07-01,,\n",
+        encoding="utf-8",
+    )
+    vnedoc("directory", "import", source, "-o", target)
+    ended = vnedoc("directory", "resolve", "H99.20", "--at", "2025-07-01", "--directory", target)
+    assert (ended.code, ended.out) == (1, "")
+    assert "2025-06-30" in ended.err
+    assert "H99.15 (XÃ TEST)" in " ".join(ended.err.split())
+    early = vnedoc("directory", "resolve", "H99.15", "--at", "2025-06-30", "--directory", target)
+    assert early.code == 1
+    assert "2025-07-01" in early.err
+    counted = vnedoc("directory", "show", "--directory", target, "--format", "json", "--at", "2025-06-30")
+    assert list(counted.json()["levels"]) == ["district"]

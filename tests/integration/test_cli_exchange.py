@@ -1,5 +1,6 @@
 """The commands of the exchange and of the hub, as a person runs them."""
 
+import contextlib
 import json
 import os
 import re
@@ -14,7 +15,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from tests.offices import DEPARTMENT, PROVINCE
 from vnedoc._cli.main import call
+from vnedoc.exchange.stores.store import AgencyStore
 from vnedoc.sign.models import Role
 from vnedoc.sign.roles import SigningOptions
 from vnedoc.sign.signers.pkcs12 import PKCS12Signer
@@ -22,62 +25,10 @@ from vnedoc.sign.signing import sign_pdf
 from vnedoc.testing import documents
 from vnedoc.testing.packages import make_package
 
-PROVINCE, DEPARTMENT = "H99", "H99.1"
-
-SETTINGS = """
-{head}
-[agency]
-organ_id = "{code}"
-organ_name = "CƠ QUAN TEST {code}"
-
-[store]
-url = "sqlite:///store.sqlite3"
-payload_folder = "payloads"
-
-[connections.TEST]
-kind = "vxp"
-url = "{url}"
-system_id = "TEST.{code}"
-secret_env = "TEST_SECRET_{number}"
-timeout_s = 20.0
-"""
-
-
-class Office:
-    """An agency's folder with its settings; runs commands in it."""
-
-    def __init__(self, tmp_path, monkeypatch, capsys, hub, number, code, *, url=None, head=""):
-        self.folder = tmp_path / code
-        self.folder.mkdir()
-        self.capsys = capsys
-        secret = hub.add_system(f"TEST.{code}", code)
-        monkeypatch.setenv(f"TEST_SECRET_{number}", secret)
-        self.secret = secret
-        self.settings = self.folder / "vnedoc.toml"
-        text = SETTINGS.format(code=code, url=url or hub.url, number=number, head=head)
-        self.settings.write_text(text, encoding="utf-8")
-
-    def run(self, *arguments, lang="vi"):
-        self.capsys.readouterr()
-        code = call(["--config", str(self.settings), "--lang", lang, *map(str, arguments)])
-        captured = self.capsys.readouterr()
-        assert self.secret not in captured.out + captured.err
-        return code, captured.out, captured.err
-
-    def json(self, *arguments):
-        code, out, _err = self.run(*arguments, "--format", "json")
-        return code, json.loads(out)
-
-    def receive(self, *arguments):
-        return self.run("receive", "-d", self.folder / "received", "--unverified", *arguments)
-
 
 @pytest.fixture
-def offices(tmp_path, monkeypatch, capsys, hub):
-    return [
-        Office(tmp_path, monkeypatch, capsys, hub, number, code)
-        for number, code in enumerate((PROVINCE, DEPARTMENT))
-    ]
+def offices(open_office):
+    return [open_office(PROVINCE), open_office(DEPARTMENT)]
 
 
 @pytest.fixture
@@ -136,6 +87,8 @@ def test_documents_are_packed_and_sent_in_one_go(offices, tmp_path):
     code, out, err = province.run("send", "--header", header, table)
     assert code == 0, err
     assert "16/UBND-TEST" in out
+    # As "pack" says it.
+    assert err.count("[package.nothing-signed]") == 1
     assert department.receive()[0] == 0
     (folder,) = [path for path in (department.folder / "received").iterdir() if path.is_dir()]
     assert [path.read_text(encoding="utf-8") for path in folder.iterdir()] == ["TEST"]
@@ -163,9 +116,71 @@ def test_follow_goes_on_until_interrupted(offices, package):
             assert process.stdout.readline().strip().endswith(".edxml")
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=30) == 0
+            words = process.stderr.read()
+            assert "At work for: TEST" in words
+            assert "Stopping" in words
         finally:
             process.kill()
     assert department.run("receive", "--once", "--follow")[0] == 2
+
+
+def test_nothing_that_matches_is_not_nothing_at_all(offices, package):
+    province, _department = offices
+    assert "Chưa có văn bản nào" in province.run("status")[2]
+    province.run("send", package)
+    assert "khớp" in province.run("status", "--search", "không có ở đâu")[2]
+    # Words in any order, with or without marks.
+    code, out, _err = province.run("status", "--search", "dien tu 15 V/v")
+    assert (code, "15/UBND-TEST" in out) == (0, True)
+
+
+def test_a_long_reason_is_shown_whole_in_lines_that_fit(offices, package):
+    province, department = offices
+    province.run("send", package)
+    department.receive()
+    [received] = department.json("status")[1]["received"]
+    reason = "Nơi gửi cần bổ sung phụ lục TEST " * 8
+    assert department.run("reply", received["id"], "--status", "02", "--reason", reason)[0] == 0
+    _code, out, _err = department.run("status", received["id"], "--history")
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert reason.strip() in " ".join(out.split())
+
+
+def test_an_axis_that_does_not_answer_is_not_asked_for_each_that_was_parked(open_office, dead_url, tmp_path):
+    office = open_office(PROVINCE, url=dead_url)
+    path = tmp_path / "TEST.edxml"
+    for number in range(7):
+        make_package(path, sender=PROVINCE, recipients=[DEPARTMENT], number=number + 1)
+        assert office.run("send", path)[0] == 6
+    with contextlib.closing(
+        AgencyStore.open(f"sqlite:///{office.folder}/store.sqlite3", office.folder / "payloads")
+    ) as store:
+        for message in store.sent():
+            store.park(message.id, owner=None, error_code="TEST", at=message.created_at)
+    code, out, err = office.run("retry", "--parked")
+    assert code == 6
+    assert "2 văn bản còn lại chưa được thử" in err
+    assert out.count("chờ gửi lại") + out.count("đang chờ") >= 5
+    states = [item["consignments"][0]["delivery"] for item in office.json("status")[1]["sent"]]
+    assert sorted(states) == ["queued"] * 2 + ["waiting"] * 5
+
+
+def test_a_message_that_is_parked_says_what_to_do(offices, package):
+    province, _department = offices
+    [message] = province.json("send", package)[1]["messages"]
+    assert message["consignments"][0]["delivery"] == "sent"
+    other = package.with_name("other.edxml")
+    make_package(other, sender=PROVINCE, recipients=[DEPARTMENT], number=16)
+    settings = province.settings.read_text(encoding="utf-8")
+    province.settings.write_text(
+        settings.replace("timeout_s = 20.0", "max_package_mb = 0.0001"), encoding="utf-8"
+    )
+    code, _out, err = province.run("send", other)
+    assert code != 0
+    [parked] = province.json("status", "--state", "parked")[1]["sent"]
+    assert f"vnedoc retry {parked['id']}" in err
+    province.settings.write_text(settings, encoding="utf-8")
+    assert province.run("retry", "--parked")[0] == 0
 
 
 def test_status_as_json(offices, package):
@@ -205,10 +220,8 @@ def test_a_dry_run_sends_nothing(offices, package, hub):
     assert province.json("status")[1]["sent"] == []
 
 
-def test_without_the_axis_the_package_is_kept(tmp_path, monkeypatch, capsys, hub, package):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    office = Office(tmp_path, monkeypatch, capsys, hub, 7, PROVINCE, url=url)
+def test_without_the_axis_the_package_is_kept(open_office, hub, package, dead_url):
+    office = open_office(PROVINCE, url=dead_url)
     hub.add_system("TEST.X", DEPARTMENT)
     code, out, err = office.run("send", package)
     assert code == 6
@@ -216,7 +229,7 @@ def test_without_the_axis_the_package_is_kept(tmp_path, monkeypatch, capsys, hub
     assert "được giữ trong hàng gửi" in err
     assert "Không kết nối được" in err
     # When the axis is there again, the same command finishes what is unfinished.
-    office.settings.write_text(office.settings.read_text().replace(url, hub.url))
+    office.settings.write_text(office.settings.read_text().replace(dead_url, hub.url))
     code, out, _err = office.run("send", package)
     assert code == 0
     assert "đã gửi lên trục" in out
@@ -313,7 +326,7 @@ def test_settings_that_lack_something(offices, package, missing, expected):
 def test_a_secret_from_a_file(offices, package):
     office = offices[0]
     text = office.settings.read_text(encoding="utf-8").replace(
-        'secret_env = "TEST_SECRET_0"', 'secret_file = "key"'
+        'secret_env = "TEST_SECRET_H99"', 'secret_file = "key"'
     )
     office.settings.write_text(text, encoding="utf-8")
     assert office.run("send", package)[0] == 5
@@ -323,7 +336,7 @@ def test_a_secret_from_a_file(offices, package):
 
 @pytest.mark.parametrize(("roles", "code"), [(["leader", "agency"], 0), (["leader"], 1), ([], 1)])
 def test_documents_are_verified_with_the_trust_of_the_settings(
-    tmp_path, monkeypatch, capsys, hub, pki, package, roles, code
+    open_office, tmp_path, pki, package, roles, code
 ):
     content = documents.document_bytes(documents.LETTER)
     for role in roles:
@@ -337,8 +350,8 @@ def test_documents_are_verified_with_the_trust_of_the_settings(
     (tmp_path / "directory.json").write_text(json.dumps(directory), encoding="utf-8")
     head = 'trust = ["../trust.pem"]\ndirectory = "../directory.json"\n'
     head += '[verification]\nallowed_hosts = ["127.0.0.1"]\n'
-    province = Office(tmp_path, monkeypatch, capsys, hub, 0, PROVINCE)
-    department = Office(tmp_path, monkeypatch, capsys, hub, 1, DEPARTMENT, head=head)
+    province = open_office(PROVINCE)
+    department = open_office(DEPARTMENT, head=head)
     assert province.run("send", package)[0] == 0
     got, out, err = department.run("receive", "-d", department.folder / "received")
     assert got == code, err

@@ -3,11 +3,10 @@
 import dataclasses
 import datetime
 import json
-import socket
 
 import pytest
 
-from tests.integration.test_cli_exchange import DEPARTMENT, PROVINCE, Office
+from tests.offices import COMMUNE, DEPARTMENT, PROVINCE
 from vnedoc.exchange.models import Attachment, OtherInfo
 from vnedoc.exchange.package import write_package
 from vnedoc.testing.packages import make_package
@@ -16,12 +15,9 @@ REASON = "TEST ban hành nhầm"
 
 
 @pytest.fixture
-def offices(tmp_path, monkeypatch, capsys, hub):
-    hub.add_system("TEST.X", "H99.2")
-    return [
-        Office(tmp_path, monkeypatch, capsys, hub, number, code)
-        for number, code in enumerate((PROVINCE, DEPARTMENT))
-    ]
+def offices(open_office, hub):
+    hub.add_system("TEST.X", COMMUNE)
+    return [open_office(PROVINCE), open_office(DEPARTMENT)]
 
 
 @pytest.fixture
@@ -29,12 +25,6 @@ def package(tmp_path):
     path = tmp_path / "TEST.edxml"
     make_package(path, sender=PROVINCE, recipients=[DEPARTMENT])
     return path
-
-
-@pytest.fixture
-def dead_url():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
 def sent(office, package):
@@ -91,8 +81,8 @@ def test_a_recall_from_order_to_answer(offices, package):
     assert province.run("recall", message_id, "--reason", REASON)[0] == 1
 
 
-def test_what_is_in_the_outbox_is_taken_back_here(tmp_path, monkeypatch, capsys, hub, package, dead_url):
-    office = Office(tmp_path, monkeypatch, capsys, hub, 7, PROVINCE, url=dead_url)
+def test_what_is_in_the_outbox_is_taken_back_here(open_office, hub, package, dead_url):
+    office = open_office(PROVINCE, url=dead_url)
     hub.add_system("TEST.X", DEPARTMENT)
     assert office.run("send", package)[0] == 6
     message_id = office.json("status")[1]["sent"][0]["id"]
@@ -204,7 +194,7 @@ def test_what_is_parked_is_tried_again(offices, package):
     province, _department = offices
     text = province.settings.read_text(encoding="utf-8")
     province.settings.write_text(
-        text.replace('secret_env = "TEST_SECRET_0"', 'secret_file = "key"'), encoding="utf-8"
+        text.replace('secret_env = "TEST_SECRET_H99"', 'secret_file = "key"'), encoding="utf-8"
     )
     assert province.run("send", package)[0] == 5
     assert "tạm dừng" in province.run("status")[1]
@@ -219,8 +209,8 @@ def test_what_is_parked_is_tried_again(offices, package):
     assert (code, document["messages"]) == (0, [])
 
 
-def test_what_waits_is_tried_at_once(tmp_path, monkeypatch, capsys, hub, package, dead_url):
-    office = Office(tmp_path, monkeypatch, capsys, hub, 7, PROVINCE, url=dead_url)
+def test_what_waits_is_tried_at_once(open_office, hub, package, dead_url):
+    office = open_office(PROVINCE, url=dead_url)
     hub.add_system("TEST.X", DEPARTMENT)
     assert office.run("send", package)[0] == 6
     message_id = office.json("status")[1]["sent"][0]["id"]
@@ -249,8 +239,8 @@ def test_what_was_sent_late(offices, tmp_path):
     assert document["deadlines"][0]["due_at"] == "2020-01-03T04:30:00+00:00"
 
 
-def test_an_urgent_document_that_waits_is_late(tmp_path, monkeypatch, capsys, hub, dead_url):
-    office = Office(tmp_path, monkeypatch, capsys, hub, 7, PROVINCE, url=dead_url)
+def test_an_urgent_document_that_waits_is_late(open_office, hub, tmp_path, dead_url):
+    office = open_office(PROVINCE, url=dead_url)
     text = office.settings.read_text(encoding="utf-8")
     office.settings.write_text(text + "\n[exchange]\nurgent_grace_minutes = 0.0\n", encoding="utf-8")
     path = tmp_path / "a.edxml"

@@ -3,6 +3,7 @@
 The rows are in :mod:`tests.crashes`; ``make crash-matrix`` prints them as a table.
 """
 
+import dataclasses
 import shutil
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from tests.crashes.hub_rows import HUB_STEPS, run_hub_step
 from tests.crashes.places import STORES, running_place
 from tests.crashes.rows import run_step
-from tests.crashes.steps import MORE_STEPS, STEPS, Story
+from tests.crashes.steps import MORE_STEPS, OTHER_WIRE_STEPS, STEPS, Story
 from tests.crashes.table import BEGIN, END, PAGE, row_names
+from tests.crashes.traps import Trap
 from tests.crashes.troubles import TROUBLES
 from tests.crashes.zygote import running_zygote
 
@@ -29,7 +31,7 @@ def place(request, zygote):
         yield place
 
 
-@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.title)
+@pytest.mark.parametrize("step", (*STEPS, *OTHER_WIRE_STEPS), ids=lambda step: step.title)
 def test_killed_at(place, step):
     found = run_step(step, place)
     assert found.problems == ()
@@ -52,7 +54,8 @@ def test_trouble(place, name):
 
 def test_the_matrix_has_both_sides_and_enough_steps():
     assert len(STEPS) >= 25
-    assert len(set(row_names())) == len(STEPS) + len(MORE_STEPS) + len(HUB_STEPS) + len(TROUBLES)
+    kinds = (STEPS, MORE_STEPS, OTHER_WIRE_STEPS, HUB_STEPS, TROUBLES)
+    assert len(set(row_names())) == sum(map(len, kinds))
     assert {step.story for step in STEPS} == set(Story)
     assert {step.story.office for step in STEPS} == {"A", "B"}
 
@@ -110,6 +113,12 @@ def test_a_message_that_is_only_on_one_side_is_found(done):
 def test_something_left_half_written_is_found(done):
     (done.b.inbox / "TEST.edxml").write_bytes(b"half")
     assert "nobody knows TEST.edxml" in finds(done)
+
+
+def test_a_step_at_which_the_hub_is_not_killed_is_found(place):
+    # Nobody takes an agency off the hub here.
+    step = dataclasses.replace(HUB_STEPS[-1], trap=Trap("vnedoc.exchange.hub.core:Hub.unregister"))
+    assert "the step was not reached" in run_hub_step(step, place).problems
 
 
 def test_a_changed_log_is_found(done):

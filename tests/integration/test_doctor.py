@@ -99,7 +99,7 @@ def test_faults_of_a_connection_are_told_apart(settings: Path, monkeypatch: pyte
 def test_an_axis_behind_tls_with_client_certificates(
     settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    authority = Authority(tmp_path, "ca")
+    authority, stranger = Authority(tmp_path, "ca"), Authority(tmp_path, "stranger").certificate
     server, client = authority.issue("server"), authority.issue("client", passphrase=PASSPHRASE)
     monkeypatch.setenv("TLS_PASSPHRASE", PASSPHRASE)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.certificate)
@@ -115,15 +115,20 @@ def test_an_axis_behind_tls_with_client_certificates(
             )
         outcome = vnedoc("--config", settings, "doctor", "--format", "json")
         symptoms = [(item["id"], item["values"].get("subject")) for item in outcome.json()["symptoms"]]
-        # Issued for a short time: the client's certificate and the server's are both seen to end.
-        ends = {
-            subject for name, subject in symptoms if name in {"doctor.expires-soon", "doctor.certificate"}
-        }
-        assert ends >= {"client TEST", "server TEST"}, symptoms
+        # Issued for a short time: both are seen to end, and whose each is.
+        assert {("doctor.expires-soon", "client TEST"), ("doctor.server-expires-soon", "server TEST")} <= set(
+            symptoms
+        )
         assert ("doctor.reachable", None) in symptoms
         monkeypatch.setenv("TLS_PASSPHRASE", "wrong")
         code, found = _look(settings)
-        assert (code, found["doctor.no-answer"]) == (1, "bad")
+        assert (code, found["doctor.bad-connection"]) == (1, "bad")
+        # A server that no authority of ours vouches for is no trouble of the line.
+        text = settings.read_text(encoding="utf-8").replace(str(authority.certificate), str(stranger))
+        settings.write_text(text.replace("client_", "# client_"), encoding="utf-8")
+        code, found = _look(settings)
+        assert (code, found["doctor.not-trusted"]) == (1, "bad")
+        assert "doctor.unreachable" not in found
 
 
 def test_what_is_stuck_or_was_refused_is_told(settings: Path, tmp_path: Path) -> None:
@@ -286,3 +291,35 @@ def test_without_settings_only_what_is_named(tmp_path: Path, monkeypatch: pytest
     assert outcome.code == 0
     assert [line[0] for line in outcome.out.splitlines() if not line.startswith(" ")] == ["!", "!"]
     assert vnedoc("doctor", "--via", "nowhere").code == 5
+
+
+def test_an_object_store_without_its_bucket_is_told(
+    settings: Path, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "TEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "TEST")
+    text = settings.read_text(encoding="utf-8")
+    place = f"s3://missing-bucket/vnedoc?endpoint={s3_endpoint}"
+    settings.write_text(f'{text}payloads = "{place}"\n', encoding="utf-8")
+    code, found = _look(settings, "--offline")
+    assert (code, found["doctor.payloads-broken"]) == (1, "bad")
+    assert found["doctor.store"] == "good"
+
+
+def test_a_database_on_another_disk_is_looked_at_too(
+    settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vnedoc._cli import doctor as command
+
+    assert {item["values"].get("label") for item in _symptoms(settings)} == {None, "payloads"}
+    monkeypatch.setattr(command, "_is_same_disk", lambda *_folders: False)
+    labels = {item["values"]["label"]: item for item in _symptoms(settings) if "label" in item["values"]}
+    assert labels["database"]["values"]["path"] == str(tmp_path)
+    assert "database" in labels["database"]["text"]
+
+
+def _symptoms(settings: Path) -> list[dict[str, dict[str, str]]]:
+    found: list[dict[str, dict[str, str]]] = vnedoc(
+        "--config", settings, "--lang", "en", "doctor", "--offline", "--format", "json"
+    ).json()["symptoms"]
+    return found

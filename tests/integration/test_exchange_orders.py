@@ -70,18 +70,10 @@ def test_what_is_in_the_outbox_is_taken_back_and_nothing_leaves(hub, offices, pa
     assert province.exchange.send(package).id != message.id
 
 
-def test_what_may_have_left_is_taken_back_here_and_there(offices, package, monkeypatch):
+def test_what_may_have_left_is_taken_back_here_and_there(offices, package):
     province, department, _commune = offices
-    send = province.connector.send
-
-    def lost(*args, **kwargs):
-        send(*args, **kwargs)
-        raise ConnectorError("remote.timeout", url="TEST")
-
-    monkeypatch.setattr(province.connector, "send", lost)
-    with pytest.raises(ConnectorError):
+    with province.cut_off(answers_only=True), pytest.raises(ConnectorError):
         province.exchange.send(package)
-    monkeypatch.undo()
     [message] = province.store.sent()
     [order] = province.exchange.recall(message.id, reason=REASON)
     assert order.id != message.id
@@ -92,16 +84,10 @@ def test_what_may_have_left_is_taken_back_here_and_there(offices, package, monke
     assert document_of(department).delivery is DeliveryState.CANCELLED
 
 
-def test_what_never_reached_the_axis_is_taken_back_without_a_word(offices, package, monkeypatch):
+def test_what_never_reached_the_axis_is_taken_back_without_a_word(offices, package):
     province = offices[0]
-
-    def unreachable(*_args, **_kwargs):
-        raise ConnectorError("remote.unreachable", url="TEST", reason="TEST")
-
-    monkeypatch.setattr(province.connector, "send", unreachable)
-    with pytest.raises(ConnectorError):
+    with province.cut_off(), pytest.raises(ConnectorError):
         province.exchange.send(package)
-    monkeypatch.undo()
     [message] = province.store.sent()
     [recalled] = province.exchange.recall(message.id, reason=REASON)
     assert recalled.id == message.id
@@ -427,17 +413,11 @@ def test_a_recall_is_no_document_to_be_recalled(offices, package):
     assert len(province.store.page("sent").items) == before
 
 
-def test_a_recall_that_is_kept_is_finished_by_the_same_command(offices, package, monkeypatch):
+def test_a_recall_that_is_kept_is_finished_by_the_same_command(offices, package):
     province, department, _commune = offices
     sent = province.exchange.send(package)
-
-    def unreachable(*_args, **_kwargs):
-        raise ConnectorError("remote.unreachable", url="TEST", reason="TEST")
-
-    monkeypatch.setattr(province.connector, "send", unreachable)
-    with pytest.raises(ConnectorError):
+    with province.cut_off(), pytest.raises(ConnectorError):
         province.exchange.recall(sent.id, reason=REASON)
-    monkeypatch.undo()
     [order] = province.exchange.recall(sent.id, reason=REASON)
     assert order.remote_doc_id is not None
     assert len([item for item in province.store.sent() if item.business_kind == 1]) == 1

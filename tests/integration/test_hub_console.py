@@ -566,6 +566,8 @@ def test_what_was_removed_is_said_and_cannot_be_tried_again(console, store, cloc
     prune_old(hub)
     console.log_in("operator")
     assert "Lần dọn gần nhất 10:00:00 01/03/2027: 2 gói tin (2,0 KB), 0 bản ghi." in shown(console.get("/"))
+    assert 'name="doc_id"' not in console.get("/to-do").text
+    assert "Quá hạn giao" in shown(console.get("/to-do"))
     page = console.get(f"/messages/{message_id}")
     assert "Không còn lưu từ 10:00:00 01/03/2027" in shown(page)
     assert f'value="{doc_id}"' not in page.text

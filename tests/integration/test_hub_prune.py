@@ -26,6 +26,9 @@ from vnedoc.exchange.hub.core import Hub
 from vnedoc.exchange.hub.options import HubOptions
 from vnedoc.exchange.hub.refusals import RefusalError
 from vnedoc.exchange.states import TransportStatus
+from vnedoc.exchange.stores._hub_admission import Admission
+from vnedoc.exchange.stores._hub_intake import Arrival, Intake
+from vnedoc.exchange.stores._hub_removals import LeftOutError, announce
 from vnedoc.exchange.stores.database import Database
 from vnedoc.exchange.stores.hub import ConflictError, HubStore, PayloadGoneError, UnknownRecipientsError
 from vnedoc.exchange.stores.hub_audit import HubAudit
@@ -52,8 +55,8 @@ def clock():
 
 
 @pytest.fixture
-def place(tmp_path):
-    return tmp_path / "payloads"
+def place(request, tmp_path):
+    return request.getfixturevalue("s3_address") if hasattr(request, "param") else tmp_path / "payloads"
 
 
 @pytest.fixture
@@ -119,9 +122,9 @@ def rows(store, table):
         return session.scalar(sa.select(sa.func.count()).select_from(table))
 
 
-@pytest.mark.parametrize("place", ["folder", "s3"])
-def test_first_the_package_goes_and_much_later_the_message(request, place, hub_url, tmp_path, clock):
-    address = tmp_path / "payloads" if place == "folder" else request.getfixturevalue("s3_address")
+@pytest.mark.parametrize("where", ["folder", "s3"])
+def test_first_the_package_goes_and_much_later_the_message(request, where, hub_url, tmp_path, clock):
+    address = tmp_path / "payloads" if where == "folder" else request.getfixturevalue("s3_address")
     store = HubStore(Database(hub_url, branch="hub"), open_payloads(address), key=KEY)
     fill(Administration(store, actor="TEST", clock=clock))
     retention = HubRetention(store)
@@ -332,6 +335,32 @@ def test_a_process_of_the_version_before_takes_nothing_whose_package_goes(store,
     assert store.stats().documents == 1
 
 
+def test_of_those_that_arrive_together_only_the_one_waits_whose_package_goes(store, clock):
+    contents = [b"first TEST", b"second TEST", b"third TEST"]
+    payloads = [adopt(store, content) for content in contents]
+    with store.database.writing() as session:
+        announce(session.connection(), [payloads[1]], due_at=NOW)
+    arrivals = [
+        Arrival(
+            package=package(number, "H98"),
+            payload=payload,
+            system_id="TEST.A",
+            at=NOW,
+            receipt=str,
+        )
+        for number, payload in enumerate(payloads)
+    ]
+    intake = Intake(store.database, Admission(store.database), payload_size=store.payloads.size)
+    outcomes = intake._take_all(arrivals)
+    assert [isinstance(outcome, str) for outcome in outcomes] == [True, False, True]
+    assert isinstance(outcomes[1].error, LeftOutError)
+    assert store.stats().documents == 2
+    assert intake.take(arrivals[1])
+    assert store.stats().documents == 3
+    assert HubRetention(store).prune(None, by=By("TEST", NOW + DAYS)).payloads == 0
+    assert kept(store) == {digest(content) for content in contents}
+
+
 def test_who_removes_waits_for_a_message_that_is_about_to_be_committed(postgresql_hub, clock):
     """The trigger has looked before the removal was announced: only the lock is in the way."""
     store = postgresql_hub
@@ -365,14 +394,23 @@ def postgresql_hub(postgresql, place, clock):
     postgresql.drop(url)
 
 
+@pytest.mark.parametrize("place", ["s3"], indirect=True)
+def test_many_come_and_go_in_an_object_store(new_store, store):
+    come_and_go([store, new_store(), new_store()], turns=8)
+
+
 def test_many_come_and_go_and_no_message_misses_its_package(new_store, store):
+    come_and_go([store, new_store(), new_store()], turns=25)
+
+
+def come_and_go(stores, *, turns):
     """Packages of few contents come in again and again, are done at once, and are pruned at once, by many."""
     contents = [b"TEST content %d" % number for number in range(3)]
     numbers = iter(range(10_000))
     counted = threading.Lock()
     taken, gone, errors = [], [], []
     ended = threading.Event()
-    stores = [store, new_store(), new_store()]
+    store = stores[0]
 
     def guarded(work):
         try:
@@ -381,7 +419,7 @@ def test_many_come_and_go_and_no_message_misses_its_package(new_store, store):
             errors.append(error)
 
     def come(mine):
-        for turn in range(25):
+        for turn in range(turns):
             with counted:
                 number = next(numbers)
             content = contents[(number + turn) % len(contents)]
@@ -435,9 +473,9 @@ def test_many_come_and_go_and_no_message_misses_its_package(new_store, store):
         thread.join(60)
     assert errors == []
     missing(store)
-    # Of six times twenty-five, each fifth was for somebody unknown.
-    assert len(taken) + len(gone) == 120
-    assert len(taken) > 20
+    # Each fifth was for somebody unknown.
+    assert len(taken) + len(gone) == 6 * turns - -(-6 * turns // 5)
+    assert len(taken) > turns
     HubRetention(store).prune(AT_ONCE, by=By("TEST", NOW + 3 * DAYS))
     settle(store, DONE, at=NOW)
     HubRetention(store).prune(AT_ONCE, by=By("TEST", NOW + 3 * DAYS))

@@ -1,5 +1,6 @@
 """The event log, and what ``store check`` sees: every kind of damage, on SQLite and on PostgreSQL."""
 
+import datetime
 import json
 import os
 from pathlib import Path
@@ -213,21 +214,69 @@ def test_progress_is_told(store):
     assert told[-1] == ("payloads", 4)
 
 
-def test_a_store_of_an_earlier_version_gets_a_log_of_what_is_there(tmp_path):
-    """The first version kept no log: its messages are taken over with the states that they have."""
+def upgrade(connection, revision):
+    """Make the tables of an earlier version."""
     from alembic import command, config
 
-    url = f"sqlite:///{tmp_path}/old.sqlite3"
     folder = str(Path(_log.__file__).parent / "migrations")
     settings = config.Config()
     settings.set_main_option("script_location", folder)
     settings.set_main_option("path_separator", "os")
     settings.set_main_option("version_locations", f"{folder}/agency")
+    settings.attributes["connection"] = connection
+    command.upgrade(settings, revision)
+
+
+def test_times_that_an_earlier_version_did_not_keep_are_taken_from_its_attempts_and_statuses(tmp_path):
+    url = f"sqlite:///{tmp_path}/old.sqlite3"
+    engine = sa.create_engine(url)
+    first, second, third = (f"2026-01-0{day} 00:00:00.000000" for day in (1, 2, 3))
+    common = f"'TEST', 'document', 'TEST-1', '1/QĐ', 'TEST', '{'0' * 64}', 1"
+    names = "connection, kind, document_id, code, subject, payload_sha256, payload_size"
+    with engine.begin() as connection:
+        upgrade(connection, "agency_0003")
+        for statement in (
+            (
+                f"INSERT INTO sent_messages (id, {names}, sender_code, created_at, attempt_count) VALUES"
+                f" ('a', {common}, 'x', '{first}', 2)"
+            ),
+            (
+                "INSERT INTO consignments (id, message_id, position, recipient_code, recipient_name,"
+                " delivery_state, updated_at, queued_at) VALUES"
+                f" ('c', 'a', 0, 'y', 'Sở', 'sent', '{first}', '{first}')"
+            ),
+            (
+                f"INSERT INTO received_messages (id, {names}, remote_doc_id, sender_code, sender_name, received_at,"
+                f" reasons, delivery_state, transport_status, updated_at) VALUES ('b', {common}, 'axis-1', 'y', 'Xã',"
+                f" '{first}', '[]', 'accepted', 'done', '{first}')"
+            ),
+            (
+                "INSERT INTO attempts (id, message_id, number, started_at, ended_at, outcome) VALUES"
+                f" ('1', 'a', 1, '{first}', '{first}', 'trouble'), ('2', 'a', 2, '{second}', '{second}', 'sent')"
+            ),
+            (
+                "INSERT INTO status_events (id, number, consignment_id, received_id, code, recorded_at, taken) VALUES"
+                f" ('1', 1, 'c', NULL, '13', '{first}', 1), ('2', 2, 'c', NULL, '01', '{third}', 1),"
+                f" ('3', 1, NULL, 'b', '03', '{second}', 1), ('4', 2, NULL, 'b', '06', '{third}', 1)"
+            ),
+        ):
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    store = AgencyStore.open(url, tmp_path / "payloads")
+    [sent], [received] = store.sent_facts(), store.received_facts()
+    assert sent.sent_at == datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+    assert sent.recipients[0].noticed_at == datetime.datetime(2026, 1, 3, tzinfo=datetime.UTC)
+    assert received.finished_at == datetime.datetime(2026, 1, 3, tzinfo=datetime.UTC)
+    store.close()
+
+
+def test_a_store_of_an_earlier_version_gets_a_log_of_what_is_there(tmp_path):
+    """The first version kept no log: its messages are taken over with the states that they have."""
+    url = f"sqlite:///{tmp_path}/old.sqlite3"
     engine = sa.create_engine(url)
     moment = "2026-01-01 00:00:00.000000"
     with engine.begin() as connection:
-        settings.attributes["connection"] = connection
-        command.upgrade(settings, "agency_0001")
+        upgrade(connection, "agency_0001")
         connection.exec_driver_sql(
             "INSERT INTO sent_messages (id, connection, kind, sender_code, document_id, code, subject,"
             " payload_sha256, payload_size, created_at, due_at, attempt_count) VALUES"

@@ -5,13 +5,14 @@ import hashlib
 import io
 import os
 import re
+import resource
 import stat
 import threading
 
 import pytest
 
 from tests.stores import queue
-from vnedoc.errors import ConfigurationError, CredentialError, InputError, RemoteError, VnedocError
+from vnedoc.errors import ConfigurationError, InputError, RemoteError, VnedocError
 from vnedoc.exchange.stores.checking import check_store
 from vnedoc.exchange.stores.database import Database
 from vnedoc.exchange.stores.migration import copy_payloads
@@ -265,5 +266,29 @@ def test_a_store_that_does_not_answer(tmp_path, monkeypatch):
 
 def test_a_bucket_that_is_not_there(s3_address, tmp_path):
     address = s3_address.replace("s3://test-", "s3://missing-")
-    with pytest.raises((RemoteError, CredentialError, InputError)):
-        adopt(open_payloads(address))
+    store = open_payloads(address)
+    # Also what goes in parts, and a list: nobody is told that a package of theirs is lost.
+    for use in (adopt, lambda store: adopt(store, LARGE), lambda store: list(store.listed())):
+        with pytest.raises(ConfigurationError) as caught:
+            use(store)
+        assert caught.value.code == "store.s3-no-bucket"
+
+
+def test_a_copy_that_cannot_be_written_is_not_said_of_the_file(store, tmp_path):
+    source = tmp_path / "TEST.edxml"
+    source.write_bytes(b"TEST" * 100_000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # As on a full disk: the write fails, the file could be read.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(InputError) as caught:
+            store.copy_in(source)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.code == "file.cannot-write"
+    with pytest.raises(InputError) as caught:
+        store.copy_in(tmp_path / "nothing.edxml")
+    assert (caught.value.code, caught.value.values["path"]) == (
+        "file.cannot-read",
+        tmp_path / "nothing.edxml",
+    )

@@ -24,7 +24,7 @@ from tests.stores import (
 from vnedoc.errors import InputError, UsageError, VnedocError
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.connectors.base import SentReport
-from vnedoc.exchange.states import TransportStatus
+from vnedoc.exchange.states import OrderKind, TransportStatus
 from vnedoc.exchange.stores import pruning
 from vnedoc.exchange.stores.checking import check_store
 from vnedoc.exchange.stores.models import (
@@ -142,6 +142,18 @@ FINISHED = {
         message := queue(store, "x"),
         store.begin_attempt(message.id, now=NOW, lease=LEASE, owner="A"),
         store.end_attempt_refused(message.id, owner="A", error_code="TEST", remote=("", ""), at=NOW),
+    ],
+    "replaced": lambda store: [
+        target := deliver(store, "x"),
+        store.give_order(
+            new_sent(store, "x2", code="x/QĐ-TEST"),
+            OrderKind.REPLACE,
+            [target.id],
+            connection=CONNECTION,
+            reason="TEST",
+            at=NOW,
+        ),
+        deliver(store, "x2", code="x/QĐ-TEST"),
     ],
     "done": lambda store: take(store, "x", words=("03", "06")),
     "refused by the office": lambda store: take(store, "x", words=("02",)),

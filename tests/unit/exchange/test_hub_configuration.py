@@ -9,6 +9,7 @@ from vnedoc.config import Config, HubConfig, load_config
 from vnedoc.errors import ConfigurationError
 from vnedoc.exchange.hub.configuration import check_hub, options_from
 from vnedoc.exchange.hub.options import HubOptions, Limits
+from vnedoc.exchange.stores.pruning import PruneLimits
 
 
 def loaded(tmp_path, text):
@@ -94,6 +95,10 @@ def test_what_the_settings_cannot_hold(tmp_path, text, code):
         ({"drain_s": -1.0}, "hub.bad-limit"),
         ({"stop_timeout_s": float("nan")}, "hub.bad-limit"),
         ({"expire_after_days": float("inf")}, "hub.bad-limit"),
+        ({"keep_payloads_days": -1.0}, "hub.bad-limit"),
+        ({"keep_payloads_days": float("inf")}, "hub.bad-limit"),
+        ({"keep_metadata_days": 29.0}, "hub.bad-retention"),
+        ({"keep_payloads_days": 90.0, "keep_metadata_days": 60.0}, "hub.bad-retention"),
         ({"log": "xml"}, "hub.unknown-log"),
         ({"verify": True}, "hub.no-trust"),
         ({"client_required": True}, "hub.tls-incomplete"),
@@ -103,6 +108,19 @@ def test_what_makes_no_sense(changes, code):
     with pytest.raises(ConfigurationError) as caught:
         check_hub(Config(hub=dataclasses.replace(HubConfig(), **changes)))
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("payloads", "metadata", "limits"),
+    [
+        (0, 0, None),
+        (90, 0, PruneLimits(payloads_older_than=datetime.timedelta(days=90))),
+        (0, 30, PruneLimits(metadata_older_than=datetime.timedelta(days=30))),
+    ],
+)
+def test_how_long_a_hub_keeps_what_is_done(tmp_path, payloads, metadata, limits):
+    config = loaded(tmp_path, f"[hub]\nkeep_payloads_days = {payloads}\nkeep_metadata_days = {metadata}\n")
+    assert options_from(config).retention == limits
 
 
 def test_to_verify_a_hub_needs_a_directory():

@@ -200,3 +200,10 @@ def test_an_agreement_is_final_and_the_lanes_do_not_disturb_each_other(codes):
 def test_the_overall_state_of_several_recipients(states, overall):
     for order in itertools.permutations(states):
         assert OverallState.of(DeliveryState(state) for state in order) is overall
+
+
+def test_transport_has_ended_where_no_other_status_may_follow():
+    for status in TransportStatus:
+        assert status.has_ended == (
+            not any(status.may_become(other) for other in set(TransportStatus) - {status})
+        )

@@ -10,6 +10,8 @@ import pytest
 from tests.stores import CONNECTION, NOW, OWN, after, new_received, new_sent, queue, receive, send
 from vnedoc.errors import NotAllowedError
 from vnedoc.exchange.codes import BusinessKind, PackageKind
+from vnedoc.exchange.counters import tally_received, tally_sent
+from vnedoc.exchange.deadlines import find_late
 from vnedoc.exchange.states import BusinessState, DeliveryState, OrderKind, OrderState
 from vnedoc.exchange.stores.records import NewOrder, StatusNews
 from vnedoc.exchange.stores.store import AgencyStore
@@ -306,3 +308,62 @@ def test_facts_of_what_was_sent_and_received(store):
     store.end_attempt_sent(answer.id, owner="TEST", remote_doc_id="axis-a", at=after(hours=2))
     assert store.received_facts()[0].noticed_at == after(hours=2)
     assert store.sent_facts(since=after(hours=1)) == store.received_facts(until=NOW) == []
+
+
+@pytest.fixture
+def busy(store):
+    """A store with documents of many kinds: in time and late, urgent, unanswered, recalled, parked, apart."""
+    send(store, "1", recipients=2, business_kind=BusinessKind.NEW, paper=True, issued_on=NOW.date())
+    report(store, "01", at=after(hours=1))
+    report(store, "06", at=after(days=2))
+    send(store, "2", at=after(hours=1), issued_on=NOW.date() - datetime.timedelta(days=9))
+    report(store, "02", name="2", at=after(days=3))
+    send(store, "3", priority=2, paper=False)
+    report(store, "01", name="3", at=after(days=9))
+    send(store, "4", business_kind=BusinessKind.RECALL)
+    send(store, "5", at=after(days=1), business_kind=BusinessKind.UPDATE)
+    queue(store, "6", business_kind=BusinessKind.REPLACE)
+    store.park(queue(store, "7").id, owner=None, error_code="TEST", at=NOW)
+    for number, changes in enumerate(
+        (
+            {"business_kind": BusinessKind.NEW, "paper": True},
+            {"priority": 1},
+            {"due_on": NOW.date() - datetime.timedelta(days=1)},
+            {"due_on": NOW.date() + datetime.timedelta(days=2)},
+            {"business_kind": BusinessKind.RECALL},
+            {"accepted": False},
+        )
+    ):
+        kept = receive(store, f"r{number}", at=after(hours=number), **changes).message
+        for place, word in enumerate(("01", "06")[: number % 3]):
+            at = after(days=place * number, hours=number)
+            new = new_sent(store, f"answer-{number}-{word}", kind=PackageKind.STATUS)
+            news = StatusNews(word, OWN, SENDER, f"TEST-in-r{number}", f"r{number}/CV-TEST", None, at)
+            answer = store.reply(kept.id, new, news, connection=CONNECTION, at=at)
+            store.begin_attempt(answer.id, now=at, lease=datetime.timedelta(minutes=1), owner="TEST")
+            store.end_attempt_sent(answer.id, owner="TEST", remote_doc_id=f"a-{number}-{word}", at=at)
+    return store
+
+
+def test_a_store_tallies_as_one_would_by_hand(busy):
+    for span in ({}, {"since": after(hours=1)}, {"until": after(hours=2)}):
+        assert busy.sent_tallies(**span) == tally_sent(busy.sent_facts(**span))
+        assert busy.received_tallies(**span) == tally_received(busy.received_facts(**span))
+    assert sum(busy.sent_tallies().documents.values()) == 5
+    assert sum(busy.received_tallies().documents.values()) == 6
+
+
+@pytest.mark.parametrize(
+    "passed", [{}, {"minutes": 20}, {"hours": 14}, {"days": 1}, {"days": 2}, {"days": 30}]
+)
+def test_what_may_be_late_holds_all_that_is_late(busy, passed):
+    now = after(**passed)
+    everything = find_late(busy.sent_facts(), busy.received_facts(), now=now)
+    chosen = busy.sent_facts(late_at=now), busy.received_facts(late_at=now)
+    assert find_late(*chosen, now=now) == everything
+    if passed == {"days": 30}:
+        assert {item.kind.value for item in everything} == {
+            "sending", "their-receipt-notice", "receipt-notice", "answer",
+        }  # fmt: skip
+        # What was kept in time was not even looked at.
+        assert len(chosen[1]) < len(busy.received_facts())

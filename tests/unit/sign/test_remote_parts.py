@@ -10,10 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from vnedoc.errors import CredentialError, RemoteError
+from vnedoc.sign.signers._chains import order_chain
 from vnedoc.sign.signers._remote import RemoteSigner, Secrets
 from vnedoc.sign.signers._remote_values import (
     decode_signature,
-    order_chain,
     parse_certificate,
     parse_retry_after,
 )

@@ -217,6 +217,8 @@ def _catch_up(session: orm.Session, row: ReceivedRow, *, at: datetime.datetime) 
         .order_by(DocumentOrderRow.created_at, DocumentOrderRow.id)
     )
     orders = session.scalars(query).all()
+    if not orders:
+        return
     since = _first_let_go(session, row, row.document_id)
     settled = _settled_before(session, orders) if row.business_kind in _ORIGINAL else frozenset()
     for order in orders:

@@ -102,7 +102,9 @@ class HubChanges:
         )
         self._session.add(row)
         self._session.flush()
-        kept = add_sealed(self._session, system_id, secret, key=self._secrets.sealer(self._session), at=self._by.at)
+        kept = add_sealed(
+            self._session, system_id, secret, key=self._secrets.sealer(self._session), at=self._by.at
+        )
         self._audit(
             "system.add",
             _system(system_id),
@@ -154,7 +156,9 @@ class HubChanges:
             NotAllowedError: Somebody else changed it since that version.
         """
         row = self._system_row(system_id, version=version)
-        kept = add_sealed(self._session, system_id, secret, key=self._secrets.sealer(self._session), at=self._by.at)
+        kept = add_sealed(
+            self._session, system_id, secret, key=self._secrets.sealer(self._session), at=self._by.at
+        )
         until: datetime.datetime | None = None
         ended = []
         older = [item for item in self._secret_rows(system_id) if item.id != kept.id]

@@ -7,7 +7,6 @@ that they were kept: years of a ministry are counted without loading its message
 from __future__ import annotations
 
 import collections
-import datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -20,6 +19,7 @@ from vnedoc.exchange.stores._days import day_of
 from vnedoc.exchange.stores.models import ConsignmentRow, ReceivedRow, SentRow
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Iterable, Iterator
 
     from sqlalchemy import orm
@@ -253,7 +253,7 @@ def _unnoticed(session: orm.Session, now: datetime.datetime) -> sa.Select[str]:
 
 
 def _received_may_be_late(session: orm.Session, now: datetime.datetime) -> sa.Select[str]:
-    """Return the question for documents that were not confirmed on their day, not answered by theirs, or are urgent."""
+    """Return the question for documents not confirmed on their day, not answered by theirs, or urgent."""
     first = _first_reports().subquery()
     today = _shown(now)
     confirmed = sa.func.coalesce(_day(session, first.c[1]), today)

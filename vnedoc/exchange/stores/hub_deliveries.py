@@ -212,9 +212,7 @@ def _move(
 
 def is_payload_pruned(session: orm.Session, message_id: str) -> bool:
     """Tell whether the package of a message is kept no more; that changes only after the transaction."""
-    row = session.get_one(
-        HubMessageRow, message_id, with_for_update={"read": True}, populate_existing=True
-    )
+    row = session.get_one(HubMessageRow, message_id, with_for_update={"read": True}, populate_existing=True)
     return row.payload_pruned_at is not None
 
 

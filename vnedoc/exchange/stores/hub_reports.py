@@ -126,11 +126,18 @@ class Trouble:
     """What the recipient's system said of it."""
     updated_at: datetime.datetime
     """Since when it stands so."""
+    is_kept: bool = True
+    """Whether the package is still there."""
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it waits for its recipient, for too long."""
+        return self.status not in RETRYABLE
 
     @property
     def may_retry(self) -> bool:
         """Whether trying again makes sense: what waits is tried whenever its recipient asks."""
-        return self.status in RETRYABLE
+        return self.is_kept and not self.is_late
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -415,6 +422,7 @@ def _trouble(row: HubDeliveryRow, message: HubMessageRow, name: str, system_id: 
         row.status,
         row.status_text,
         row.updated_at,
+        message.payload_pruned_at is None,
     )
 
 

@@ -148,8 +148,11 @@ class S3Payloads(PayloadStore):
         try:
             obstore.put(self._bucket, name, path.read_bytes(), mode="create")
         except obstore.exceptions.AlreadyExistsError:
-            if obstore.head(self._bucket, name)["size"] != size:
-                # Damaged: the same content under the same name mends it.
+            there = None
+            with contextlib.suppress(FileNotFoundError):
+                there = obstore.head(self._bucket, name)["size"]
+            if there != size:
+                # Damaged, or removed since: the same content under the same name mends it.
                 obstore.put(self._bucket, name, path.read_bytes())
 
     @contextlib.contextmanager
