@@ -182,10 +182,10 @@ def test_a_status_says_whether_to_try_again(status, retry_after, fault, seconds)
 
 @pytest.mark.parametrize("fault", list(Fault))
 def test_a_code_means_what_the_table_says(fault):
-    error = error_for_code("TEST", "7", "TEST", fault)
+    error = error_for_code("TEST", "7", "TEST. ", fault)
     assert fault_of(error) is fault
     assert error.values["remote_code"] == "7"
-    assert error.text("vi")
+    assert "TEST. " not in error.text("vi")  # what is said goes on behind it
 
 
 def test_our_own_errors_are_ours():

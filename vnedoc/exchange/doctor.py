@@ -178,7 +178,12 @@ def _refusal(message: SentMessage) -> Iterator[Symptom]:
         if attempt.outcome == "refused":
             reason = attempt.remote_message or attempt.remote_code or attempt.error_code or "-"
             day = vietnam(attempt.started_at).date().isoformat()
-            values = {"name": message.connection, "code": message.code, "day": day, "reason": reason}
+            values = {
+                "name": message.connection,
+                "code": message.code,
+                "day": day,
+                "reason": reason.rstrip(". "),
+            }
             yield Symptom("doctor.sender-refused", Health.WARNING, values)
             return
 

@@ -129,7 +129,8 @@ def error_for_code(name: str, code: str, message: str, fault: Fault) -> VnedocEr
     values = {
         "name": name,
         "remote_code": _shown(code, _MAX_SHOWN_CODE),
-        "remote_message": _shown(message, _MAX_SHOWN_MESSAGE),
+        # Texts go on behind it.
+        "remote_message": _shown(message, _MAX_SHOWN_MESSAGE).rstrip(" ."),
     }
     if fault is Fault.NEVER:
         return RefusedError("connector.refused", **values)

@@ -126,8 +126,10 @@ class _VXPWire(Wire[Caller]):
                     # Known from the headers alone; so no body of a stranger's name is read.
                     raise unknown_sender(caller.parameter("from"))
                 body = await self._receive(request, expected_hash, stack)
-            except RefusalError:
-                await run_in_threadpool(self._hub.remember, caller.request)
+            except RefusalError as refusal:
+                # Who is to come back later has not been judged, and a flood must not become a flood of writes.
+                if refusal.error_code is not ErrorCode.BUSY:
+                    await run_in_threadpool(self._hub.remember, caller.request)
                 raise
             receipt = await run_in_threadpool(take, body)
         return Response(receipt.text, media_type=_vxp.JSON_TYPE)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from vnedoc.errors import UsageError
 from vnedoc.exchange.stores._rows import received_record, sent_record
-from vnedoc.exchange.stores._search import contains_words
+from vnedoc.exchange.stores._search import folded
 from vnedoc.exchange.stores.models import ConsignmentRow, ReceivedRow, SentRow
 from vnedoc.exchange.stores.records import Page
 
@@ -85,8 +85,9 @@ def _conditions(
     conditions = [table.kind == where.kind.value, *_between(moment, where)]
     if where.connection is not None:
         conditions.append(table.connection == where.connection)
-    if where.text:
-        conditions.append(contains_words(table.search_text, where.text))
+    needle = folded(where.text or "")
+    if needle:
+        conditions.append(table.search_text.contains(needle, autoescape=True))
     return conditions
 
 
