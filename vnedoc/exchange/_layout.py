@@ -123,8 +123,9 @@ def _line(text: str) -> str:
 
 def _move_away(message: ReceivedMessage, folder: Path) -> None:
     aside = folder / CANCELLED
-    for name in (f"{message.id}.edxml", message.id):
-        source, target = folder / name, aside / name
+    names = (f"{message.id}.edxml", f"{message.id}.json", message.id)
+    for source in (place / name for place in (folder, folder / QUARANTINE) for name in names):
+        target = aside / source.name
         if not source.exists():
             continue
         aside.mkdir(exist_ok=True)

@@ -106,7 +106,7 @@ _DELIVERY_STEPS: dict[DeliveryState, frozenset[DeliveryState]] = {
     DeliveryState.REFUSED: frozenset(),
     DeliveryState.RECALLED: frozenset(),
     DeliveryState.ACCEPTED: frozenset({DeliveryState.CANCELLED}),
-    DeliveryState.QUARANTINED: frozenset(),
+    DeliveryState.QUARANTINED: frozenset({DeliveryState.CANCELLED}),
     DeliveryState.CANCELLED: frozenset(),
 }
 _WORK_STEPS: dict[DeliveryState, frozenset[DeliveryState]] = {

@@ -239,6 +239,92 @@ def test_an_order_that_claims_to_be_older_than_the_document_does_not_cancel_it_b
     assert store.find(document.id).delivery is DeliveryState.ACCEPTED
 
 
+def recall(store, name, about, **changes):
+    """A recall of a document that came, or will come."""
+    values = {"document_id": f"TEST-in-{about}", "orders": (order(OrderKind.RECALL, about),)}
+    return receive(
+        store,
+        name,
+        **{"business_kind": BusinessKind.RECALL, "dispatched_at": after(hours=1), **values, **changes},
+    ).message
+
+
+def answers(store):
+    """The answers that senders of orders get, by the message that carries the order."""
+    return {order.order_id: order.answer for order in store.unanswered_orders(connection=CONNECTION)}
+
+
+BAD = {"accepted": False, "business_kind": BusinessKind.NEW, "dispatched_at": NOW}
+
+
+def test_a_recall_of_what_was_not_let_in_cancels_it_and_is_answered(store):
+    document = receive(store, "1", **BAD).message
+    recalled = recall(store, "r", "1")
+    assert store.find(document.id).delivery is DeliveryState.CANCELLED
+    assert answers(store) == {recalled.id: "15"}
+
+
+def test_a_recall_that_overtakes_what_is_not_let_in_is_answered(store):
+    recalled = recall(store, "r", "1")
+    assert answers(store) == {}
+    document = receive(store, "1", **BAD).message
+    assert store.find(document.id).delivery is DeliveryState.CANCELLED
+    assert answers(store) == {recalled.id: "15"}
+
+
+def test_what_is_not_let_in_does_not_take_a_recall_off_the_document(store):
+    recall(store, "r", "1")
+    receive(store, "bad", document_id="TEST-in-1", **BAD)
+    document = receive(store, "1", business_kind=BusinessKind.NEW, dispatched_at=NOW).message
+    assert store.find(document.id).delivery is DeliveryState.CANCELLED
+
+
+def test_what_is_not_let_in_does_not_make_a_stranger_of_who_recalls(store):
+    receive(store, "bad", document_id="TEST-in-1", sender_code="000.00.02.H99", **BAD)
+    recall(store, "other", "1", sender_code="000.00.02.H99")
+    assert recall(store, "r", "1").delivery is DeliveryState.ACCEPTED
+
+
+def test_an_update_of_what_was_not_let_in_does_not_let_it_in(store):
+    document = receive(store, "1", **BAD).message
+    receive(
+        store,
+        "u",
+        document_id="TEST-in-1",
+        business_kind=BusinessKind.UPDATE,
+        dispatched_at=after(hours=1),
+        orders=(order(OrderKind.UPDATE, "1"),),
+    )
+    assert store.find(document.id).delivery is DeliveryState.QUARANTINED
+    assert answers(store) == {}
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+def test_who_recalls_once_more_hears_once_more_that_it_is_done(store, automatic):
+    document = receive(store, "1", business_kind=BusinessKind.NEW, dispatched_at=NOW).message
+    first = recall(store, "r", "1")
+    since = store.find(document.id).updated_at
+    again = (order(OrderKind.TAKE_BACK, "1", automatic=automatic),)
+    second = recall(store, "s", "1", dispatched_at=after(hours=2), at=after(hours=2), orders=again)
+    assert answers(store) == {first.id: "15", second.id: "15"}
+    # What was done once is not done again: a document that is sent anew is told from it by its time.
+    assert store.find(document.id).updated_at == since
+
+
+def test_two_recalls_that_wait_for_a_document_are_both_answered(store):
+    first = recall(store, "r", "1")
+    second = recall(
+        store,
+        "s",
+        "1",
+        dispatched_at=after(hours=2),
+        orders=(order(OrderKind.TAKE_BACK, "1", automatic=False),),
+    )
+    document = receive(store, "1", business_kind=BusinessKind.NEW, dispatched_at=NOW).message
+    assert store.find(document.id).delivery is DeliveryState.CANCELLED
+    assert answers(store) == {first.id: "15", second.id: "15"}
+
+
 def test_the_log_tells_of_orders_and_its_chain_verifies(store):
     from vnedoc.exchange.stores.checking import check_store
 

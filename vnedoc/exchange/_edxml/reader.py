@@ -319,9 +319,7 @@ class _Source:
         opening = open_text(first, self._warnings, max_leading_bytes=self._limits.max_leading_bytes)
         self.first_line = opening.first_line
         if self._scanner is not None:
-            self._scanner = Scanner(
-                first_line=opening.first_line, max_bytes=4 * self._limits.max_text_chars
-            )
+            self._scanner = Scanner(first_line=opening.first_line, max_bytes=4 * self._limits.max_text_chars)
         yield self._scanned(opening.content)
         transcoder = opening.transcoder
         while chunk := self._next():

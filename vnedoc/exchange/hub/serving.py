@@ -200,7 +200,17 @@ def serve_sockets(
                 )
             )
             servers.append((second, admin, admin_tls))
-        asyncio.run(_serve(hub, settings, servers, lifeline, announce))
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            runner.run(_serve(hub, settings, servers, lifeline, announce))
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """Return the quickest loop there is: uvloop is not there for every system."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 async def _serve(

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from vnedoc.exchange.hub.core import Hub
+    from vnedoc.exchange.hub.core import Hub, Receipt
     from vnedoc.exchange.stores.hub import HubDelivery
 
 __all__ = ["routes"]
@@ -113,37 +112,43 @@ class _VXPWire(Wire[Caller]):
         caller, sends = await run_in_threadpool(self._let_in_sender, request)
         with contextlib.ExitStack() as stack:
             try:
-                take = functools.partial(
-                    self._hub.take,
-                    kind=_kind(caller),
-                    # What was signed is what was sent, so this is the code that was asked about.
-                    sender=caller.parameter("from"),
-                    system_id=caller.system_id,
-                    request=caller.request,
-                )
-                expected_hash = caller.parameter("hash-file")
+                _kind(caller)
+                # What was signed is what was sent, so this is the code that was asked about.
+                sender, expected_hash = caller.parameter("from"), caller.parameter("hash-file")
                 if not sends:
                     # Known from the headers alone; so no body of a stranger's name is read.
-                    raise unknown_sender(caller.parameter("from"))
-                body = await self._receive(request, expected_hash, stack)
+                    raise unknown_sender(sender)
+                source = await self._receive(request, expected_hash, stack)
             except RefusalError as refusal:
                 # Who is to come back later has not been judged, and a flood must not become a flood of writes.
                 if refusal.error_code is not ErrorCode.BUSY:
                     await run_in_threadpool(self._hub.remember, caller.request)
                 raise
-            receipt = await run_in_threadpool(take, body)
+            receipt = await run_in_threadpool(self._take, caller, source)
         return Response(receipt.text, media_type=_vxp.JSON_TYPE)
+
+    def _take(self, caller: Caller, source: Path | bytes) -> Receipt:
+        if isinstance(source, bytes):
+            try:
+                source = _without_tail(source, caller.parameter("hash-file"))
+            except RefusalError:
+                self._hub.remember(caller.request)
+                raise
+        return self._hub.take(
+            source,
+            kind=_kind(caller),
+            sender=caller.parameter("from"),
+            system_id=caller.system_id,
+            request=caller.request,
+        )
 
     async def _receive(
         self, request: Request, expected_hash: str, stack: contextlib.ExitStack
     ) -> Path | bytes:
-        """Return the file in the body of sendEdoc, or its bytes if it is small."""
+        """Return the file in the body of sendEdoc, or all of the body if it is small."""
         if 0 < answering.announced_bytes(request) <= _MAX_BYTES_IN_MEMORY:
             limit = self._hub.options.max_package_bytes + len(_vxp.BODY_TAIL)
-            content = b"".join(
-                [chunk async for chunk in answering.body_chunks(request, self._hub, limit=limit)]
-            )
-            return _without_tail(content, expected_hash)
+            return b"".join([chunk async for chunk in answering.body_chunks(request, self._hub, limit=limit)])
         path = stack.enter_context(self._hub.store.payloads.temporary())
         await self._receive_body(request, path, expected_hash)
         return path

@@ -24,7 +24,7 @@ from vnedoc.exchange.states import DeliveryState, OrderKind, OrderState
 from vnedoc.exchange.stores import _log
 from vnedoc.exchange.stores import _steps as steps
 from vnedoc.exchange.stores.models import DocumentOrderRow, ReceivedRow, StoreInfoRow
-from vnedoc.exchange.stores.records import DocumentOrder, StatusNews
+from vnedoc.exchange.stores.records import StatusNews
 from vnedoc.sign.report import Finding
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ __all__ = [
     "carry_out",
     "check_answerable",
     "is_sent_anew",
-    "order_record",
     "orders_of",
     "refuse",
     "stranger_finding",
     "superseded_by",
+    "take_aside",
     "take_in",
 ]
 
@@ -50,6 +50,8 @@ ORDERS_LOCK = "orders"
 """Name of the row that is locked while documents and orders about documents are taken in."""
 _EFFECTIVE = (OrderState.WAITING.value, OrderState.ASKED.value, OrderState.APPLIED.value)
 _CANCELLING = tuple(kind.value for kind in OrderKind if kind.cancels)
+# What a recall cancels: also what nobody let in, which its sender cannot know.
+_HERE = (DeliveryState.ACCEPTED.value, DeliveryState.QUARANTINED.value)
 # Packages with which a document begins.
 _ORIGINAL = (int(BusinessKind.NEW), int(BusinessKind.REPLACE))
 # A document that claims to be let go later than it came is not believed; clocks agree by so much.
@@ -73,6 +75,14 @@ def take_in(
     found = [_take_order(session, row, order, at=at) for order in orders]
     session.flush()
     return all(found)
+
+
+def take_aside(session: orm.Session, row: ReceivedRow, *, at: datetime.datetime) -> None:
+    """Let recalls that overtook a package reach it although it is not let in."""
+    if row.kind == PackageKind.DOCUMENT.value and row.business_kind != BusinessKind.RECALL:
+        session.flush()
+        _lock(session)
+        _catch_up(session, row, at=at)
 
 
 def stranger_finding(session: orm.Session, new: NewReceived, *, connection: str) -> Finding | None:
@@ -171,26 +181,6 @@ def superseded_by(session: orm.Session, message_id: str) -> str | None:
     ).first()
 
 
-def order_record(row: DocumentOrderRow) -> DocumentOrder:
-    """Return the record of a row."""
-    return DocumentOrder(
-        id=row.id,
-        kind=OrderKind(row.kind),
-        state=OrderState(row.state),
-        is_ours=row.is_ours,
-        orderer_code=row.orderer_code,
-        document_id=row.document_id,
-        document_code=row.document_code,
-        reason=row.reason,
-        order_id=row.order_id,
-        target_id=row.target_id,
-        created_at=row.created_at,
-        settled_at=row.settled_at,
-        answer=row.answer,
-        answer_id=row.answer_id,
-    )
-
-
 def _lock(session: orm.Session) -> None:
     """Put in a line who takes in documents and orders.
 
@@ -222,17 +212,22 @@ def _catch_up(session: orm.Session, row: ReceivedRow, *, at: datetime.datetime) 
     since = _first_let_go(session, row, row.document_id)
     settled = _settled_before(session, orders) if row.business_kind in _ORIGINAL else frozenset()
     for order in orders:
-        waits = order.state == OrderState.WAITING.value
+        waits, cancels = order.state == OrderState.WAITING.value, OrderKind(order.kind).cancels
         if order.order_id in settled or not _covers(order.dispatched_at, row, unknown=waits):
             continue
-        if not OrderKind(order.kind).cancels and _is_before(row.dispatched_at, since, order.dispatched_at):
+        if row.delivery_state == DeliveryState.CANCELLED.value:
+            if not (waits and cancels):
+                continue
+            # Who recalls twice, by a package and by a request, hears twice that it is done.
+            order.automatic = True
+        if not cancels and (
+            row.delivery_state == DeliveryState.QUARANTINED.value
             # The clock was set back before this version was let go: the order is of the time before that.
-            continue
-        if not OrderKind(order.kind).cancels and superseded_by(session, row.id) is not None:
+            or _is_before(row.dispatched_at, since, order.dispatched_at)
+            or superseded_by(session, row.id) is not None
+        ):
             continue
         _aim(session, order if waits else _twin(session, order, at=at), row, at=at)
-        if row.delivery_state == DeliveryState.CANCELLED.value:
-            return
 
 
 def _take_order(session: orm.Session, row: ReceivedRow, new: NewOrder, *, at: datetime.datetime) -> bool:
@@ -257,12 +252,18 @@ def _take_order(session: orm.Session, row: ReceivedRow, new: NewOrder, *, at: da
     if _is_of_somebody_else(session, new, row.sender_code, connection=row.connection):
         order.state = OrderState.IGNORED.value
         return False
-    targets = _targets(session, row, new)
+    cancels = OrderKind(order.kind).cancels
+    targets = _targets(session, row, new, states=_HERE if cancels else (DeliveryState.ACCEPTED.value,))
     if new.kind is OrderKind.UPDATE and not new.withdraws:
         return _take_update(session, row, order, targets, at=at)
     since = _first_let_go(session, row, targets[0].document_id) if targets else None
     covered = [target for target in targets if _reaches(order, target, since)]
-    if order.automatic and OrderKind(order.kind).cancels:
+    if not covered and cancels:
+        gone = _targets(session, row, new, states=(DeliveryState.CANCELLED.value,))
+        covered = [target for target in gone if _reaches(order, target, since)][:1]
+        # It was recalled before; nobody has to be asked, and the sender hears that it is done.
+        order.automatic = order.automatic or bool(covered)
+    if order.automatic and cancels:
         # Nothing but the order in which they came speaks against the claimed times: a person decides.
         order.automatic = all(
             _covers(order.dispatched_at, target, unknown=True) or _is_ahead(target) for target in covered
@@ -329,9 +330,20 @@ def _cancel(
     session: orm.Session, target: ReceivedRow, order: DocumentOrderRow, *, at: datetime.datetime
 ) -> None:
     state = DeliveryState(target.delivery_state)
+    if state is DeliveryState.CANCELLED:
+        return
     target.delivery_state = state.joined(DeliveryState.CANCELLED).value
     target.updated_at = at
     _log.append(session, "cancelled", at=at, message_id=target.id, order=order.kind, by=order.order_id)
+    asked = sa.select(DocumentOrderRow).where(
+        DocumentOrderRow.target_id == target.id,
+        DocumentOrderRow.state == OrderState.ASKED.value,
+        DocumentOrderRow.kind.in_(_CANCELLING),
+        DocumentOrderRow.id != order.id,
+    )
+    for other in session.scalars(asked).all():
+        # Nobody has to be asked any more.
+        carry_out(session, other, at=at)
 
 
 def _twin(session: orm.Session, order: DocumentOrderRow, *, at: datetime.datetime) -> DocumentOrderRow:
@@ -357,14 +369,16 @@ def _twin(session: orm.Session, order: DocumentOrderRow, *, at: datetime.datetim
     return twin
 
 
-def _targets(session: orm.Session, row: ReceivedRow, new: NewOrder) -> list[ReceivedRow]:
-    """Return the versions of the document that an order is about, the newest first."""
+def _targets(
+    session: orm.Session, row: ReceivedRow, new: NewOrder, *, states: Sequence[str]
+) -> list[ReceivedRow]:
+    """Return the versions of the document that an order is about, in some delivery states, the newest first."""
     query = (
         sa.select(ReceivedRow)
         .where(
             ReceivedRow.connection == row.connection,
             ReceivedRow.kind == PackageKind.DOCUMENT.value,
-            ReceivedRow.delivery_state == DeliveryState.ACCEPTED.value,
+            ReceivedRow.delivery_state.in_(states),
             ReceivedRow.sender_code == row.sender_code,
             ReceivedRow.id != row.id,
             sa.or_(
@@ -389,7 +403,9 @@ def _is_of_somebody_else(session: orm.Session, new: NewOrder, orderer: str, *, c
             ReceivedRow.connection == connection,
             ReceivedRow.kind == PackageKind.DOCUMENT.value,
             ReceivedRow.document_id == new.document_id,
-            ReceivedRow.delivery_state.in_((DeliveryState.ACCEPTED.value, DeliveryState.CANCELLED.value)),
+            # What was never let in, and who orders something about it, says nothing about whose the document is.
+            ReceivedRow.identity.is_not(None),
+            sa.or_(ReceivedRow.business_kind.is_(None), ReceivedRow.business_kind.in_(_ORIGINAL)),
         )
     ).all()
     return bool(senders) and orderer not in senders
@@ -456,7 +472,10 @@ def _settled_before(session: orm.Session, orders: Sequence[DocumentOrderRow]) ->
     found = set(
         session.scalars(
             sa.select(ReceivedRow.id).where(
-                ReceivedRow.id.in_(targets), ReceivedRow.business_kind.in_(_ORIGINAL)
+                ReceivedRow.id.in_(targets),
+                ReceivedRow.business_kind.in_(_ORIGINAL),
+                # Else somebody could take a recall off a document by sending a bad one before it.
+                ReceivedRow.identity.is_not(None),
             )
         )
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -65,7 +66,8 @@ def keep(
             _log.append(session, "repeated", at=at, message_id=known.id, remote_doc_id=new.remote_doc_id)
             return Kept(received_record(known), repeated=True)
         if known is not None and changes.is_sent_anew(session, known, new):
-            known.identity = None
+            # Its own name from now on: it was let in once, and is not what comes now.
+            known.identity = hashlib.sha256(f"{known.identity} {known.id}".encode()).hexdigest()
             session.flush()
         elif known is not None:
             new, reply = conflict, None
@@ -86,7 +88,11 @@ def keep(
         sha256=new.payload.sha256,
         reasons=[item.id for item in new.reasons],
     )
-    matched = changes.take_in(session, row, new.orders, at=at) if new.accepted else True
+    matched = True
+    if new.accepted:
+        matched = changes.take_in(session, row, new.orders, at=at)
+    else:
+        changes.take_aside(session, row, at=at)
     if reply is not None:
         message, news = reply
         steps.queue(session, message, connection=connection, at=at, answers=row.id)

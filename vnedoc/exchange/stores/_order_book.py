@@ -12,7 +12,7 @@ from vnedoc.exchange.stores import _changes as changes
 from vnedoc.exchange.stores import _own_orders as own_orders
 from vnedoc.exchange.stores import _steps as steps
 from vnedoc.exchange.stores import _summary as summary
-from vnedoc.exchange.stores._rows import received_record, sent_record
+from vnedoc.exchange.stores._rows import order_record, received_record, sent_record
 from vnedoc.exchange.stores.models import DocumentOrderRow, ReceivedRow, SentRow
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class OrderBook:
         with self._database.reading() as session:
             for start in range(0, len(message_ids), _BATCH):
                 rows = changes.orders_of(session, message_ids[start : start + _BATCH])
-                found.update((row.id, changes.order_record(row)) for row in rows)
+                found.update((row.id, order_record(row)) for row in rows)
         return sorted(found.values(), key=lambda order: (order.created_at, order.id))
 
     def sent_facts(
@@ -172,7 +172,7 @@ class OrderBook:
         with self._database.reading() as session:
             first: dict[tuple[str | None, str], DocumentOrder] = {}
             for row in session.scalars(query):
-                first.setdefault((row.order_id, row.document_id), changes.order_record(row))
+                first.setdefault((row.order_id, row.document_id), order_record(row))
             return list(first.values())
 
     def answer_order(
@@ -215,9 +215,7 @@ class OrderBook:
             .order_by(DocumentOrderRow.created_at, DocumentOrderRow.id)
         )
         with self._database.reading() as session:
-            return [
-                (changes.order_record(order), received_record(row)) for order, row in session.execute(query)
-            ]
+            return [(order_record(order), received_record(row)) for order, row in session.execute(query)]
 
     def note_noticed(self, order_id: str, *, at: datetime.datetime) -> None:
         """Record that the files of a document say what became of it."""

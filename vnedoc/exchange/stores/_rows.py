@@ -6,11 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from vnedoc.exchange.codes import PackageKind
-from vnedoc.exchange.states import BusinessState, DeliveryState, TransportStatus
+from vnedoc.exchange.states import BusinessState, DeliveryState, OrderKind, OrderState, TransportStatus
 from vnedoc.exchange.stores.payloads import StoredPayload
 from vnedoc.exchange.stores.records import (
     Attempt,
     Consignment,
+    DocumentOrder,
     ReceivedMessage,
     Recipient,
     SentMessage,
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
     from vnedoc.exchange.stores.models import (
         AttemptRow,
         ConsignmentRow,
+        DocumentOrderRow,
         ReceivedRow,
         SentRow,
         StatusEventRow,
     )
 
-__all__ = ["dump_findings", "received_record", "sent_record"]
+__all__ = ["dump_findings", "order_record", "received_record", "sent_record"]
 
 
 def sent_record(row: SentRow) -> SentMessage:
@@ -136,4 +138,24 @@ def _event(row: StatusEventRow) -> StatusEvent:
         reported_at=row.reported_at,
         recorded_at=row.recorded_at,
         taken=row.taken,
+    )
+
+
+def order_record(row: DocumentOrderRow) -> DocumentOrder:
+    """Return the record of a row."""
+    return DocumentOrder(
+        id=row.id,
+        kind=OrderKind(row.kind),
+        state=OrderState(row.state),
+        is_ours=row.is_ours,
+        orderer_code=row.orderer_code,
+        document_id=row.document_id,
+        document_code=row.document_code,
+        reason=row.reason,
+        order_id=row.order_id,
+        target_id=row.target_id,
+        created_at=row.created_at,
+        settled_at=row.settled_at,
+        answer=row.answer,
+        answer_id=row.answer_id,
     )
