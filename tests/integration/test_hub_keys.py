@@ -139,9 +139,9 @@ def test_who_seals_while_it_is_changed_is_waited_for_or_waits(store, new_store):
             assert secrets_of(fresh, f"TEST.{number}.{turn}") == (f"{SECRET}-{number}-{turn}",)
 
 
+# A SQLite file is on one machine.
+@pytest.mark.parametrize("new_hub_url", ["postgresql"], indirect=True)
 def test_several_machines(store, new_store, folder, hub_url, path, tmp_path):
-    if store.database.is_sqlite:
-        pytest.skip("a SQLite file is on one machine")
     with pytest.raises(UsageError) as caught:
         HubKeys(store).rotate(by=BY)
     assert caught.value.code == "hub.key-not-everywhere"

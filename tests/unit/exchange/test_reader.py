@@ -584,6 +584,7 @@ def test_a_full_disk_is_not_taken_for_a_bad_package() -> None:
     sink = ContentSink(lambda: open("/dev/full", "wb", buffering=0), keep=True, budget=budget, name="a")  # noqa: SIM115, PTH123
     with pytest.raises(InputError) as caught:
         sink.feed("QUJD")
+        sink.finish()
     assert caught.value.code == "file.cannot-write"
     sink.close()
 
