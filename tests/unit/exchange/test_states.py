@@ -132,9 +132,14 @@ def test_what_left_the_outbox_never_comes_back(state):
         assert not state.may_step(new)
 
 
-def test_only_what_was_accepted_can_be_cancelled():
+def test_only_what_came_in_can_be_cancelled():
     able = {state for state in DeliveryState if state.may_become(DeliveryState.CANCELLED)}
-    assert able == {DeliveryState.ACCEPTED, DeliveryState.CANCELLED}
+    assert able == {DeliveryState.ACCEPTED, DeliveryState.QUARANTINED, DeliveryState.CANCELLED}
+
+
+def test_what_is_in_quarantine_is_never_let_in_by_news():
+    able = {state for state in DeliveryState if DeliveryState.QUARANTINED.may_become(state)}
+    assert able == {DeliveryState.QUARANTINED, DeliveryState.CANCELLED}
 
 
 @given(st.lists(st.sampled_from(sorted(DeliveryState)), max_size=12), st.sampled_from(sorted(DeliveryState)))
