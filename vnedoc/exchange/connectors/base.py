@@ -334,6 +334,7 @@ class Connector(abc.ABC):
 
     def _list_sent(self, kind: PackageKind) -> Sequence[SentReport]:
         """Answer :meth:`list_sent`, if :attr:`reports_sent` says that the wire can."""
+        # Nobody asks a wire that does not say so; list_sent answers for it.
         raise NotImplementedError
 
     @abc.abstractmethod

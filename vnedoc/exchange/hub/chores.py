@@ -101,6 +101,7 @@ async def _prune_again_and_again(hub: Hub, end: asyncio.Event) -> None:
         try:
             await asyncio.to_thread(prune_old, hub, rest=rest)
         except Exception:
+            # What was not removed now is removed later; the hub must not stop for that.
             logger.warning("a chore could not be done", exc_info=True)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(end.wait(), _CHORES_EVERY_S)

@@ -130,6 +130,7 @@ class Intake:
                     lambda session: reclaim(session.connection(), payload, size=self._payload_size)
                 )
             except Exception:
+                # Whatever the reason, nobody names this payload: it may go after a day.
                 self._let_go(arrival)
                 raise
         raise PayloadGoneError
