@@ -99,7 +99,8 @@ class Office:
             self.exchange, folder=self.inbox, open_judge=lambda: contextlib.nullcontext(judge)
         ).run_once()
         assert done.error is None, done.error
-        assert [item.error for item in done.received if item.error] == []
+        failed = [str(item.error) for item in done.received if item.error]
+        assert not failed, failed
 
 
 class KeptStore:

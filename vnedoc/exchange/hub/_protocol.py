@@ -2,7 +2,7 @@
 
 A client that sends a header a minute costs nothing but a connection, and of these there are only so many. uvicorn has
 no limit on the time that a head takes (the attack called slowloris), and with llhttp none on its size. Of a request
-that was answered before its body was there, nothing more is read.
+that was answered before its body was there, little more is read, and for a short time.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ _TOO_MANY = (
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 MAX_HEAD_BYTES = 64 * 1024
 """How large the head of a request may be."""
+LINGER_S = 3.0
+"""How long the rest of a body may take to come after its request was answered."""
+MAX_LINGER_BYTES = 1024 * 1024
+"""How much of it is read and thrown away."""
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -53,6 +57,8 @@ class _HubProtocol(HttpToolsProtocol):
         self._is_turned_away = False
         self._head_bytes = 0
         self._is_in_head = False
+        self._linger_timer: asyncio.TimerHandle | None = None
+        self._linger_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         limits = self.hub.options.limits
@@ -73,6 +79,7 @@ class _HubProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._end_lingering()
         if self._place is not None:
             self.places[self._place] -= 1
             if not self.places[self._place]:
@@ -86,7 +93,12 @@ class _HubProtocol(HttpToolsProtocol):
             return
         was_in_head = self._is_in_head
         before: RequestResponseCycle | None = self.cycle
-        if before is not None and before.response_complete and self._head_timer is None:
+        if (
+            before is not None
+            and before.response_complete
+            and self._head_timer is None
+            and self._linger_timer is None
+        ):
             self._arm()
         super().data_received(data)
         if self.cycle is not before:
@@ -101,6 +113,8 @@ class _HubProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._is_in_head, self._head_bytes = True, 0
+        # The end of a body that was lingered for may have set it a moment ago.
+        self._unset_keepalive_if_required()
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -114,11 +128,30 @@ class _HubProtocol(HttpToolsProtocol):
             raise ValueError("the head of the request is too large")
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        if self._linger_timer is not None:
+            self._linger_bytes += len(body)
+            if self._linger_bytes > MAX_LINGER_BYTES:
+                self.transport.close()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self._linger_timer is not None:
+            self._end_lingering()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
     def on_response_complete(self) -> None:
+        # Of pipelined requests this may be a later one, whose turn has not come.
         cycle: RequestResponseCycle = self.cycle
-        if cycle.more_body and cycle.response_complete:
-            self.transport.close()
         super().on_response_complete()
+        if cycle.more_body and cycle.response_complete and not self.transport.is_closing():
+            # Whoever sends the head and the body apart, as many do, would lose the answer: what comes to a closed
+            # connection resets it, with all that is still on the way.
+            self._linger_bytes = 0
+            self._linger_timer = self.loop.call_later(LINGER_S, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
         cycle: RequestResponseCycle | None = self.cycle
@@ -139,6 +172,11 @@ class _HubProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _end_lingering(self) -> None:
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+            self._linger_timer = None
 
     def _give_up(self) -> None:
         self._head_timer = None
