@@ -1,6 +1,7 @@
 """The commands of the exchange and of the hub, as a person runs them."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import tracemalloc
 
 import httpx2
 import pytest
@@ -17,6 +19,8 @@ from cryptography.x509.oid import NameOID
 
 from tests.offices import DEPARTMENT, PROVINCE
 from vnedoc._cli.main import call
+from vnedoc.exchange.models import Attachment, Business
+from vnedoc.exchange.package import write_package
 from vnedoc.exchange.stores.store import AgencyStore
 from vnedoc.sign.models import Role
 from vnedoc.sign.roles import SigningOptions
@@ -217,6 +221,70 @@ def test_a_dry_run_sends_nothing(offices, package, hub):
     assert DEPARTMENT in out
     assert hub.store.stats().documents == 0
     assert province.json("status")[1]["sent"] == []
+
+
+def test_a_finished_package_without_a_signature_is_warned_of(offices, tmp_path, pki):
+    province, _department = offices
+    signer = PKCS12Signer(pki.agency.pkcs12("x"), passphrase="x")
+    plain = documents.document_bytes(documents.LETTER)
+    signed = sign_pdf(plain, signer=signer, options=SigningOptions(role=Role.INVISIBLE)).content
+    path = tmp_path / "nothing.edxml"
+    make_package(path, sender=PROVINCE, recipients=[DEPARTMENT], content=plain)
+    for arguments in (["--dry-run"], []):
+        code, _out, err = province.run("send", *arguments, path)
+        assert code == 0
+        assert err.count("[package.nothing-signed]") == 1
+        assert f"{path}: " in err
+    path = tmp_path / "signed.edxml"
+    header = make_package(path, sender=PROVINCE, recipients=[DEPARTMENT], content=signed, number=16)
+    assert "[package." not in province.run("send", path)[2]
+    two = dataclasses.replace(header, code_number="17", document_id=f"{PROVINCE},2026/11/20,17/UBND-TEST")
+    write_package(two, [Attachment("a.pdf", signed), Attachment("phu-luc.pdf", plain)], path)
+    code, _out, err = province.run("send", path)
+    assert code == 0
+    assert re.findall(r"\[package\.[a-z-]+\]", err) == ["[package.not-signed]"]
+    assert "phu-luc.pdf" in err
+
+
+def test_what_needs_no_signature_is_not_warned_of(offices, tmp_path):
+    province, _department = offices
+    header = make_package(tmp_path / "a.edxml", sender=PROVINCE, recipients=[DEPARTMENT])
+    # A draft has no number, and a recall has no file.
+    draft = dataclasses.replace(header, code_number="", document_id=f"{PROVINCE},2026/11/20,/DRAFT")
+    write_package(draft, [Attachment("a.pdf", b"%PDF-1.7\n% TEST\n%%EOF\n")], tmp_path / "draft.edxml")
+    recall = dataclasses.replace(
+        header, business=Business.recall(header.document_id, reason="TEST"), document_id="TEST-1"
+    )
+    write_package(recall, [], tmp_path / "recall.edxml")
+    for name in ("draft", "recall"):
+        code, _out, err = province.run("send", tmp_path / f"{name}.edxml")
+        assert (code, err) == (0, ""), name
+
+
+def test_no_room_to_look_for_signatures_does_not_keep_a_package(offices, package, tmp_path, monkeypatch):
+    province, _department = offices
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    code, out, err = province.run("send", package)
+    assert code == 0
+    assert "đã gửi lên trục" in out
+    assert "nowhere" in err
+
+
+def test_looking_for_signatures_does_not_hold_the_files(offices, tmp_path):
+    province, _department = offices
+    content, path = tmp_path / "big.pdf", tmp_path / "big.edxml"
+    with content.open("wb") as stream:
+        stream.write(b"%PDF-1.7\n")
+        stream.truncate(48 * 1024 * 1024)
+    make_package(path, sender=PROVINCE, recipients=[DEPARTMENT], content=content)
+    tracemalloc.start()
+    try:
+        code, _out, err = province.run("send", "--dry-run", path)
+        _now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (code, err.count("[package.nothing-signed]")) == (0, 1)
+    assert peak < 24 * 1024 * 1024
 
 
 def test_without_the_axis_the_package_is_kept(open_office, hub, package, dead_url):

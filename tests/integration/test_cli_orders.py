@@ -132,6 +132,16 @@ def test_a_replacement_needs_a_file(offices, package, tmp_path):
     assert province.run("replace", sent(province, package), "--header", header(tmp_path, 16))[0] == 2
 
 
+@pytest.mark.parametrize("arguments", [[], ["--reason", "TEST"], ["--dry-run"]])
+def test_an_update_of_nothing_is_told_what_can_be_changed(offices, package, arguments):
+    province, _department = offices
+    message_id = sent(province, package)
+    code, _out, err = province.run("update", message_id, *arguments)
+    assert code == 2
+    assert all(option in err for option in ("--header", "--document", "--add", "--remove"))
+    assert "Bussiness" not in err
+
+
 def test_an_update_and_a_replacement(offices, package, tmp_path):
     province, department = offices
     message_id = sent(province, package)

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vnedoc._cli.main import CLIState
-    from vnedoc.config import Config
+    from vnedoc.config import AgencyConfig, Config
     from vnedoc.exchange.deadlines import DeadlineRules
+    from vnedoc.exchange.headers import Organization
     from vnedoc.exchange.judgement import Judge
     from vnedoc.exchange.service import Exchange, Progress
     from vnedoc.exchange.stores.records import ReceivedMessage, SentMessage
@@ -33,6 +34,7 @@ __all__ = [
     "open_judge",
     "open_store",
     "open_way_of",
+    "organization_of",
     "say_if_parked",
     "via_option",
 ]
@@ -72,6 +74,20 @@ def open_store(config: Config) -> Iterator[AgencyStore]:
         store.close()
 
 
+def organization_of(agency: AgencyConfig) -> Organization:
+    """Return our own agency as packages name it."""
+    from vnedoc.exchange.models import Organization
+
+    return Organization(
+        agency.organ_id,
+        agency.organ_name,
+        agency.organization_in_charge,
+        agency.organ_add,
+        agency.email,
+        agency.telephone,
+    )
+
+
 @contextlib.contextmanager
 def open_exchange(
     state: CLIState, via: str | None, *, store: AgencyStore | None = None, progress: Progress | None = None
@@ -88,21 +104,12 @@ def open_exchange(
 
     from vnedoc._cli._connections import open_connection
     from vnedoc._cli._transfers import terminal_progress
-    from vnedoc.exchange.models import Organization
     from vnedoc.exchange.service import Exchange, ExchangeOptions
 
     config = state.config()
     agency, chosen = config.agency, config.exchange
     if agency is None:
         raise ConfigurationError("exchange.no-agency")
-    organization = Organization(
-        agency.organ_id,
-        agency.organ_name,
-        agency.organization_in_charge,
-        agency.organ_add,
-        agency.email,
-        agency.telephone,
-    )
     options = ExchangeOptions(
         answer_quarantined=chosen.answer_quarantined,
         apply_recalls=chosen.apply_recalls,
@@ -116,7 +123,7 @@ def open_exchange(
         yield Exchange(
             connector,
             opened,
-            organization=organization,
+            organization=organization_of(agency),
             also=agency.also,
             options=options,
             progress=progress or stack.enter_context(terminal_progress(state)),

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vnedoc._cli import _exchange_view as view
-from vnedoc.errors import ExitCode, VnedocError
+from vnedoc._cli import _office as office
+from vnedoc.errors import ConfigurationError, ExitCode, UsageError, VnedocError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vnedoc._cli.main import CLIState
-    from vnedoc.config import Config, ConnectionConfig, StoreConfig
+    from vnedoc.config import AgencyConfig, Config, ConnectionConfig, StoreConfig
     from vnedoc.exchange.doctor import Symptom
 
 __all__ = ["doctor"]
@@ -34,6 +35,11 @@ MARKS = {"good": "+", "warning": "!", "bad": "x"}
     help="A certificate to watch (PEM or DER), such as that of the agency's seal.",
 )
 @click.option("--offline", is_flag=True, help="Do not ask any axis.")
+@click.option(
+    "--probe",
+    is_flag=True,
+    help="Offer each axis one trial package for nobody, to learn whether our code is registered to this system.",
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def doctor(
@@ -42,16 +48,27 @@ def doctor(
     names: tuple[str, ...],
     certificates: tuple[Path, ...],
     offline: bool,
+    probe: bool,
     form: str,
 ) -> int:
     """Look over settings, disk, store, directory, trust anchors, certificates, clock and every connection.
 
-    Nothing is sent but questions. Each line begins with + (good), ! (see to it) or x (bad).
+    Without --probe nothing is sent but questions. Each line begins with + (good), ! (see to it) or x (bad).
+
+    No question tells to which system an agency is registered. --probe finds it out: it offers each axis a real
+    package of our agency for a code that no agency can have, and reads why it is refused. What an axis that vnedoc
+    does not know does with such a package nobody can say, so ask its operator first.
 
     \b
-    Exit codes: 0 nothing is bad · 1 something is · 5 the settings cannot be read, or have no such connection.
+    Exit codes: 0 nothing is bad · 1 something is · 2 --probe and --offline ·
+    5 the settings cannot be read, have no such connection, or, with --probe, no agency.
     """
-    found = list(_look_over(state.config(), state, names, certificates, offline=offline))
+    if probe and offline:
+        raise UsageError("doctor.probe-or-offline")
+    config = state.config()
+    if probe and config.agency is None:
+        raise ConfigurationError("exchange.no-agency")
+    found = list(_look_over(config, state, names, certificates, offline=offline, probe=probe))
     counts = {health: sum(item.health == health for item in found) for health in MARKS}
     if form == "json":
         document = {
@@ -74,7 +91,13 @@ def doctor(
 
 
 def _look_over(
-    config: Config, state: CLIState, names: tuple[str, ...], certificates: tuple[Path, ...], *, offline: bool
+    config: Config,
+    state: CLIState,
+    names: tuple[str, ...],
+    certificates: tuple[Path, ...],
+    *,
+    offline: bool,
+    probe: bool,
 ) -> Iterator[Symptom]:
     from vnedoc._internal.clock import utc_now
     from vnedoc.exchange import doctor as checks
@@ -103,11 +126,11 @@ def _look_over(
         if connection.client_certificate is not None:
             yield from checks.check_certificate_file(connection.client_certificate, now=now)
         if not offline:
-            yield from _connection(state, name, connection, own_code)
+            yield from _connection(state, name, connection, config.agency, probe=probe)
 
 
 def _connection(
-    state: CLIState, name: str, connection: ConnectionConfig, own_code: str | None
+    state: CLIState, name: str, connection: ConnectionConfig, agency: AgencyConfig | None, *, probe: bool
 ) -> Iterator[Symptom]:
     from vnedoc._cli._connections import open_connection
     from vnedoc.exchange import doctor as checks
@@ -127,8 +150,10 @@ def _connection(
     except VnedocError as exc:
         yield checks.Symptom("doctor.bad-connection", checks.Health.BAD, {"name": name}, exc)
         return
+    own_code = None if agency is None else agency.organ_id
+    sender = office.organization_of(agency) if probe and agency is not None else None
     with connector:
-        yield from checks.check_connection(connector, own_code=own_code)
+        yield from checks.check_connection(connector, own_code=own_code, trial_sender=sender)
 
 
 def _database_folder(store: StoreConfig) -> Path | None:

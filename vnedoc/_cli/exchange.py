@@ -11,7 +11,7 @@ import click
 
 from vnedoc._cli import _exchange_view as view
 from vnedoc._cli import _office as office
-from vnedoc.errors import ExitCode, RefusedError, RemoteError, UsageError, VnedocError
+from vnedoc.errors import ExitCode, InputError, RefusedError, RemoteError, UsageError, VnedocError
 
 if TYPE_CHECKING:
     import threading
@@ -52,7 +52,8 @@ def send(
 
     A package is kept in the outbox before anything is sent, and stays there until the axis has it. Sending the
     same package again is safe. With --header the files are packed as ``vnedoc pack`` does it, then sent; signed
-    documents are verified with the trust of the settings.
+    documents are verified with the trust of the settings. A warning says which PDFs of an issued document are not
+    signed.
 
     \b
     Exit codes: 0 the axis has all of them · 1 another package with the same identifier was sent ·
@@ -69,8 +70,10 @@ def send(
             try:
                 if dry_run:
                     results.append(view.package_plain(path, exchange.examine(path)))
+                    _warn_of_unsigned(state, path, is_finished=header_path is None)
                     continue
                 message = exchange.queue(path)
+                _warn_of_unsigned(state, path, is_finished=header_path is None)
                 try:
                     message = exchange.deliver(message.id)
                 finally:
@@ -248,6 +251,32 @@ def reply(
         message = exchange.reply(message_id, StatusCode(code), reason=reason)
     view.show_results([view.plain(message)], form, state)
     return ExitCode.DONE
+
+
+def _warn_of_unsigned(state: CLIState, path: Path, *, is_finished: bool) -> None:
+    """Say where a signature was to be expected in a package that others made; packing it here said so already."""
+    if not is_finished:
+        return
+    from vnedoc._cli.package import say_finding
+    from vnedoc.exchange.models import DocumentHeader
+    from vnedoc.exchange.package import read_package
+    from vnedoc.exchange.packing import find_unsigned
+
+    try:
+        # In files, because an attachment may be larger than the memory.
+        with tempfile.TemporaryDirectory(prefix="vnedoc-") as folder:
+            package = read_package(path, folder=Path(folder) / "files", lines=False)
+            files = [item.path for item in package.attachments if item.path is not None]
+            # An order without files is about a document that was sent before.
+            if files and isinstance(package.header, DocumentHeader):
+                for finding in find_unsigned(package.header, files):
+                    say_finding(state, path, "package.word-warning", finding)
+    except (VnedocError, OSError) as error:
+        # It is in the outbox: no room to look at it is no reason to keep it there.
+        if isinstance(error, OSError):
+            place = error.filename or "-"
+            error = InputError("file.cannot-write", path=place, reason=error.strerror or str(error))
+        office.complain(state, error, path)
 
 
 def _packed(state: CLIState, header_path: Path, files: tuple[Path, ...], stack: contextlib.ExitStack) -> Path:

@@ -129,6 +129,8 @@ def update(
     2 no such document, or nothing changes · 4 a file cannot be read · 5 settings · 6 kept, not sent yet ·
     7 the axis refused.
     """
+    if header_path is None and not (documents or added or removed):
+        raise UsageError("exchange.update-of-nothing")
     header = _header(header_path)
     # What names the document stays, so whether it was issued is said by the header that it has.
     present = _present_header(state, message_id) if documents else None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vnedoc.exchange.xmlsig import PackageSignatureReport
     from vnedoc.sign.signers.base import Signer
 
-__all__ = ["PLAIN", "look_at_files", "pack", "pack_files", "unpack", "validate"]
+__all__ = ["PLAIN", "look_at_files", "pack", "pack_files", "say_finding", "unpack", "validate"]
 
 PACKING_SCHEMA = "vnedoc.packing/1"
 PACKAGE_SCHEMA = "vnedoc.package/1"
@@ -171,7 +171,7 @@ def unpack(
     click.echo(state.text("package.unpacked", count=len(package.attachments), folder=folder))
     for finding in package.warnings:
         if finding.id not in _SAID_BY_SIGNATURE:
-            _say(state, source, "package.word-warning", finding)
+            say_finding(state, source, "package.word-warning", finding)
     signed = report.form != "none" or code
     for reason in (*report.errors, *report.warnings) if signed else ():
         label = state.text("package.word-error" if code is ExitCode.NO else "package.word-warning")
@@ -326,7 +326,8 @@ def _finding(state: CLIState, finding: PackageFinding) -> dict[str, str | int | 
     }
 
 
-def _say(state: CLIState, path: Path, label: str, finding: PackageFinding) -> None:
+def say_finding(state: CLIState, path: Path, label: str, finding: PackageFinding) -> None:
+    """Say on stderr what was found in a package, and where."""
     place = path if finding.line is None else f"{path}:{finding.line}"
     click.echo(f"{place}: {state.text(label)}: {finding.text(state.language)} [{finding.id}]", err=True)
 
@@ -342,10 +343,10 @@ def _say_all(
     if shown:
         click.echo(f"  {_signature_line(state, signature)}")
     for finding in errors:
-        _say(state, path, "package.word-error", finding)
+        say_finding(state, path, "package.word-error", finding)
     for finding in warnings:
         if finding.id not in _SAID_BY_SIGNATURE:
-            _say(state, path, "package.word-warning", finding)
+            say_finding(state, path, "package.word-warning", finding)
     label = "package.word-error" if signature.conclusion == "TOTAL-FAILED" else "package.word-warning"
     for reason in signature.errors if shown else ():
         click.echo(f"{path}: {state.text(label)}: {reason.text(state.language)} [{reason.id}]", err=True)
@@ -396,7 +397,7 @@ def look_at_files(
             check_issued(files, trust=verifying.trust, revocation=verifying.revocation)
     unsigned = find_unsigned(header, files)
     for finding in unsigned:
-        _say(state, source, "package.word-warning", finding)
+        say_finding(state, source, "package.word-warning", finding)
     return unsigned
 
 

@@ -1,7 +1,7 @@
 """Look an installation over for the faults that keep documents from travelling, before they do.
 
 Each check is a function that yields what it found, good or bad, and never raises: one broken part must not hide the
-others. Nothing is sent but questions.
+others. Nothing is sent but questions, and one package for nobody where that is asked for.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import ssl
 import tempfile
 import time
 import urllib.parse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -25,16 +26,24 @@ from vnedoc._internal import files, http
 from vnedoc._internal.clock import utc_now, vietnam
 from vnedoc.agencies import load_directory
 from vnedoc.agencies.checks import Severity, check_directory
-from vnedoc.errors import ConfigurationError, CredentialError, RefusedError, VnedocError
+from vnedoc.errors import (
+    ConfigurationError,
+    CredentialError,
+    InputError,
+    RefusedError,
+    RemoteError,
+    VnedocError,
+)
 from vnedoc.exchange.codes import PackageKind
+from vnedoc.exchange.connectors.base import Objection, is_not_let_in
 from vnedoc.exchange.states import DeliveryState
 from vnedoc.exchange.stores.records import MessageFilter, SentMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from vnedoc.exchange.connectors.base import Connector
+    from vnedoc.exchange.connectors.base import Connector, RemoteAgency
+    from vnedoc.exchange.models import Organization
 
 __all__ = [
     "Health",
@@ -305,12 +314,16 @@ def _is_distrust(error: BaseException) -> bool:
     return False
 
 
-def check_connection(connector: Connector, *, own_code: str | None) -> Iterator[Symptom]:
+def check_connection(
+    connector: Connector, *, own_code: str | None, trial_sender: Organization | None = None
+) -> Iterator[Symptom]:
     """Check that the axis lets this system in and knows our agency.
 
     Args:
         connector: The way to the axis.
         own_code: Code of our own agency.
+        trial_sender: Our own agency, if the axis is to be offered a package of it for nobody. The refusal tells
+            whether its code is registered to this system; no question does.
     """
     name = connector.name
     try:
@@ -327,17 +340,59 @@ def check_connection(connector: Connector, *, own_code: str | None) -> Iterator[
     yield Symptom("doctor.let-in", Health.GOOD, {"name": name, "count": str(waiting)})
     if own_code is None:
         return
+    agencies: list[RemoteAgency] = []
     try:
         agencies = connector.agencies()
     except VnedocError as exc:
         yield Symptom("doctor.no-agencies", Health.WARNING, {"name": name}, exc)
-        return
-    known = any(own_code in {agency.code, agency.old_code} for agency in agencies)
-    yield Symptom(
-        "doctor.registered" if known else "doctor.not-registered",
-        Health.GOOD if known else Health.BAD,
-        {"name": name, "code": own_code},
-    )
+    else:
+        values = {"name": name, "code": own_code}
+        if not any(own_code in {agency.code, agency.old_code} for agency in agencies):
+            yield Symptom("doctor.not-registered", Health.BAD, values)
+        elif trial_sender is None:
+            yield Symptom("doctor.registered", Health.GOOD, values)
+        else:
+            # To whom it is registered is said next.
+            yield Symptom("doctor.known", Health.GOOD, values)
+    if trial_sender is not None:
+        yield _registration(connector, trial_sender, agencies)
+
+
+def _registration(connector: Connector, sender: Organization, agencies: Iterable[RemoteAgency]) -> Symptom:
+    """Offer the axis a package that it cannot deliver, and say what it objects to."""
+    from vnedoc.exchange._trial import NOBODY, is_somebody, write_trial
+
+    values = {"name": connector.name, "code": sender.organ_id, "recipient": NOBODY}
+    if is_somebody(agencies):
+        return Symptom("doctor.trial-not-sent", Health.WARNING, values)
+    try:
+        with tempfile.TemporaryDirectory(prefix="vnedoc-trial-") as folder:
+            path = Path(folder) / "trial.edxml"
+            write_trial(path, sender=sender, at=utc_now())
+            doc_id = connector.send(path, sender_code=sender.organ_id, kind=PackageKind.DOCUMENT)
+    except RefusedError as exc:
+        return _objected(connector, exc, values)
+    except RemoteError as exc:
+        return Symptom("doctor.trial-unanswered", Health.WARNING, values, exc)
+    except VnedocError as exc:
+        return Symptom("doctor.trial-failed", Health.WARNING, values, exc)
+    except OSError as exc:
+        # The very search for a folder of temporary files may have failed, so there may be no name of one.
+        failed = InputError("file.cannot-write", path=exc.filename or "-", reason=exc.strerror or str(exc))
+        return Symptom("doctor.trial-failed", Health.WARNING, values, failed)
+    return Symptom("doctor.trial-taken", Health.WARNING, {**values, "doc_id": doc_id})
+
+
+def _objected(connector: Connector, error: RefusedError, values: dict[str, str]) -> Symptom:
+    match connector.objection_of(error):
+        case Objection.SENDER:
+            return Symptom("doctor.registered-elsewhere", Health.BAD, values, error)
+        case Objection.RECIPIENT:
+            return Symptom("doctor.accepts-us", Health.GOOD, values, error)
+    if is_not_let_in(error):
+        # It was let in a moment ago, to ask.
+        return Symptom("doctor.may-not-send", Health.BAD, values, error)
+    return Symptom("doctor.trial-tells-nothing", Health.WARNING, values, error)
 
 
 def _clock(

@@ -23,7 +23,7 @@ import tracemalloc
 from vnedoc._internal.clock import utc_now
 from vnedoc.errors import CredentialError, RefusedError, UsageError
 from vnedoc.exchange.codes import PackageKind, StatusCode
-from vnedoc.exchange.connectors.base import Fault, fault_of, is_not_let_in
+from vnedoc.exchange.connectors.base import Fault, Objection, fault_of, is_not_let_in
 from vnedoc.exchange.package import reply_header, write_package
 from vnedoc.exchange.states import TransportStatus
 from vnedoc.testing._connector_axis import (
@@ -201,7 +201,9 @@ class ConnectorContract(TroubleContract):
         """For good, with the words of the axis."""
         with self._recipient() as recipient, new_folder() as folder:
             error = raised(lambda: self._send(recipient, self._package(folder)))
-        assert isinstance(error, RefusedError)
+            assert isinstance(error, RefusedError)
+            # A table may lack the code of an axis; what is in it must be right.
+            assert recipient.objection_of(error) is not Objection.RECIPIENT
         assert error.values["remote_code"]
         assert fault_of(error) is Fault.NEVER
 
@@ -212,6 +214,7 @@ class ConnectorContract(TroubleContract):
             before = self._waiting(recipient)
             error = raised(lambda: self._send(sender, package))
             assert isinstance(error, RefusedError)
+            assert sender.objection_of(error) is not Objection.SENDER
             assert fault_of(error) is Fault.NEVER
             assert self._waiting(recipient) == before
 

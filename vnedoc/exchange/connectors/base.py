@@ -8,7 +8,8 @@ begin with an underscore; users call those without, which check what goes in and
 * the axis understood and said no: :class:`~vnedoc.errors.RefusedError` with ``remote_code`` and ``remote_message``.
 
 Whether and when to try again is decided in one place, here: :func:`fault_of` sorts every error of a connector into
-:class:`Fault`, and :func:`error_for_status` and :func:`error_for_code` make the errors in the first place.
+:class:`Fault`, and :func:`error_for_status` and :func:`error_for_code` make the errors in the first place. What a
+refusal objects to, for people who look for the reason, is told by :meth:`Connector.objection_of`.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ import contextlib
 import dataclasses
 import enum
 import re
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from vnedoc._internal import files, http
 from vnedoc.errors import ConnectorError, InputError, RefusedError, RemoteError, UsageError, VnedocError
 from vnedoc.exchange.states import TransportStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import BinaryIO
@@ -37,6 +38,7 @@ __all__ = [
     "MAX_RETRY_AFTER_S",
     "Connector",
     "Fault",
+    "Objection",
     "RemoteAgency",
     "RemoteMessage",
     "SentReport",
@@ -74,6 +76,17 @@ class Fault(enum.StrEnum):
     """The axis is there and asks for a pause; ``retry_after_s`` of the error says how long, if the axis did."""
     OURS = "ours"
     """Our settings, secret, clock or disk: a person must act, and the message waits for that."""
+
+
+class Objection(enum.StrEnum):
+    """What an axis that refused a package objects to."""
+
+    SENDER = "sender"
+    """The code in ``From``: it is not registered to the system that sends."""
+    RECIPIENT = "recipient"
+    """A code in ``To``: nobody is registered under it."""
+    OTHER = "other"
+    """Something else, or the code of the refusal does not tell."""
 
 
 def fault_of(error: BaseException) -> Fault:
@@ -215,6 +228,9 @@ class Connector(abc.ABC):
     keeps_bytes: bool = True
     """Whether a package arrives byte for byte. If not, what it says and carries arrives, but not its own XML
     signature, and its SHA-256 is another one."""
+    objections: ClassVar[Mapping[str, Objection]] = {}
+    """The codes of refusals that tell what a package was refused for; each connector has a table of those it knows.
+    A code that is not in it tells nothing."""
 
     def __init__(self, name: str, *, max_package_bytes: int = DEFAULT_MAX_PACKAGE_BYTES) -> None:
         self.name = name
@@ -306,6 +322,16 @@ class Connector(abc.ABC):
         if not is_doc_id(doc_id):
             raise ConnectorError("connector.bad-answer", name=self.name, reason="DocId")
         return doc_id
+
+    def objection_of(self, error: RefusedError) -> Objection:
+        """Tell what the axis objected to when it refused a package that :meth:`send` offered.
+
+        Args:
+            error: What :meth:`send` raised.
+        """
+        code = str(error.values.get("remote_code") or "")
+        # What keeps the system itself out has codes of other programs in front of the axis.
+        return Objection.OTHER if is_not_let_in(error) else self.objections.get(code, Objection.OTHER)
 
     def agencies(self) -> list[RemoteAgency]:
         """Return the agencies that the axis can deliver to.

@@ -30,7 +30,13 @@ from vnedoc.exchange.connectors._http import (
     file_digest,
 )
 from vnedoc.exchange.connectors._json_rows import text_of
-from vnedoc.exchange.connectors.base import Fault, RemoteAgency, RemoteMessage, error_for_code
+from vnedoc.exchange.connectors.base import (
+    Fault,
+    Objection,
+    RemoteAgency,
+    RemoteMessage,
+    error_for_code,
+)
 from vnedoc.exchange.states import TransportStatus
 
 if TYPE_CHECKING:
@@ -44,6 +50,8 @@ __all__ = ["BkavRESTConnector", "BkavRESTOptions"]
 _BASE = "/EdocService"
 _KINDS = {PackageKind.DOCUMENT: "EDOC", PackageKind.STATUS: "STATUS"}
 _FAULTS = {"InternalServer": Fault.LATER, "GetPending": Fault.LATER}
+# Codes name the field that is wrong.
+_OBJECTIONS = {"OrganId": Objection.SENDER, "Receiver": Objection.RECIPIENT}
 _EXISTS = "ExistDoc"
 
 
@@ -73,6 +81,7 @@ class BkavRESTConnector(HTTPConnector):
     reports_sent = False
     acknowledges_failure = False
     tells_recipient = False
+    objections = _OBJECTIONS
 
     def __init__(
         self,

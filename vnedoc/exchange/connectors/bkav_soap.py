@@ -46,7 +46,7 @@ from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.connectors._bkav_soap_answers import MAX_ENVELOPE_BYTES, AnswerReader
 from vnedoc.exchange.connectors._bkav_soap_zeep import AnswerError, SmallCalls
 from vnedoc.exchange.connectors._http import HTTPConnector, HTTPOptions, KeptSecret
-from vnedoc.exchange.connectors.base import RemoteAgency, RemoteMessage
+from vnedoc.exchange.connectors.base import Objection, RemoteAgency, RemoteMessage
 from vnedoc.exchange.models import DocumentHeader, StatusHeader
 from vnedoc.exchange.package import read_package
 from vnedoc.exchange.states import TransportStatus
@@ -71,6 +71,10 @@ MAX_LIST_BYTES = 256 * 1024 * 1024
 MAX_STATUSES = 20_000
 _ORGAN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _STATUS_PREFIX = "status-"
+_OBJECTIONS = {
+    ReportCode.ORGAN_ID.value: Objection.SENDER,
+    ReportCode.RECIPIENT.value: Objection.RECIPIENT,
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +110,7 @@ class BkavSoapConnector(HTTPConnector):
     acknowledges_failure = False
     tells_recipient = False
     keeps_bytes = False
+    objections = _OBJECTIONS
 
     def __init__(
         self,

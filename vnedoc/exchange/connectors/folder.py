@@ -38,6 +38,7 @@ from vnedoc.exchange.connectors.base import (
     DEFAULT_MAX_PACKAGE_BYTES,
     Connector,
     Fault,
+    Objection,
     RemoteAgency,
     RemoteMessage,
     SentReport,
@@ -75,6 +76,7 @@ _UNKNOWN_RECIPIENT, _UNKNOWN_SENDER, _INVALID, _CONFLICT, _UNKNOWN, _BACKWARDS =
     "25",
     "27",
 )
+_OBJECTIONS = {_UNKNOWN_SENDER: Objection.SENDER, _UNKNOWN_RECIPIENT: Objection.RECIPIENT}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,8 @@ class FolderConnector(Connector):
         options: Which office.
         clock: Tells the time.
     """
+
+    objections = _OBJECTIONS
 
     def __init__(
         self,

@@ -27,7 +27,13 @@ from vnedoc.exchange.connectors._http import (
     TokenConnector,
 )
 from vnedoc.exchange.connectors._json_rows import message_of, not_ended, object_rows, text_of, token_of
-from vnedoc.exchange.connectors.base import Fault, RemoteAgency, RemoteMessage, error_for_code
+from vnedoc.exchange.connectors.base import (
+    Fault,
+    Objection,
+    RemoteAgency,
+    RemoteMessage,
+    error_for_code,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +49,7 @@ __all__ = ["LGSPConnector", "LGSPOptions"]
 # The guide's table: 10 invalid file, 15 wrong id or secret, 18 unknown receiver, 19 sender not registered, 20 trouble
 # of the axis, 21 file cannot be processed, 22 not edXML, 23 the receiver is locked. Those not named here say no.
 _FAULTS = {"15": Fault.OURS, "20": Fault.LATER, "23": Fault.LATER}
+_OBJECTIONS = {"18": Objection.RECIPIENT, "19": Objection.SENDER}
 # A token is good for about half an hour; the axis does not say for how long.
 _TOKEN_LIFE_S = 25 * 60.0
 
@@ -77,6 +84,7 @@ class LGSPConnector(TokenConnector):
     """
 
     reports_sent = False
+    objections = _OBJECTIONS
 
     def __init__(
         self,

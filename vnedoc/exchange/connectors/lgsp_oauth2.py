@@ -27,7 +27,13 @@ from vnedoc.exchange.connectors._http import (
     file_chunks,
 )
 from vnedoc.exchange.connectors._json_rows import message_of, not_ended, object_rows, text_of, token_of
-from vnedoc.exchange.connectors.base import Fault, RemoteAgency, RemoteMessage, error_for_code
+from vnedoc.exchange.connectors.base import (
+    Fault,
+    Objection,
+    RemoteAgency,
+    RemoteMessage,
+    error_for_code,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +51,7 @@ SECRET_PLACES = ("header", "query")
 """Where the secret of the unit may stand."""
 # The rows are those of the national axis, so its code for trouble is read too; codes of the gateway for callers.
 _FAULTS = {"15": Fault.OURS, "20": Fault.LATER}
+_OBJECTIONS = {"18": Objection.RECIPIENT, "19": Objection.SENDER}
 # RFC 6749, 5.2: these come with status 400 as well as 401.
 _CLIENT_ERRORS = frozenset({"invalid_client", "unauthorized_client", "invalid_grant"})
 _DEFAULT_LIFE_S = 3600.0
@@ -83,6 +90,7 @@ class LGSPOAuth2Connector(TokenConnector):
     """
 
     reports_sent = False
+    objections = _OBJECTIONS
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ from vnedoc.exchange.connectors._http import (
 from vnedoc.exchange.connectors._json_rows import message_of, object_rows, status_of, text_of
 from vnedoc.exchange.connectors.base import (
     Fault,
+    Objection,
     RemoteAgency,
     RemoteMessage,
     SentReport,
@@ -49,6 +50,11 @@ _LEVELS = ("1", "2", "3", "4")
 # Codes of answers that say "try again". The national axis publishes no table; 20 is "trouble of the axis" on a
 # provincial axis that republishes its calls. Every other code says no.
 _FAULTS = {_vxp.ErrorCode.INTERNAL.value: Fault.LATER}
+# Of the same table, and of vnedoc's own hub; what the national axis itself answers with is not published.
+_OBJECTIONS = {
+    _vxp.ErrorCode.UNKNOWN_SENDER.value: Objection.SENDER,
+    _vxp.ErrorCode.UNKNOWN_RECIPIENT.value: Objection.RECIPIENT,
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +84,8 @@ class VXPConnector(HTTPConnector):
     Raises:
         ConfigurationError: The address, a TLS file or an option cannot be used.
     """
+
+    objections = _OBJECTIONS
 
     def __init__(
         self,

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from vnedoc._internal import http
 from vnedoc.errors import ConfigurationError
+from vnedoc.exchange._vxp import ErrorCode
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.connectors._http import (
     JSON_TYPE,
@@ -31,6 +32,7 @@ from vnedoc.exchange.connectors._http import (
 from vnedoc.exchange.connectors._json_rows import message_of, object_rows, text_of
 from vnedoc.exchange.connectors.base import (
     Fault,
+    Objection,
     RemoteAgency,
     RemoteMessage,
     error_for_code,
@@ -61,6 +63,11 @@ _OURS = frozenset(
         "UnknownService",
     }
 )
+# Of vnedoc's own hub; no code of another service is known.
+_OBJECTIONS = {
+    ErrorCode.UNKNOWN_SENDER.value: Objection.SENDER,
+    ErrorCode.UNKNOWN_RECIPIENT.value: Objection.RECIPIENT,
+}
 
 
 def is_client_id(value: str) -> bool:
@@ -96,6 +103,7 @@ class XRoadConnector(HTTPConnector):
     """
 
     reports_sent = False
+    objections = _OBJECTIONS
 
     def __init__(
         self,
