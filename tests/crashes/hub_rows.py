@@ -9,6 +9,7 @@ from tests.crashes.jobs import Job
 from tests.crashes.rows import Found, how_it_ended, prepare, unexpected, what_is_left
 from tests.crashes.steps import Story
 from tests.crashes.traps import DATABASE_COMMIT, RENAME, Trap
+from tests.hubs import audit_problems
 from vnedoc.exchange.codes import PackageKind
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ __all__ = ["HUB_STEPS", "HubStep", "run_hub_step"]
 _LARGE_BYTES = 3_000_000
 _TAKE = "vnedoc.exchange.stores.hub:HubStore.take"
 _MOVE = "vnedoc.exchange.stores.hub_deliveries:HubDeliveries.move"
-_ADOPT = "vnedoc.exchange.stores.payloads:FolderPayloads.adopt"
+_NAME = "vnedoc.exchange.stores.payloads:FolderPayloads._name"
 # What the hub does with each piece of a body that comes, and for each piece of a package that goes.
 _PIECE_CAME = "vnedoc.exchange.hub.core:Hub.note_bytes"
 _PIECE_GOES = "starlette.concurrency:_next"
@@ -47,7 +48,7 @@ class HubStep:
 
 HUB_STEPS: tuple[HubStep, ...] = (
     HubStep(Story.SENDING, "a part of 4 MB came", Trap(_PIECE_CAME, "after", 6), _LARGE_BYTES),
-    HubStep(Story.SENDING, "payload on the disk, before the rename", Trap(RENAME, "before", 1, _ADOPT)),
+    HubStep(Story.SENDING, "payload on the disk, before the rename", Trap(RENAME, "before", 1, _NAME)),
     HubStep(Story.SENDING, "payload safe, before the commit", Trap(DATABASE_COMMIT, "before", 1, _TAKE)),
     HubStep(Story.SENDING, "committed, not answered", Trap(_TAKE, "after")),
     HubStep(
@@ -82,6 +83,7 @@ def run_hub_step(step: HubStep, place: Place) -> Found:
         problems += world.problems()
         problems += unexpected(step.story, world)
         problems += _left_behind(world)
+        problems += audit_problems(world.hub.store)
         return Found(left, how_it_ended(step.story, world), tuple(problems))
 
 

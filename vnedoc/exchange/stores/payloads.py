@@ -39,6 +39,7 @@ __all__ = [
 
 CHUNK_BYTES = 1024 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_FILE_MODE, _FOLDER_MODE = 0o600, 0o700
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -166,6 +167,13 @@ class PayloadStore(abc.ABC):
             RemoteError: The store does not answer.
         """
 
+    def prepare(self) -> None:  # noqa: B027 - not every place has something to make ready
+        """Make ready for many payloads, so that the first of them take no longer than the others.
+
+        Raises:
+            InputError: The store cannot be written.
+        """
+
     @abc.abstractmethod
     def sweep(self, *, older_than_s: float = 24 * 3600.0) -> int:
         """Remove what a killed process left half written on this machine; return how many files.
@@ -225,20 +233,23 @@ class FolderPayloads(PayloadStore):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._incoming = folder / "incoming"
+        self._sorted = folder / "sha256"
 
     @contextlib.contextmanager
     def temporary(self) -> Iterator[Path]:
         """Name a file in the store's own folder: from there a payload takes its name by a rename."""
-        try:
-            _make_folder(self._folder)
-            _make_folder(self._incoming)
-        except OSError as exc:
-            raise InputError("file.cannot-write", path=self._incoming, reason=exc.strerror) from exc
-        path = self._incoming / secrets.token_hex(16)
+        path = self._new_path()
         try:
             yield path
         finally:
             path.unlink(missing_ok=True)
+
+    def _new_path(self) -> Path:
+        try:
+            _make_folder(self._incoming)
+        except OSError as exc:
+            raise InputError("file.cannot-write", path=self._incoming, reason=exc.strerror) from exc
+        return self._incoming / secrets.token_hex(16)
 
     def adopt(self, path: Path, *, sha256: str | None = None) -> StoredPayload:
         """Take a file of :meth:`temporary` into the store, durably."""
@@ -246,17 +257,38 @@ class FolderPayloads(PayloadStore):
             with path.open("rb+") as stream:
                 digest = sha256 or hashlib.file_digest(stream, "sha256").hexdigest()
                 size = stream.seek(0, os.SEEK_END)
-                os.fchmod(stream.fileno(), 0o600)
+                os.fchmod(stream.fileno(), _FILE_MODE)
                 os.fsync(stream.fileno())
-            final = self.path(digest)
-            _make_folder(final.parent.parent)
-            _make_folder(final.parent)
-            # The same content under the same name: replacing it changes nothing, and mends a damaged file.
-            path.replace(final)
-            _sync_folder(final.parent)
+            self._name(path, digest)
         except OSError as exc:
-            raise InputError("file.cannot-write", path=self._folder, reason=exc.strerror) from exc
+            raise self._not_written(exc) from exc
         return StoredPayload(digest, size)
+
+    def put(self, content: bytes, *, sha256: str | None = None) -> StoredPayload:
+        """Take the bytes of a small payload into the store, durably; opened once, and by few calls."""
+        digest = sha256 or hashlib.sha256(content).hexdigest()
+        path = self._new_path()
+        try:
+            try:
+                _write_durably(path, content)
+                self._name(path, digest)
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+        except OSError as exc:
+            raise self._not_written(exc) from exc
+        return StoredPayload(digest, len(content))
+
+    def _name(self, path: Path, sha256: str) -> None:
+        """Give a file that is on the disk its name, durably."""
+        final = self.path(sha256)
+        _make_folder(final.parent)
+        # The same content under the same name: replacing it changes nothing, and mends a damaged file.
+        path.replace(final)
+        _sync_folder(final.parent)
+
+    def _not_written(self, error: OSError) -> InputError:
+        return InputError("file.cannot-write", path=self._folder, reason=error.strerror)
 
     def path(self, sha256: str) -> Path:
         """Return where a payload lies, whether it is there or not.
@@ -264,7 +296,7 @@ class FolderPayloads(PayloadStore):
         Raises:
             ValueError: It is not a SHA-256 in lower-case hexadecimal.
         """
-        return self._folder / "sha256" / check_digest(sha256)[:2] / sha256
+        return self._sorted / check_digest(sha256)[:2] / sha256
 
     @contextlib.contextmanager
     def local(self, sha256: str) -> Iterator[Path]:
@@ -294,7 +326,7 @@ class FolderPayloads(PayloadStore):
 
     def listed(self) -> Iterator[ListedPayload]:
         """List all payloads, in no order; those that come or go meanwhile may be among them or not."""
-        for path in (self._folder / "sha256").glob("??/*"):
+        for path in self._sorted.glob("??/*"):
             if not _DIGEST.fullmatch(path.name):
                 continue
             with contextlib.suppress(FileNotFoundError):
@@ -309,6 +341,23 @@ class FolderPayloads(PayloadStore):
             path.unlink(missing_ok=True)
         except OSError as exc:
             raise InputError("file.cannot-write", path=path, reason=exc.strerror) from exc
+
+    def prepare(self) -> None:
+        """Make all folders: one wait for the disk instead of one for each of them."""
+        try:
+            _make_folder(self._incoming)
+            _make_folder(self._sorted)
+            missing = [
+                folder
+                for folder in (self._sorted / f"{number:02x}" for number in range(256))
+                if not folder.is_dir()
+            ]
+            for folder in missing:
+                folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+            if missing:
+                _sync_folder(self._sorted)
+        except OSError as exc:
+            raise self._not_written(exc) from exc
 
     def sweep(self, *, older_than_s: float = 24 * 3600.0) -> int:
         """Remove what a killed process left half written; return how many files."""
@@ -327,11 +376,25 @@ class FolderPayloads(PayloadStore):
 
 
 def _make_folder(folder: Path) -> None:
-    if folder.is_dir():
+    """Make a folder and those above it that are missing, durably."""
+    # Asked for each payload, and several times quicker than a path of pathlib answers.
+    if os.path.isdir(folder):  # noqa: PTH112
         return
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_folder(folder.parent)
+    folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
     # The new name must survive a power failure too.
     _sync_folder(folder.parent)
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _FILE_MODE)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _sync_folder(folder: Path) -> None:
