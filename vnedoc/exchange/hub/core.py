@@ -255,15 +255,18 @@ class Hub:
         Raises:
             RefusalError: It is not taken; nothing of it is kept.
         """
+        # A large one takes its time, and nobody shall wait for it.
+        moment = self.store.coming() if isinstance(source, bytes) else contextlib.nullcontext()
         try:
-            try:
-                package, payload = self._keep(source, kind=kind, sender=sender, system_id=system_id)
-            except RefusalError:
-                # Whom the package is taken over for remembers the request; a refused one must not come again either.
-                if request is not None:
-                    self.remember(request)
-                raise
-            return self._queue(package, payload, system_id=system_id, request=request)
+            with moment:
+                try:
+                    package, payload = self._keep(source, kind=kind, sender=sender, system_id=system_id)
+                except RefusalError:
+                    # Who takes the package over remembers the request; a refused one must not come again either.
+                    if request is not None:
+                        self.remember(request)
+                    raise
+                return self._queue(package, payload, system_id=system_id, request=request)
         except RefusalError as refusal:
             self.metrics.rejected(refusal.message_id)
             raise

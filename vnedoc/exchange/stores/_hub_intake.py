@@ -44,10 +44,10 @@ _KNOWN = sa.select(
 ).where(_MESSAGES.c.identity.in_(sa.bindparam("given_identities", expanding=True)))
 _NEW_EVENTS = sa.insert(table_of(HubEventRow))
 _NEW_DELIVERIES = sa.insert(table_of(HubDeliveryRow))
-
-
 # How often a package is tried whose payload somebody wants to remove at the same time.
 _ATTEMPTS = 3
+# A few times what a package of 100 KB takes from its last byte to here.
+_PATIENCE_S = 0.015
 
 
 class UnknownSenderError(Exception):
@@ -106,7 +106,11 @@ class Intake:
             .on_conflict_do_nothing(index_elements=["sender_code", "identity"])
             .returning(_MESSAGES.c.id)
         )
-        self._together: Together[Arrival, str] = Together(self._take_all)
+        self._together: Together[Arrival, str] = Together(self._take_all, patience_s=_PATIENCE_S)
+
+    def coming(self) -> contextlib.AbstractContextManager[None]:
+        """Say that a small package is here and will be taken over in this thread, or refused, in a moment."""
+        return self._together.coming()
 
     def take(self, arrival: Arrival) -> str:
         """Take a package over for all of its recipients; return the receipt when all of it is on the disk.

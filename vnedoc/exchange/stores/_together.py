@@ -1,20 +1,23 @@
 """Work in common: what threads of a process want to have on the disk at the same time gets there together.
 
 Each commit waits for the disk, and a SQLite file has one writer at a time. Who comes while another is at work joins
-those who wait; the next of them does the work of all in one transaction. Nobody is told "done" before the common
-commit is on the disk, and what fails takes nothing with it.
+those who wait; the next of them does the work of all in one transaction. For those who said that they are about to
+come it waits a moment: one of many costs a fraction of one alone. Nobody is told "done" before the common commit is
+on the disk, and what fails takes nothing with it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
+import time
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from sqlalchemy import orm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["Failed", "Together", "behind_savepoints"]
 
@@ -46,25 +49,43 @@ class Together(Generic[_Item, _Result]):
     Args:
         do: Does the work of some of them in one transaction, and returns what comes of each when it is on the disk.
             If it raises, nothing of it is there, and each of them does its own alone. It may be called several times.
+        patience_s: For how long those who are about to come are waited for.
     """
 
-    def __init__(self, do: Callable[[Sequence[_Item]], Sequence[_Result | Failed]]) -> None:
+    def __init__(
+        self, do: Callable[[Sequence[_Item]], Sequence[_Result | Failed]], *, patience_s: float = 0.0
+    ) -> None:
         self._do = do
+        self._patience_s = patience_s
         self._waiting: list[_Job[_Item, _Result]] = []
+        self._coming = 0
         self._list = threading.Lock()
+        self._all_came = threading.Condition(self._list)
         self._turn = threading.Lock()
+        self._thread = threading.local()
+
+    @contextlib.contextmanager
+    def coming(self) -> Iterator[None]:
+        """Say that this thread is about to come with its work, or to find that it has none, before the block ends."""
+        with self._list:
+            self._coming += 1
+        self._thread.is_coming = True
+        try:
+            yield
+        finally:
+            with self._list:
+                self._came()
 
     def run(self, item: _Item) -> _Result:
         """Do one thread's work, and return what comes of it when that is on the disk; raise why it failed."""
         job: _Job[_Item, _Result] = _Job(item)
         with self._list:
             self._waiting.append(job)
+            self._came()
         while not job.is_over:
             with self._turn:
                 if not job.is_over:
-                    with self._list:
-                        batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
-                    self._work(batch)
+                    self._work(self._gathered())
         if isinstance(job.error, Exception) and not job.is_alone:
             # It may be somebody else's fault, and whose it is shows when each tries for himself.
             job.error = None
@@ -72,6 +93,21 @@ class Together(Generic[_Item, _Result]):
         if job.error is not None:
             raise job.error
         return cast("_Result", job.result)
+
+    def _came(self) -> None:
+        if getattr(self._thread, "is_coming", False):
+            self._thread.is_coming = False
+            self._coming -= 1
+            if not self._coming:
+                self._all_came.notify_all()
+
+    def _gathered(self) -> list[_Job[_Item, _Result]]:
+        until = time.monotonic() + self._patience_s
+        with self._list:
+            while self._coming and len(self._waiting) < _MAX_BATCH and (left := until - time.monotonic()) > 0:
+                self._all_came.wait(left)
+            batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
+        return batch
 
     def _work(self, batch: Sequence[_Job[_Item, _Result]]) -> None:
         try:

@@ -44,6 +44,7 @@ from vnedoc.exchange.stores.models import (
 from vnedoc.exchange.stores.payloads import PayloadStore, StoredPayload, open_payloads
 
 if TYPE_CHECKING:
+    import contextlib
     import datetime
     from collections.abc import Callable, Iterable
     from pathlib import Path
@@ -290,6 +291,13 @@ class HubStore:
         """Tell whether a system sends for an agency."""
         with self.database.single() as connection:
             return is_registered(connection, system_id, code)
+
+    def coming(self) -> contextlib.AbstractContextManager[None]:
+        """Say that this thread will call :meth:`take` in a moment, or find that there is nothing to take over.
+
+        Packages that come together are taken over together, which costs a fraction; so they are waited for, a moment.
+        """
+        return self._intake.coming()
 
     def take(
         self,
