@@ -10,6 +10,7 @@ from vnedoc.exchange.hub.administration import Administration
 from vnedoc.exchange.hub.sealing import HubKey
 from vnedoc.exchange.stores.database import Database
 from vnedoc.exchange.stores.hub import HubAgency, HubPackage, HubStore
+from vnedoc.exchange.stores.hub_audit import HubAudit
 from vnedoc.exchange.stores.payloads import FolderPayloads, StoredPayload
 
 KEY = HubKey(bytes(range(32)))
@@ -46,3 +47,12 @@ def take(store: HubStore, number: int, *recipients: str, at=NOW, system="TEST.A"
     payload = StoredPayload(hashlib.sha256(str(number).encode()).hexdigest(), 1000 + number)
     made = package(number, *recipients, **changes)
     return store.take(made, payload, system_id=system, at=at, receipt=str)
+
+
+def audit_problems(store: HubStore) -> list[str]:
+    """Return what is wrong with the chain of the audit log, by the hub's own check, whoever was killed before."""
+    check = HubAudit(store.database).check()
+    problems = [f"the hub: the audit log is broken at {number}" for number in check.wrong]
+    if check.is_cut:
+        problems.append(f"the hub: the audit log does not end at {check.head}")
+    return problems

@@ -26,7 +26,7 @@ the code is the id of its message, see :mod:`vnedoc.messages`.
 from __future__ import annotations
 
 import enum
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 from vnedoc import messages
 
@@ -94,8 +94,7 @@ class VnedocError(Exception):
 
     def text(self, language: messages.Language | str = messages.Language.EN) -> str:
         """Return one sentence that says what is wrong; an error or a finding among the values is put in it, too."""
-        values = {name: _spoken(value, language) for name, value in self.values.items()}
-        return messages.text(self.code, language, **values)
+        return messages.text(self.code, language, **self.values)
 
     def hint(self, language: messages.Language | str = messages.Language.EN) -> str | None:
         """Return what a person can do about it, or ``None``."""
@@ -107,19 +106,6 @@ class VnedocError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # Errors cross process borders; an exception with keyword arguments does not pickle by itself.
         return (_rebuild, (type(self), self.code, self.values))
-
-
-@runtime_checkable
-class _Sentence(Protocol):
-    def text(self, language: messages.Language | str, /) -> str: ...
-
-
-def _spoken(value: object, language: messages.Language | str) -> object:
-    if isinstance(value, _Sentence):
-        return value.text(language)
-    if isinstance(value, tuple) and all(isinstance(item, _Sentence) for item in value):
-        return " ".join(item.text(language) for item in value)
-    return value
 
 
 def _rebuild(kind: type[VnedocError], code: str, values: dict[str, object]) -> VnedocError:

@@ -329,3 +329,68 @@ def test_a_changed_log_is_found_out(run, tmp_path):
     found = run("audit", "--check", "--format", "json")
     assert (found.code, found.json()["wrong"], found.json()["is_whole"]) == (1, [2], False)
     assert run("audit", "--head", f"3:{'0' * 64}").code == 1
+
+
+# What is wrong is said in one sentence, in the language of whoever asks
+
+
+@pytest.mark.parametrize("lang", ["vi", "en"])
+@pytest.mark.parametrize("command", ["stats", "system list", "prune", "audit", "key show", "user list"])
+def test_a_mistyped_address_makes_no_hub(tmp_path, command, lang):
+    path = tmp_path / "none" / "x.sqlite3"
+    done = vnedoc("hub", "--data", tmp_path, "--database", f"sqlite:///{path}", *command.split(), lang=lang)
+    assert (done.code, done.out) == (5, "")
+    assert str(path) in done.err.splitlines()[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_packages_are_in_a_folder_or_an_object_store(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = vnedoc("hub", "--data", "own", "--payloads", "s4://TEST", "stats")
+    assert (done.code, "s4://" in done.err) == (5, True)
+    assert not (tmp_path / "s4:").exists()
+
+
+@pytest.mark.parametrize(
+    ("lang", "expected"),
+    [("vi", "tệp không phải là cơ sở dữ liệu"), ("en", "file is not a database")],
+)
+def test_a_file_that_is_no_database(tmp_path, lang, expected):
+    (tmp_path / "hub.sqlite3").write_text(
+        "TEST, and no database at all, however long it is", encoding="utf-8"
+    )
+    done = vnedoc("hub", "--data", tmp_path, "stats", lang=lang)
+    assert done.code == 4
+    assert done.err.strip().endswith(f": {expected}.")
+
+
+def test_a_database_server_that_is_not_there(tmp_path):
+    url = "postgresql://127.0.0.1:1/TEST?connect_timeout=2"
+    done = vnedoc("hub", "--data", tmp_path, "--database", url, "stats", lang="vi")
+    assert done.code == 6
+    assert "không kết nối được tới 127.0.0.1, cổng 1: máy chủ từ chối kết nối" in done.err
+
+
+def test_what_the_hub_holds_is_counted_in_both_languages(run):
+    run("system", "add", "TEST.A")
+    for lang, name, status in (("vi", "Hệ thống", "Lượt giao: "), ("en", "systems", "deliveries: ")):
+        lines = run("stats", lang=lang).out.splitlines()
+        assert lines[0].split("  ")[0] == name
+        assert lines[0].endswith(" 1")
+        assert len(lines) == 5 + 6
+        assert sum(line.startswith(status) for line in lines) == 6
+
+
+def test_two_add_the_same_system_at_once(run, tmp_path):
+    """One of them gets it, and the others are told so in one sentence."""
+    command = [sys.executable, "-c", "from vnedoc._cli.main import run; run()", "--lang", "vi", "hub"]
+    command += ["--data", str(tmp_path / "own"), "system", "add", "TEST.A"]
+    started = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    ended = [(*process.communicate(timeout=100), process.returncode) for process in started]
+    assert sorted(code for _, _, code in ended) == [0, 5, 5]
+    for out, err, code in ended:
+        assert (len(out.strip()) == 0) == (code == 5)
+        assert "Traceback" not in err
+        assert code == 0 or err == "Lỗi: Hệ thống TEST.A đã được đăng ký.\n"

@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from tests.hub_clients import HubClient, Packages, free_port
+from tests.hubs import audit_problems
 from tests.integration.test_hub_vxp import Client
 from tests.tls import Authority
 from vnedoc._internal.clock import utc_now
@@ -202,6 +203,7 @@ def test_processes_are_restarted_and_killed_behind_a_balancer_and_nobody_notices
         assert {status for broken, status in statuses if not broken} == {200}
         assert len(sent) == len(set(sent)) == store.stats().documents
         assert store.stats().deliveries["initial"] == len(sent)
+        assert audit_problems(store) == []
 
 
 def test_what_a_caller_says_of_itself_does_not_pass_the_balancer(place, postgresql_url):

@@ -643,3 +643,35 @@ def test_memory_does_not_grow_with_the_package(tmp_path):
     assert [item.sha256 for item in first.attachments] == [item.sha256 for item in second.attachments]
     # Client and hub together, in one process; the attachment is 24 MiB.
     assert peak < 12 * 1024 * 1024
+
+
+# Its language
+
+
+@pytest.mark.parametrize("language", Language)
+def test_what_cannot_be_read_is_told_in_the_language_of_the_hub(make, language):
+    package = make()
+    wrong = {
+        "no boundary": {"content": b"TEST", "content_type": 'multipart/related; type="text/xml"'},
+        "cut": {"content": b"--b\r\n\r\n<a/>", "content_type": RELATED},
+        "no xml": {"content": b"<a><b></a>"},
+        "no envelope": {"content": b"<a/>"},
+    }
+    options = HubOptions(wires=("vxp", "bkav-soap"), language=language)
+    with running_hub(options=options) as hub, httpx2.Client(timeout=20) as client:
+        axis = Axis(hub, client)
+        told = {
+            name: parse_envelope([axis.post(**given).content]).fault().reason for name, given in wrong.items()
+        }
+        answers = {
+            "a status": axis.send(
+                package, change=lambda body: body.replace(b"MessageHeader", b"MessageHead")
+            ),
+            "no part": axis.send(package, change=lambda body: body.replace(b"cid:", b"cid:TEST")),
+        }
+        for name, answer in answers.items():
+            [(_code, told[name])] = read_report(parsed(answer).content).errors
+    other = {Language.VI: r"\b(the|is|not|cannot|of|has|no|than|there)\b", Language.EN: "[à-ỹđ]"}[language]
+    for name, text in told.items():
+        assert not re.search(other, text.replace("QĐ", "").lower()), (name, text)
+    assert len(set(told.values())) == len(told), told

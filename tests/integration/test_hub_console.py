@@ -4,6 +4,8 @@ import dataclasses
 import datetime
 import html
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -838,3 +840,25 @@ def test_options_of_the_console_come_from_the_settings(tmp_path) -> None:
     assert made.certificate_files == (Path("a.pem"),)
     assert made.directory == tmp_path / "d.json"
     assert made.trust == ("shipped:vn-government", "shipped:vn-national")
+
+
+def test_pages_are_ready_before_the_first_visitor_comes(tmp_path) -> None:
+    """Templates are compiled and certificates read as the hub begins."""
+    script = """
+import sys
+from pathlib import Path
+from vnedoc.exchange.hub.app import make_app
+from vnedoc.exchange.hub.console.options import ConsoleOptions
+from vnedoc.exchange.hub.console.site import _templates
+from vnedoc.exchange.hub.options import HubOptions
+from vnedoc.exchange.stores.hub import HubStore
+store = HubStore.open(Path(sys.argv[1]))
+make_app(store, options=HubOptions(console=ConsoleOptions()))
+environment = _templates()
+assert {name for _, name in environment.cache.keys()} == set(environment.list_templates())
+store.close()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 0, ended.stderr

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from tests.cli import vnedoc
 from tests.clocks import NOW
-from tests.hubs import fill
+from tests.hubs import audit_problems, fill
 from vnedoc.errors import CredentialError, UsageError
 from vnedoc.exchange.hub.administration import Administration
 from vnedoc.exchange.hub.audit import By
@@ -266,6 +266,7 @@ def test_killed_between_the_steps(store, new_store, folder, path, hub_url, step)
         [sys.executable, "-c", script], env=environment, capture_output=True, timeout=120, check=False
     )
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    assert audit_problems(running) == []
     assert path.stat().st_mode & 0o777 == 0o600
     # Whatever was done: what runs goes on, what starts starts, and what is sealed now is opened later.
     assert secrets_of(running) == (SECRET,)
@@ -279,6 +280,7 @@ def test_killed_between_the_steps(store, new_store, folder, path, hub_url, step)
     assert sealed(fresh) == {done.now}
     assert secrets_of(fresh) == (made[1], made[0])
     assert secrets_of(running) == (made[1], made[0])
+    assert audit_problems(running) == []
 
 
 def test_nothing_of_the_old_seal_stays_in_a_file(folder):

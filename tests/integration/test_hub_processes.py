@@ -1,7 +1,8 @@
 """Four processes of one hub on one PostgreSQL and one place for packages; two are killed under load.
 
 Nobody sticks to a process: every request of every client goes to whichever comes next, those that answer no more
-among them. What was acknowledged is in the hub once and reaches each recipient once, whoever was killed when.
+among them. What was acknowledged is in the hub once and reaches each recipient once, whoever was killed when. The
+audit log, which all processes append to meanwhile, stays one chain.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import collections
 import contextlib
 import hashlib
 import itertools
+import json
 import secrets
 import signal
 import threading
@@ -19,8 +21,11 @@ import pytest
 import sqlalchemy as sa
 
 from tests.hub_clients import HubClient, Packages, free_port, serving_processes, wait_until_answers
+from tests.hubs import audit_problems
 from vnedoc._internal.clock import utc_now
+from vnedoc.exchange import _vxp
 from vnedoc.exchange.stores.hub import HubAgency, HubStore
+from vnedoc.exchange.stores.hub_audit import HubAudit
 
 PROCESSES = 4
 # For each kind of place; the packages in a bucket are the slower ones, so they meet the kills in more ways.
@@ -107,12 +112,16 @@ class Load:
         self.todo = collections.deque(self.packages)
         self.receipts = {}
         self.fetched = {system_id: collections.defaultdict(set) for system_id in RECIPIENTS}
+        self.registered = set()
         self.errors = []
         self.all_sent = threading.Event()
 
     def run(self):
         senders = [threading.Thread(target=self.guard, args=(self.send,)) for _ in range(6)]
         others = [threading.Thread(target=self.guard, args=(self.kill,))]
+        others += [
+            threading.Thread(target=self.guard, args=(self.register, *item)) for item in SENDERS.items()
+        ]
         others += [
             threading.Thread(target=self.guard, args=(self.receive, system_id)) for system_id in RECIPIENTS
         ]
@@ -149,6 +158,17 @@ class Load:
                 assert time.monotonic() < self.axis.deadline
                 time.sleep(0.002)
             process.kill()
+
+    def register(self, system_id, parent):
+        """Register agencies: each is an entry of the audit log, from whichever process."""
+        for number in itertools.count(1):
+            if self.all_sent.wait(0.01) or self.errors:
+                return
+            code = f"{parent}.{number}"
+            body = json.dumps({"code": code, "name": f"XÃ TEST {number}", "pcode": parent}).encode()
+            reply = self.axis.ask(system_id, "call", "POST", _vxp.REGISTER_PATH, [("agencycode", code)], body)
+            assert reply.envelope()["status"] == "OK", reply
+            self.registered.add(code)
 
     def receive(self, system_id):
         while not self.errors:
@@ -194,3 +214,12 @@ def test_two_of_four_are_killed_and_nothing_is_lost_or_doubled(axis, tmp_path):
         assert again.body == load.receipts[system_id, number]
     for system_id in RECIPIENTS:
         assert axis.ask(system_id, "listed").envelope()["data"] == []
+
+    # Whoever was killed while it wrote, the audit log is one chain, with all that was acknowledged.
+    assert audit_problems(axis.store) == []
+    assert load.registered
+    entries = HubAudit(axis.store.database).entries()
+    logged = {
+        code for entry in entries if entry.action == "agency.register" for code in entry.detail["codes"]
+    }
+    assert load.registered <= logged

@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from tests.cli import vnedoc
+from tests.hubs import audit_problems
 from tests.integration.test_hub_vxp import Client
 from tests.tls import PASSPHRASE, Authority
 from vnedoc._internal.clock import utc_now
@@ -213,6 +214,7 @@ def test_processes_share_the_work_and_are_replaced(tmp_path, postgresql_url):
             with caller.http:
                 assert caller.send(package(tmp_path, number)).json()["status"] == "OK"
         assert len(store.waiting("TEST.B", PackageKind.DOCUMENT)) == 5
+        assert audit_problems(store) == []
         lines = [
             json.loads(line) for line in service.log.read_text("utf-8").splitlines() if line.startswith("{")
         ]

@@ -4,6 +4,7 @@ import base64
 import datetime
 import hashlib
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import threading
 import httpx2
 import pytest
 
+from vnedoc import messages
 from vnedoc._internal.clock import utc_now
 from vnedoc.errors import ConnectorError
 from vnedoc.exchange import _vxp
@@ -23,6 +25,7 @@ from vnedoc.exchange.hub.options import HubOptions
 from vnedoc.exchange.models import Business, BusinessDocumentInfo
 from vnedoc.exchange.package import reply_header, write_package
 from vnedoc.exchange.stores.hub import HubAgency, HubStore
+from vnedoc.messages import Language
 from vnedoc.testing.hub import running_hub
 from vnedoc.testing.packages import make_organization, make_package
 
@@ -727,3 +730,29 @@ def test_the_secret_is_in_no_answer(sender, recipient, make):
         sender.post("/getAgenciesList", secret="TEST-WRONG").text,
     ]
     assert not any(sender.secret in text or recipient.secret in text for text in texts)
+
+
+# Its language
+
+
+@pytest.mark.parametrize("language", Language)
+def test_why_a_package_cannot_be_read_is_told_in_the_language_of_the_hub(tmp_path, clock, make, language):
+    """Whole sentences, in one language: also what the reader and the parser say."""
+    package = make()
+    wrong = {
+        "not xml": b"TEST",
+        "no base64": package.replace(b"JVBERi", b"*VBERi"),
+        "cut": package[: len(package) // 2],
+        "invalid": package.replace(b"H99.1<", b"H99.1 *<"),
+    }
+    options = HubOptions(language=language)
+    with running_hub(tmp_path / "hub", clock=clock, options=options) as hub:
+        client = Client(hub.url, "TEST.A", hub.add_system("TEST.A", SENDER), clock)
+        with client.http:
+            told = {name: client.send(content).json()["ErrorDesc"] for name, content in wrong.items()}
+    other = {Language.VI: r"\b(the|is|not|cannot|of|has|package)\b", Language.EN: "[à-ỹđ]"}[language]
+    for name, text in told.items():
+        start = messages.text("hub.unreadable-package", language, reason="")
+        assert text.startswith(start), (name, text)
+        assert not re.search(other, text.replace("QĐ", "").lower()), (name, text)
+        assert str(tmp_path) not in text

@@ -8,6 +8,7 @@ import pytest
 
 import vnedoc
 from vnedoc import messages
+from vnedoc.errors import InputError
 
 PACKAGE = Path(vnedoc.__file__).parent
 IDS = [f"{area}.{name}" for area in messages.areas() for name in messages.load_area(area)]
@@ -61,3 +62,25 @@ def test_an_unknown_id_or_a_missing_value_is_a_mistake() -> None:
 def test_only_two_languages() -> None:
     with pytest.raises(ValueError, match="fr"):
         messages.text("signer.wrong-passphrase", "fr", path="a.p12")
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [
+        ("vi", "Gói tin không đúng định dạng edXML: Không đọc được tệp TEST.pdf: không đủ quyền truy cập."),
+        (
+            "en",
+            "The package is not edXML that can be read: The file TEST.pdf cannot be read: Permission denied.",
+        ),
+    ],
+)
+def test_an_error_among_the_values_is_told_in_the_language_of_the_sentence(
+    language: str, expected: str
+) -> None:
+    error = InputError("file.cannot-read", path="TEST.pdf", reason="Permission denied")
+    assert messages.text("hub.unreadable-package", language, reason=error) == expected
+    sentence = messages.Sentence(error.code, **error.values)
+    assert messages.text("hub.unreadable-package", language, reason=sentence) == expected
+    # Several stand one behind the other.
+    twice = messages.text("hub.unreadable-package", language, reason=(error, error))
+    assert twice == f"{expected} {error.text(language)}"

@@ -1,5 +1,6 @@
 """What the operating system, TLS and parsers say is told in the language of the sentence around it."""
 
+import ast
 import errno
 import json
 import os
@@ -7,10 +8,12 @@ import socket
 import ssl
 import threading
 import tomllib
+from pathlib import Path
 
 import httpx2
 import pytest
 
+import vnedoc
 from tests.tls import Authority
 from vnedoc import messages
 from vnedoc._internal import http, xml
@@ -278,3 +281,40 @@ def test_a_reason_may_be_a_sentence_or_nothing():
     sentence = messages.Sentence("file.cannot-read", path="a", reason="Permission denied")
     assert sentence.text("vi") == "Không đọc được tệp a: không đủ quyền truy cập."
     assert told(None) == "None"
+
+
+# Our own parsers
+
+PARSERS = (
+    "_internal/multipart.py",
+    "exchange/_soap/envelope.py",
+    "exchange/_soap/message.py",
+    "exchange/_json_stream.py",
+)
+PARSE_ERRORS = {"MultipartError", "TooManyPartsError", "EnvelopeError", "AttachmentMismatchError"}
+
+
+def said_by_parsers():
+    """Whatever their sources say when they refuse something, with a number for what varies."""
+    for module in PARSERS:
+        for node in ast.walk(ast.parse((Path(vnedoc.__file__).parent / module).read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or getattr(node.func, "id", None) not in PARSE_ERRORS:
+                continue
+            # The one of SOAP names its code first.
+            words = node.args[-1]
+            if isinstance(words, ast.Constant):
+                yield words.value
+            elif isinstance(words, ast.JoinedStr):
+                pieces = [item.value if isinstance(item, ast.Constant) else "7" for item in words.values]
+                yield "".join(pieces)
+
+
+@pytest.mark.parametrize("words", sorted(set(said_by_parsers())))
+def test_what_our_own_parsers_say_is_told_in_both_languages(words):
+    assert told(words, "en") == words
+    assert told(words) != words
+    assert not set(told(words).lower().split()) & {"the", "is", "not", "than", "more", "of", "has"}
+
+
+def test_the_parsers_were_found():
+    assert len(set(said_by_parsers())) > 30

@@ -50,10 +50,14 @@ def hub_place() -> HubPlace:
     state = context.find_object(CLIState)
     assert state is not None
     config = state.config().hub
+    payloads = given.payloads or config.payloads
+    # A mistyped address would be a folder of that name.
+    if payloads is not None and "://" in payloads and not payloads.startswith("s3://"):
+        raise ConfigurationError("hub.unknown-payloads", value=payloads.partition("://")[0])
     return HubPlace(
         given.folder or config.data or Path("hub"),
         given.database or config.database,
-        given.payloads or config.payloads,
+        payloads,
         config.key_file,
     )
 
@@ -71,11 +75,20 @@ def opened_hub(*, make: bool = False) -> Iterator[HubStore]:
     folder = place.folder or Path("hub")
     if not make and place.database is None and not (folder / DATABASE_NAME).is_file():
         raise ConfigurationError("hub.no-hub", folder=folder)
+    if not make and place.database is not None:
+        _check_is_there(place.database)
     store = HubStore.open(folder, url=place.database, payloads=place.payloads, key_file=place.key_file)
     try:
         yield store
     finally:
         store.close()
+
+
+def _check_is_there(database: str) -> None:
+    """Refuse a mistyped address of a SQLite file: opening it would make an empty hub, folders and all."""
+    path = database.partition("?")[0].removeprefix("sqlite:///")
+    if database.startswith("sqlite:///") and path not in {"", ":memory:"} and not Path(path).is_file():
+        raise ConfigurationError("hub.no-database", path=path)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vnedoc._cli._figures import row
 from vnedoc._cli._formats import echo_document, format_option
 from vnedoc._cli._hub_folder import PLACE_KEY, HubPlace, hub_place, opened_hub
 from vnedoc._cli.hub_keep import prune
@@ -69,7 +70,8 @@ def init(state: CLIState) -> int:
 
 @hub.command(short_help="Count what the hub holds.")
 @format_option
-def stats(*, form: str) -> int:
+@click.pass_obj
+def stats(state: CLIState, *, form: str) -> int:
     """Count what the hub holds.
 
     \b
@@ -81,11 +83,11 @@ def stats(*, form: str) -> int:
         echo_document("vnedoc.hub-stats/1", **counted)
     else:
         deliveries = counted.pop("deliveries")
-        for name, count in {
-            **counted,
-            **{f"deliveries {word}": count for word, count in deliveries.items()},
-        }.items():
-            click.echo(f"{name:<24}  {count:>16}")
+        for name, count in counted.items():
+            row(state.text(f"hub.stats-{name.replace('_', '-')}"), f"{count:>16,}")
+        for word, count in deliveries.items():
+            status = state.text(f"console.status-{word}")
+            row(state.text("hub.stats-deliveries", status=status), f"{count:>16,}")
     return ExitCode.DONE
 
 

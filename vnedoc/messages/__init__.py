@@ -9,8 +9,9 @@ TOML file in ``catalogue/`` that holds both languages side by side::
     hint_vi = "…"            # optional: what to do about it
     hint_en = "…"
 
-An area is read when the first of its messages is needed. A value named ``reason`` may be what the operating system or
-a parser said: it is told in the language of the sentence, see :mod:`vnedoc.messages.reasons`.
+An area is read when the first of its messages is needed. Values are told in the language of the sentence, too: errors
+and findings are, wherever they stand, and a value named ``reason`` may be what the operating system or a parser said,
+see :mod:`vnedoc.messages.reasons`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import enum
 import functools
 import tomllib
 from importlib import resources
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,12 +67,31 @@ def hint(message_id: str, language: Language | str = Language.EN, /, **values: o
     return None if template is None else template.format_map(_told(values, language))
 
 
+@runtime_checkable
+class _Speaker(Protocol):
+    """What says itself in a language: an error, a finding, a sentence."""
+
+    def text(self, language: Language | str, /) -> str: ...
+
+
 def _told(values: Mapping[str, object], language: Language | str) -> Mapping[str, object]:
-    """Put the reason among values, as the system or a parser gave it, into a language, as far as it is known."""
+    """Put into a language what among values can be: errors and findings, and the reason as far as it is known."""
+    told = {name: _spoken(value, language) for name, value in values.items()}
     reason = values.get("reason")
-    if not isinstance(reason, str | Exception) or isinstance(reason, Sentence):
-        return values
-    return {**values, "reason": _reason(str(reason), language)}
+    # What said itself is told already.
+    if isinstance(reason, str | Exception) and not isinstance(reason, _Speaker):
+        told["reason"] = _reason(str(reason), language)
+    return told
+
+
+def _spoken(value: object, language: Language | str) -> object:
+    if isinstance(value, str | int | float) and not isinstance(value, Sentence):
+        return value
+    if isinstance(value, _Speaker):
+        return value.text(language)
+    if isinstance(value, tuple) and all(isinstance(item, _Speaker) for item in value):
+        return " ".join(item.text(language) for item in value)
+    return value
 
 
 def _reason(words: str, language: Language | str) -> str:
@@ -119,11 +139,7 @@ class Sentence(str):
 
     def text(self, language: Language | str = Language.EN) -> str:
         """Return the sentence in a language."""
-        values = {
-            name: value.text(language) if isinstance(value, Sentence) else value
-            for name, value in self.values.items()
-        }
-        return text(self.code, language, **values)
+        return text(self.code, language, **self.values)
 
 
 def _written(kind: type[Sentence], code: str, values: dict[str, object]) -> Sentence:

@@ -84,6 +84,50 @@ _WORDS = {
     "xmlParseEntityRef: no name": "reason.xml-ampersand",
     "Comment not terminated": "reason.xml-comment",
     "XML declaration allowed only at the start of the document": "reason.xml-declaration",
+    # SQLite
+    "file is not a database": "reason.db-not",
+    "file is encrypted or is not a database": "reason.db-not-or-encrypted",
+    "database disk image is malformed": "reason.db-damaged",
+    "database is locked": "reason.db-locked",
+    "unable to open database file": "reason.db-not-opened",
+    "attempt to write a readonly database": "reason.db-read-only",
+    "disk I/O error": "reason.db-disk",
+    "database or disk is full": "reason.db-full",
+    # What our own parsers of SOAP, multipart and JSON say, and others of ours.
+    "no element": "reason.xml-no-element",
+    "not mounted": "reason.not-mounted",
+    "not callable": "reason.not-callable",
+    "no data": "reason.no-data",
+    "the boundary is not one of RFC 2046": "reason.multipart-boundary",
+    "the body breaks off before its last boundary": "reason.multipart-cut",
+    "the body has no part": "reason.multipart-empty",
+    "the preamble is too long": "reason.multipart-preamble",
+    "the body does not begin with its boundary": "reason.multipart-start",
+    "base64 goes on after its end": "reason.base64-after-end",
+    "a part is not base64": "reason.base64-part",
+    "not base64": "reason.base64-not",
+    "base64 ends in the middle of a group": "reason.base64-cut",
+    "the content type is too long": "reason.media-type-too-long",
+    "the content type cannot be read": "reason.media-type",
+    "two parts have the same Content-ID": "reason.content-id-twice",
+    "an attachment has no Content-ID": "reason.content-id-none",
+    "the envelope is encoded": "reason.envelope-encoded",
+    "the envelope is too large": "reason.envelope-too-large",
+    "no part is the envelope": "reason.envelope-none",
+    "the root element is not a SOAP envelope": "reason.envelope-root",
+    "the envelope is neither of SOAP 1.1 nor of SOAP 1.2": "reason.envelope-version",
+    "the envelope has not one Body and at most one Header": "reason.envelope-parts",
+    "a row of the answer is too large": "reason.row-too-large",
+    "the message carries a status, not a document": "reason.message-of-status",
+    "the text is not Unicode": "reason.json-unicode",
+    "not UTF-8": "reason.json-utf-8",
+    "more than may be taken": "reason.json-too-much",
+    "the object is too large": "reason.json-too-large",
+    "the object breaks off": "reason.json-cut",
+    "too deep": "reason.json-too-deep",
+    "not an object": "reason.json-no-object",
+    "a broken escape": "reason.json-broken-escape",
+    "the body breaks off": "reason.body-cut",
 }
 
 # Parts of words; what varies has a name. The first that fits is taken.
@@ -114,7 +158,7 @@ _PATTERNS = tuple(
         (r"\[SSL: CERTIFICATE_VERIFY_FAILED\] (?P<words>.+)", "reason.tls-not-verified"),
         (r"\[SSL: \w*CERTIFICATE_REQUIRED\].*", "reason.tls-wants-certificate"),
         (r"\[SSL: (?:WRONG_VERSION_NUMBER|HTTP_REQUEST|RECORD_LAYER_FAILURE)\].*", "reason.tls-none"),
-        (r"\[SSL: KEY_VALUES_MISMATCH\].*", "reason.tls-other-key"),
+        (r"\[(?:SSL|X509): KEY_VALUES_MISMATCH\].*", "reason.tls-other-key"),
         (
             r"(?:\[SSL: UNEXPECTED_EOF_WHILE_READING\].*|EOF occurred in violation of protocol.*)",
             "reason.tls-cut",
@@ -152,6 +196,30 @@ _PATTERNS = tuple(
         ),
         (r"a document type declaration(?: \(.{1,300}\))? is not accepted", "reason.xml-doctype"),
         (r"Unsupported encoding:? (?P<encoding>\S+)", "reason.xml-unknown-encoding"),
+        # PostgreSQL
+        (
+            (
+                r"(?:connection failed: )?connection to server at \"(?P<host>[^\"]+)\"(?: \(.{1,60}\))?, "
+                r"port (?P<port>\d+) failed: (?P<words>.+)"
+            ),
+            "reason.db-no-connection",
+        ),
+        (r"FATAL:  (?P<words>.+)", "reason.db-fatal"),
+        (r"password authentication failed for user \"(?P<name>[^\"]+)\"", "reason.db-password"),
+        (r"database \"(?P<name>[^\"]+)\" does not exist", "reason.db-none"),
+        # Our own parsers again.
+        (r"more than (?P<count>\d+) parts", "reason.many-parts"),
+        (r"more than (?P<count>\d+) bytes", "reason.many-bytes"),
+        (r"more than (?P<count>\d+) attributes", "reason.many-attributes"),
+        (r"more than (?P<count>\d+) rows", "reason.many-rows"),
+        (r"more than (?P<count>\d+) elements", "reason.many-elements"),
+        (r"more than (?P<count>\d+) characters of text", "reason.many-characters"),
+        (r"elements nest deeper than (?P<count>\d+)", "reason.nesting"),
+        (r"a part has the encoding (?P<name>.+)", "reason.part-encoding"),
+        (r"(?P<name>[\w-]+) stands twice in a part", "reason.header-twice"),
+        (r"there is no part for the reference (?P<name>.+)", "reason.no-part"),
+        (r"(?P<count>\d+) parts stand in no reference", "reason.parts-unnamed"),
+        (r"not well-formed XML: (?P<words>.+)", "reason.not-well-formed"),
     )
 )
 

@@ -120,11 +120,7 @@ class Finding:
 
     def text(self, language: messages.Language | str = messages.Language.EN) -> str:
         """Return the sentence in a language; a finding among the values is put in the same language."""
-        values = {
-            name: value.text(language) if isinstance(value, Finding | messages.Sentence) else value
-            for name, value in self.values.items()
-        }
-        return messages.text(self.id, language, **values)
+        return messages.text(self.id, language, **self.values)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

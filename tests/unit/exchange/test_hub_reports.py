@@ -1,5 +1,6 @@
 """What the pages of the console ask the database: on SQLite and PostgreSQL."""
 
+import collections
 import datetime
 
 import alembic.command
@@ -17,7 +18,7 @@ from vnedoc.exchange.stores._search import document_key
 from vnedoc.exchange.stores.database import _MIGRATIONS
 from vnedoc.exchange.stores.hub import HubPackage, HubStore
 from vnedoc.exchange.stores.hub_reports import LATE, HubReports, Standing
-from vnedoc.exchange.stores.hub_traffic import HubTraffic, MessageFilter
+from vnedoc.exchange.stores.hub_traffic import HubTraffic, MessageFilter, code_level
 from vnedoc.exchange.stores.models import HubDeliveryRow, HubMessageRow
 from vnedoc.exchange.stores.payloads import StoredPayload
 
@@ -74,6 +75,56 @@ def test_levels_are_read_from_the_codes_of_senders_and_of_recipients(store, repo
         (2, 1, 1),
     ]
     assert reports.levels(TODAY + datetime.timedelta(days=1), TODAY + datetime.timedelta(days=1)) == []
+
+
+CODES = [
+    "H99.1",
+    "H99.12",
+    "H99.A1.2",
+    "H99.1.2.3",
+    "H99..1",
+    "H99.1.",
+    "H99.",
+    ".H99",
+    "H99",
+    "h99.1",
+    "Z99.1",
+    "A00.0",
+    "Y99.Z",
+    "H9.1",
+    "H999.1",
+    "H99.1-2",
+    "H99.É",
+    "H99.1a",
+    "000.00.00.H99",
+    "001.02.17.H99",
+    "000.00.17.H99",
+    "000.00.00.H9",
+    "2",
+    "=2",
+    ".",
+    "x",
+    "H99." + "1" * 26,
+    "H99." + "1" * 27,
+    "H99." + "1" * 31,
+    "H99." + "1" * 32,
+    "H99.1 ",
+    "H99.1\n",
+]
+
+
+def test_the_database_counts_levels_as_one_by_one(store, reports) -> None:
+    """Also for codes that follow no rule, as old ones and those of the other side of a gateway may."""
+    for number, code in enumerate(CODES):
+        deliver(store, number, "done", "H98")
+        with store.database.writing() as session:
+            session.execute(
+                sa.update(HubMessageRow)
+                .where(HubMessageRow.document_id == f"TEST-{number}")
+                .values(sender_code=code)
+            )
+    wanted = collections.Counter(code_level(code) for code in CODES)
+    assert {item.level: item.sent for item in reports.levels(TODAY, TODAY) if item.sent} == wanted
 
 
 def test_what_is_late_is_not_what_only_waits(store, reports) -> None:

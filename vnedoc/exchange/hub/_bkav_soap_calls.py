@@ -49,7 +49,7 @@ from vnedoc.exchange.hub._bkav_soap_replies import (
     small,
 )
 from vnedoc.exchange.hub.core import gone, unknown_document
-from vnedoc.exchange.hub.refusals import RefusalError
+from vnedoc.exchange.hub.refusals import RefusalError, unreadable_package
 from vnedoc.exchange.models import DocumentHeader, Organization, StatusHeader
 from vnedoc.exchange.package import read_package, reply_header
 from vnedoc.exchange.states import TransportStatus
@@ -189,7 +189,7 @@ class Calls:
         try:
             header, attachments = document_of(envelope, parts)
         except PackageError as exc:
-            raise _unreadable(exc) from exc
+            raise unreadable_package(exc) from exc
         except AttachmentMismatchError as exc:
             raise ReportError(
                 ReportRow(ReportCode.ATTACHMENT.value, "soap.attachments", {"reason": str(exc)})
@@ -202,7 +202,7 @@ class Calls:
             with prefix.open("xb") as stream:
                 write_document(header, attachments, stream)
         except PackageError as exc:
-            raise _unreadable(exc) from exc
+            raise unreadable_package(exc) from exc
         receipt = self._hub.take(
             prefix, kind=PackageKind.DOCUMENT, sender=header.sender.organ_id, system_id=system_id
         )
@@ -278,7 +278,7 @@ class Calls:
         try:
             header = status_of(content)
         except PackageError as exc:
-            raise _unreadable(exc) from exc
+            raise unreadable_package(exc) from exc
         self._take_status(header, system_id, prefix, once=True)
         return done(OperationName.UPDATE_TRACES)
 
@@ -287,7 +287,7 @@ class Calls:
             with prefix.open("xb") as stream:
                 written = write_status(header, stream)
         except PackageError as exc:
-            raise _unreadable(exc) from exc
+            raise unreadable_package(exc) from exc
         if once and header.status_code != StatusCode.PROCESSING:
             self._refuse_repeated(header, written.sha256)
         self._hub.take(prefix, kind=PackageKind.STATUS, sender=header.sender.organ_id, system_id=system_id)
@@ -423,7 +423,3 @@ def _organization(agency: HubAgency, names_by_code: dict[str, str]) -> bytes:
     }
     inside = "".join(f"<{PREFIX}{name}>{escaped(text)}</{PREFIX}{name}>" for name, text in fields.items())
     return f"<{PREFIX}Organization>{inside}</{PREFIX}Organization>".encode()
-
-
-def _unreadable(error: PackageError) -> RefusalError:
-    return RefusalError(ErrorCode.INVALID_PACKAGE, "hub.unreadable-package", reason=str(error))

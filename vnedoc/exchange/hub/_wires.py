@@ -130,5 +130,5 @@ def parse_object(body: bytes) -> dict[str, Any]:  # JSON
     except (ValueError, RecursionError) as exc:
         raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.not-json", reason=str(exc)[:200]) from exc
     if not isinstance(fields, dict):
-        raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.not-json", reason="object")
+        raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.not-json", reason="not an object")
     return fields

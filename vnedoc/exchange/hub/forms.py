@@ -64,7 +64,7 @@ async def read_form(request: Request, hub: Hub, path: Path, *, file_field: str) 
         except MultipartParseError as exc:
             raise _malformed(str(exc)) from exc
     if not form.is_complete:
-        raise _malformed("end")
+        raise _malformed("the body breaks off")
     if not form.has_file:
         raise RefusalError(ErrorCode.INVALID_FILE, "hub.no-file", name=file_field)
     return {name: value.decode("utf-8", "replace") for name, value in form.fields.items()}

@@ -10,7 +10,7 @@ from vnedoc.errors import PackageError
 from vnedoc.exchange._identity import package_identity
 from vnedoc.exchange._vxp import ErrorCode
 from vnedoc.exchange.codes import PackageKind
-from vnedoc.exchange.hub.refusals import RefusalError
+from vnedoc.exchange.hub.refusals import RefusalError, unreadable_package
 from vnedoc.exchange.models import DocumentHeader
 from vnedoc.exchange.package import read_package
 from vnedoc.exchange.stores.hub import HubPackage
@@ -67,8 +67,7 @@ def _read(source: Path | bytes, level: Level) -> Package:
         # What is said of it names the line, which takes longer to find out.
         return _judged(source, level, lines=True)
     except PackageError as exc:
-        exc.values.pop("path", None)
-        raise RefusalError(ErrorCode.INVALID_PACKAGE, "hub.unreadable-package", reason=str(exc)) from exc
+        raise unreadable_package(exc) from exc
 
 
 def _judged(source: Path | bytes, level: Level, *, lines: bool) -> Package:

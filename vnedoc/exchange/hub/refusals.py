@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from vnedoc import messages
 from vnedoc.exchange._vxp import Answer, ErrorCode
 
-__all__ = ["RefusalError"]
+if TYPE_CHECKING:
+    from vnedoc.errors import PackageError
+
+__all__ = ["RefusalError", "unreadable_package"]
 
 
 class RefusalError(Exception):
@@ -18,7 +21,7 @@ class RefusalError(Exception):
         message_id: The id of its sentence.
         status: The HTTP status. 200 for what the axis refuses for a reason of its own: clients of the national axis
             read the envelope of a 200 and of nothing else.
-        values: What the sentence names.
+        values: What the sentence names; an error of ours among them is told in the language of the sentence.
     """
 
     def __init__(
@@ -41,3 +44,9 @@ class RefusalError(Exception):
         """Return the envelope that says no."""
         text = messages.text(self.message_id, language, **self.values)
         return Answer(ok=False, error_code=self.error_code.value, error_text=text)
+
+
+def unreadable_package(error: PackageError) -> RefusalError:
+    """Return the refusal of a package that cannot be read, with what is wrong with it and without our path of it."""
+    error.values.pop("path", None)
+    return RefusalError(ErrorCode.INVALID_PACKAGE, "hub.unreadable-package", reason=error)

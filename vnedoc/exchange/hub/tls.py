@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from cryptography import x509
 
 from vnedoc.errors import ConfigurationError
+from vnedoc.messages import Sentence
 
 if TYPE_CHECKING:
     import datetime
@@ -72,8 +73,10 @@ def tls_context(files: TLSFiles) -> ssl.SSLContext:
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     except (OSError, ValueError) as exc:
         # The words of OpenSSL name no secret, but no file either.
-        reason = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or type(exc).__name__
-        raise ConfigurationError("hub.bad-tls", reason=f"{path}: {reason}") from exc
+        if path == files.certificate and path.is_file() and not files.key.is_file():
+            path = files.key
+        reason = str(exc) or Sentence("reason.tls-no-pem")
+        raise ConfigurationError("hub.bad-tls", path=path, reason=reason) from exc
     return context
 
 

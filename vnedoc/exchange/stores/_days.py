@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from vnedoc._internal.clock import VIETNAM
 
-__all__ = ["day_of", "span"]
+__all__ = ["day_of", "day_of_hour", "hour_of", "span"]
 
 
 def span(first: datetime.date, last: datetime.date) -> tuple[datetime.datetime, datetime.datetime]:
@@ -34,3 +34,18 @@ def day_of(
         VIETNAM.utcoffset(None), sa.Interval()
     )
     return sa.cast(sa.func.date(moment), sa.Text())
+
+
+def hour_of(column: sa.SQLColumnExpression[Any], *, is_sqlite: bool) -> sa.ColumnElement[str]:  # a time
+    """Return the hour of a time as text; Vietnam's days begin with one.
+
+    To find the day of each row is most of the work where SQLite counts many rows by days; hours are cut out.
+    """
+    return sa.func.substr(column, 1, 13) if is_sqlite else day_of(column, is_sqlite=False)
+
+
+def day_of_hour(hour: str) -> datetime.date:
+    """Return the day of an hour as :func:`hour_of` gives it; whole days stay what they are."""
+    if len(hour) == len("2026-01-01"):
+        return datetime.date.fromisoformat(hour)
+    return datetime.datetime.fromisoformat(f"{hour}:00+00:00").astimezone(VIETNAM).date()

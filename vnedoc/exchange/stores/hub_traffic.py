@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from vnedoc.agencies import OrganId
+from vnedoc.agencies import CodeScheme, OrganId
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores._days import day_of, span
@@ -267,14 +267,13 @@ def code_level(code: str) -> int | None:
     Codes of Decision 20/2020/QĐ-TTg have a group for each level; codes of QCVN 102:2016 have four groups, of which
     those of zeros name nothing. ``None`` if a code follows neither.
     """
-    groups = code.split(".")
-    match OrganId(code).scheme.value:
-        case "qd20":
-            return len(groups)
-        case "qcvn102":
-            return 1 + sum(1 for group in groups[:3] if set(group) != {"0"})
-        case _:
-            return None
+    scheme = OrganId(code).scheme
+    # Asked for each of a hundred thousand agencies: the frequent case first, and nothing made for it.
+    if scheme is CodeScheme.QD20:
+        return 1 + code.count(".")
+    if scheme is CodeScheme.QCVN102:
+        return 1 + sum(1 for group in code.split(".")[:3] if set(group) != {"0"})
+    return None
 
 
 def _filtered(query: sa.Select[HubMessageRow], wanted: MessageFilter) -> sa.Select[HubMessageRow]:

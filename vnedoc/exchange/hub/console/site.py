@@ -90,6 +90,10 @@ class Site:
         self.audit = HubAudit(hub.store.database)
         self.deliveries = hub.store.deliveries
         self.watch = Watch(options)
+        # As the hub begins, and not while the first visitor waits.
+        for name in _templates().list_templates():
+            _templates().get_template(name)
+        self.watch.look(self.now())
 
     def now(self) -> datetime.datetime:
         """Return the time."""
