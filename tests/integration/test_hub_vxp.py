@@ -567,7 +567,7 @@ def test_trouble_inside_is_not_shown_and_worth_another_try(
     def broken(*_args, **_kwargs):
         raise OSError(28, "TEST no space left", str(tmp_path))
 
-    monkeypatch.setattr(hub.store.payloads, "adopt", broken)
+    monkeypatch.setattr(hub.store.payloads, "put", broken)
     content = make()
     response = sender.send(content)
     text = refused(response, "20", status=500)

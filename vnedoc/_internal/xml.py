@@ -19,6 +19,7 @@ __all__ = [
     "XMLRefusedError",
     "parse_bytes",
     "parse_into",
+    "parse_whole_into",
     "parser",
 ]
 
@@ -69,7 +70,11 @@ def parse_bytes(content: bytes) -> etree._Element:
         root = etree.fromstring(content, parser())
     except (etree.XMLSyntaxError, ValueError) as exc:
         raise XMLRefusedError(str(exc)) from exc
-    if root.getroottree().docinfo.doctype:  # type: ignore[union-attr] # the stubs are too wide
+    return _without_doctype(root)
+
+
+def _without_doctype(root: etree._Element) -> etree._Element:
+    if root.getroottree().docinfo.doctype:  # type: ignore[attr-defined] # the stubs lack it
         raise XMLRefusedError("a document type declaration is not accepted")
     return root
 
@@ -120,3 +125,39 @@ def parse_into(target: StreamTarget, chunks: Iterable[bytes]) -> None:
         raise XMLRefusedError(str(exc), line=exc.lineno) from exc
     except etree.LxmlError as exc:
         raise XMLRefusedError(str(exc)) from exc
+
+
+def parse_whole_into(target: StreamTarget, content: bytes) -> None:
+    """Tell a target of a small document that is already in memory what :func:`parse_into` would tell it.
+
+    Where many threads read, this is several times quicker: :func:`parse_into` lets go of the interpreter and takes it
+    again for each thing that it tells, and each time another thread gets in between.
+
+    Raises:
+        XMLRefusedError: See the class. The target was told nothing; errors that it raises come out as they are.
+    """
+    # The same parser as there: that of fromstring lets a "]]>" in a text pass now and then.
+    feeder = parser()
+    try:
+        feeder.feed(content)
+        root = feeder.close()
+    except etree.LxmlError as exc:
+        raise XMLRefusedError(str(exc)) from exc
+    _tell(target, _without_doctype(root))
+    target.close()
+
+
+def _tell(target: StreamTarget, element: etree._Element) -> None:
+    # Depth is limited by the parser.
+    tag, attributes = str(element.tag), element.items()
+    # As a target has it: there the parser leaves this one reference.
+    target.start(tag, {str(name): str(value).replace("&", "&#38;") for name, value in attributes})
+    if element.text:
+        target.data(element.text)
+    for child in element:
+        # Comments and processing instructions have no name, and targets hear nothing of them.
+        if isinstance(child.tag, str):
+            _tell(target, child)
+        if child.tail:
+            target.data(child.tail)
+    target.end(tag)

@@ -103,7 +103,9 @@ def read_package(
         InputError: The source cannot be read or the folder not written to.
     """
     with _opened(source) as stream:
-        return read(stream, folder=folder, limits=limits or Limits(), lines=lines)
+        return read(
+            stream, folder=folder, limits=limits or Limits(), lines=lines, small=isinstance(source, bytes)
+        )
 
 
 def reply_header(

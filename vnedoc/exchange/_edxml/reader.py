@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from vnedoc._internal.xml import DoctypeRefusedError, XMLRefusedError, parse_into
+from vnedoc._internal.xml import DoctypeRefusedError, XMLRefusedError, parse_into, parse_whole_into
 from vnedoc.errors import InputError, PackageError
 from vnedoc.exchange._edxml import names
 from vnedoc.exchange._edxml.decoding import open_text
@@ -28,7 +28,7 @@ from vnedoc.exchange._edxml.understanding import understand
 from vnedoc.exchange.models import DocumentHeader, Package, ReceivedAttachment, UnknownElement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from vnedoc.exchange._edxml.understanding import Reference
     from vnedoc.exchange.models import Limits
@@ -43,7 +43,9 @@ _CONTENT_NAMES = ("ContentTransferEncoded", "Content")
 _REPLACED = b"\xef\xbf\xbd"
 
 
-def read(source: BinaryIO, *, folder: Path | None, limits: Limits, lines: bool = True) -> Package:
+def read(
+    source: BinaryIO, *, folder: Path | None, limits: Limits, lines: bool = True, small: bool = False
+) -> Package:
     """Read a package from a stream.
 
     Args:
@@ -51,6 +53,7 @@ def read(source: BinaryIO, *, folder: Path | None, limits: Limits, lines: bool =
         folder: Where attachments are written; ``None`` only looks.
         limits: How much the package may ask of this machine.
         lines: Whether it is told on which lines things stand, and how the header was written.
+        small: Whether the package is in memory anyway, and so small that a copy of it may be, too.
 
     Raises:
         PackageError: This is no package, or it asks for more than the limits allow.
@@ -58,9 +61,9 @@ def read(source: BinaryIO, *, folder: Path | None, limits: Limits, lines: bool =
     """
     if folder is None:
         with _Looking() as place:
-            return _read(source, place, limits, lines=lines)
+            return _read(source, place, limits, lines=lines, small=small)
     with _Writing(folder) as place:
-        package = _read(source, place, limits, lines=lines)
+        package = _read(source, place, limits, lines=lines, small=small)
         return dataclasses.replace(package, attachments=place.publish(package.attachments))
 
 
@@ -364,7 +367,9 @@ class _Source:
         return chunk
 
 
-def _read(stream: BinaryIO, place: _Looking | _Writing, limits: Limits, *, lines: bool) -> Package:
+def _read(
+    stream: BinaryIO, place: _Looking | _Writing, limits: Limits, *, lines: bool, small: bool
+) -> Package:
     warnings = Warnings()
     source = _Source(stream, limits, warnings, lines=lines)
     attachments = _Attachments(place, limits, warnings)
@@ -376,7 +381,7 @@ def _read(stream: BinaryIO, place: _Looking | _Writing, limits: Limits, *, lines
         on_attachment_end=attachments.end,
     )
     try:
-        _parse(source, target, warnings)
+        _parse(source, target, warnings, small=small and not lines)
     except PackageError as exc:
         if target.line is not None:
             exc.values.setdefault("line", target.line)
@@ -401,9 +406,19 @@ def _read(stream: BinaryIO, place: _Looking | _Writing, limits: Limits, *, lines
     )
 
 
-def _parse(source: _Source, target: TreeTarget, warnings: Warnings) -> None:
+def _parse(source: _Source, target: TreeTarget, warnings: Warnings, *, small: bool) -> None:
+    chunks: Iterable[bytes] = source.chunks()
+    if small:
+        content = b"".join(chunks)
+        try:
+            parse_whole_into(target, content)
+        except XMLRefusedError:
+            # What is wrong with it is found out below, and whether it stands behind the package only.
+            chunks = [content]
+        else:
+            return
     try:
-        parse_into(target, source.chunks())
+        parse_into(target, chunks)
     except DoctypeRefusedError as exc:
         # The scanner does not get past a declaration of this kind.
         raise PackageError("edxml.doctype", line=source.line) from exc
