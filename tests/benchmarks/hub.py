@@ -30,7 +30,8 @@ from vnedoc.exchange.stores.hub import HubAgency, HubStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SENDERS = 16
+_SENDERS = 64
+_CONNECTIONS = 16
 _RECIPIENTS = 8
 _CLIENTS = 2
 _START_AFTER_S = 1.5
@@ -49,7 +50,7 @@ class Load:
     """How many bytes each has, about."""
     recipients: int = 1
     """How many recipients each has."""
-    connections: int = _SENDERS
+    connections: int = _CONNECTIONS
     """How many connections send."""
     is_fetched: bool = False
     """Whether the deliveries are fetched and confirmed afterwards."""
@@ -57,6 +58,7 @@ class Load:
 
 SHORT = (
     Load("100 KB to 1", 600, is_fetched=True),
+    Load("100 KB to 1, 64 connections", 1_200, connections=64),
     Load("1 MB to 1", 40, size=1_000_000),
     Load("100 MB to 1", 1, size=100_000_000, connections=1),
     Load("100 KB to 1,000", 6, recipients=1_000),
@@ -64,6 +66,7 @@ SHORT = (
 LONG = (
     Load("100 KB to 1", 10_000, is_fetched=True),
     Load("100 KB to 1, one connection", 300, connections=1),
+    Load("100 KB to 1, 64 connections", 10_000, connections=64),
     Load("100 KB to 10", 2_000, recipients=10),
     Load("1 MB to 1", 500, size=1_000_000),
     Load("100 MB to 1", 3, size=100_000_000, connections=1),

@@ -17,7 +17,8 @@ import vnedoc
 from tests.tls import Authority
 from vnedoc import messages
 from vnedoc._internal import http, xml
-from vnedoc.errors import InputError, RemoteError
+from vnedoc.agencies.imports import read_agencies
+from vnedoc.errors import ConfigurationError, InputError, RemoteError
 from vnedoc.messages.reasons import recognized
 from vnedoc.sign.report import Finding
 
@@ -281,6 +282,26 @@ def test_a_reason_may_be_a_sentence_or_nothing():
     sentence = messages.Sentence("file.cannot-read", path="a", reason="Permission denied")
     assert sentence.text("vi") == "Không đọc được tệp a: không đủ quyền truy cập."
     assert told(None) == "None"
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("TEST,name\nH99,A\n", "“TEST”"),
+        ("organ_id\nH99\n", "thiếu cột"),
+        ("organ_id,name\nH99\n", "dòng 2 có số giá trị khác số cột"),
+        ("code,name\n,A\n", "dòng 2 thiếu mã hoặc tên"),
+        ('{"TEST": 1}', "không có danh sách cơ quan"),
+        ('[{"code": "H99"}]', "hàng 1 thiếu mã hoặc tên"),
+        ("<TEST/>", "Organization"),
+    ],
+)
+def test_what_is_wrong_with_a_list_of_agencies_is_told_in_vietnamese(table, said, tmp_path):
+    path = tmp_path / "TEST"
+    path.write_text(table, encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        read_agencies(path)
+    assert said in caught.value.text("vi")
 
 
 # Our own parsers

@@ -44,6 +44,10 @@ _ROWS = ("data", "agencies", "organizations", "result")
 
 _COLUMNS = {
     "mã định danh": "organ_id",
+    "mã định danh điện tử": "organ_id",
+    "mã cơ quan": "organ_id",
+    # As the lists of the axes have it.
+    "code": "organ_id",
     "tên cơ quan": "name",
     "mã cơ quan cấp trên": "parent",
     "cấp": "level",

@@ -128,12 +128,19 @@ _WORDS = {
     "not an object": "reason.json-no-object",
     "a broken escape": "reason.json-broken-escape",
     "the body breaks off": "reason.body-cut",
+    "no list of agencies in it": "reason.no-agencies",
+    "no Organization in it": "reason.no-organization",
+    "the columns organ_id and name are needed": "reason.columns-missing",
 }
 
 # Parts of words; what varies has a name. The first that fits is taken.
 _PATTERNS = tuple(
     (re.compile(pattern), message_id)
     for pattern, message_id in (
+        (r"unknown column '(?P<name>.{0,200})'", "reason.unknown-column"),
+        (r"row (?P<number>\d+) has no code or no name", "reason.row-without-code"),
+        (r"line (?P<number>\d+): no code or no name", "reason.line-without-code"),
+        (r"line (?P<number>\d+): not as many values as columns", "reason.line-of-other-length"),
         (
             r"\[SSL: CERTIFICATE_VERIFY_FAILED\].*: self[- ]signed certificate(?: \(_ssl.*)?",
             "reason.tls-self-signed",
