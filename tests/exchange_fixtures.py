@@ -20,6 +20,7 @@ from tests.offices import COMMUNE, DEPARTMENT, PROVINCE, Office
 from vnedoc.exchange.hub.administration import Administration
 from vnedoc.exchange.stores.checking import check_store
 from vnedoc.exchange.stores.store import AgencyStore
+from vnedoc.testing.faults import Faults
 from vnedoc.testing.hub import running_hub
 from vnedoc.testing.packages import make_package
 
@@ -38,9 +39,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[RunningHub]:
+def axis_faults() -> Faults:
+    """What goes wrong between the offices and the hub: nothing, until a test plans something."""
+    return Faults()
+
+
+@pytest.fixture
+def hub(tmp_path: Path, axis_faults: Faults) -> Iterator[RunningHub]:
     """A hub on loopback that knows nobody yet."""
-    with running_hub(tmp_path / "hub") as hub:
+    with running_hub(tmp_path / "hub", faults=axis_faults) as hub:
         yield hub
 
 

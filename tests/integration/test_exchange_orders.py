@@ -7,6 +7,7 @@ import pytest
 from tests.offices import COMMUNE, DEPARTMENT, PROVINCE
 from vnedoc._internal.clock import utc_now
 from vnedoc.errors import ConnectorError, NotAllowedError, RefusedError, UsageError
+from vnedoc.exchange import _vxp
 from vnedoc.exchange.codes import PackageKind, StatusCode
 from vnedoc.exchange.connectors.base import RemoteMessage
 from vnedoc.exchange.models import Attachment, Business, ReplacementInfo, ResponseFor
@@ -14,6 +15,7 @@ from vnedoc.exchange.orders import recall_header, update_header
 from vnedoc.exchange.package import reply_header, write_package
 from vnedoc.exchange.service import ExchangeOptions, RecallForm
 from vnedoc.exchange.states import BusinessState, DeliveryState, OrderKind, OrderState
+from vnedoc.testing.faults import CutAnswer, LostAnswer
 from vnedoc.testing.packages import make_organization, make_package
 
 REASON = "TEST ban hành nhầm"
@@ -82,6 +84,25 @@ def test_what_may_have_left_is_taken_back_here_and_there(offices, package):
     }
     taken_in(department)
     assert document_of(department).delivery is DeliveryState.CANCELLED
+
+
+@pytest.mark.parametrize("fault", [LostAnswer(), CutAnswer(5), CutAnswer(0)], ids=repr)
+def test_what_the_axis_has_although_its_answer_was_lost_is_taken_back_there(offices, package, axis_faults, fault):
+    province, department, _commune = offices
+    axis_faults.plan(fault, path=_vxp.SEND_PATH)
+    with pytest.raises(ConnectorError):
+        province.exchange.send(package)
+    [message] = province.store.sent()
+    [order] = province.exchange.recall(message.id, reason=REASON)
+    assert order.id != message.id
+    taken_in(department)
+    assert document_of(department).delivery is DeliveryState.CANCELLED
+    # The axis would take the same package for the one it has: it is not sent once more, and nor is another.
+    assert province.exchange.send(package).consignments[0].delivery is DeliveryState.RECALLED
+    make_package(package, sender=PROVINCE, recipients=[DEPARTMENT], content=b"%PDF corrected")
+    with pytest.raises(NotAllowedError) as caught:
+        province.exchange.send(package)
+    assert caught.value.code == "exchange.sent-conflict"
 
 
 def test_what_never_reached_the_axis_is_taken_back_without_a_word(offices, package):

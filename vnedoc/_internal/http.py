@@ -174,9 +174,15 @@ def post_bytes(
     except httpx2.TimeoutException as exc:
         raise RemoteError("remote.timeout", url=url) from exc
     except httpx2.HTTPError as exc:
-        raise RemoteError("remote.unreachable", url=url, reason=str(exc) or type(exc).__name__) from exc
+        raise _lost(exc, url) from exc
     except httpx2.InvalidURL as exc:
         raise RemoteError("remote.bad-url", url=url) from exc
+
+
+def _lost(error: httpx2.HTTPError, url: str) -> RemoteError:
+    """Return the error for a connection that was never made, or was lost: then the request may have arrived."""
+    code = "remote.unreachable" if isinstance(error, httpx2.ConnectError) else "remote.broken-off"
+    return RemoteError(code, url=url, reason=str(error) or type(error).__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -266,6 +272,6 @@ def open_answer(
     except httpx2.TimeoutException as exc:
         raise RemoteError("remote.timeout", url=shown) from exc
     except httpx2.HTTPError as exc:
-        raise RemoteError("remote.unreachable", url=shown, reason=str(exc) or type(exc).__name__) from exc
+        raise _lost(exc, shown) from exc
     except httpx2.InvalidURL as exc:
         raise RemoteError("remote.bad-url", url=shown) from exc

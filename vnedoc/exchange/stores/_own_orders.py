@@ -45,8 +45,11 @@ def recall_unsent(
     if row.lease_owner is not None and row.due_at is not None and row.due_at > at:
         raise NotAllowedError("exchange.being-sent", id=row.id)
     may_have_left = any(item.error_code not in _NEVER_LEFT for item in row.attempts)
-    # Without its identity: a corrected package may take its place.
-    row.due_at = row.lease_owner = row.identity = None
+    row.due_at = row.lease_owner = None
+    if not may_have_left:
+        # Without its identity, so that the package, or a corrected one, may take its place. Else the axis could take
+        # that for the one it has, and the recall that follows would cancel it.
+        row.identity = None
     for item in row.consignments:
         steps.move(item, delivery=DeliveryState.RECALLED, at=at)
     session.add(

@@ -57,7 +57,9 @@ MAX_FAILED_POLLS = 5
 JSON: TypeAlias = dict[str, Any]  # values are whatever the other side sent; each is checked where it is used
 _TOKEN_ERRORS = frozenset({"expired_token", "invalid_token"})
 _BUSY = frozenset({408, 425, 429})
-_LOST_ON_THE_WAY = frozenset({"remote.timeout", "remote.unreachable", "remote-signing.unavailable"})
+_LOST_ON_THE_WAY = frozenset(
+    {"remote.timeout", "remote.unreachable", "remote.broken-off", "remote-signing.unavailable"}
+)
 _Outcome = TypeVar("_Outcome")
 
 
