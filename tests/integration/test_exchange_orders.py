@@ -87,7 +87,9 @@ def test_what_may_have_left_is_taken_back_here_and_there(offices, package):
 
 
 @pytest.mark.parametrize("fault", [LostAnswer(), CutAnswer(5), CutAnswer(0)], ids=repr)
-def test_what_the_axis_has_although_its_answer_was_lost_is_taken_back_there(offices, package, axis_faults, fault):
+def test_what_the_axis_has_although_its_answer_was_lost_is_taken_back_there(
+    offices, package, axis_faults, fault
+):
     province, department, _commune = offices
     axis_faults.plan(fault, path=_vxp.SEND_PATH)
     with pytest.raises(ConnectorError):

@@ -1,11 +1,13 @@
 """Where packages are kept: one suite for a folder and for an object store that speaks S3."""
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
 import re
 import resource
+import shutil
 import stat
 import threading
 
@@ -39,9 +41,14 @@ def adopt(store, content=SMALL):
         return store.adopt(path)
 
 
+def put(store, content):
+    return store.put(content)
+
+
+@pytest.mark.parametrize("way", [adopt, put])
 @pytest.mark.parametrize("content", [b"", b"x", SMALL, LARGE], ids=["empty", "one byte", "small", "large"])
-def test_what_goes_in_comes_out(store, content):
-    payload = adopt(store, content)
+def test_what_goes_in_comes_out(store, content, way):
+    payload = way(store, content)
     assert payload == StoredPayload(hashlib.sha256(content).hexdigest(), len(content))
     assert store.size(payload.sha256) == len(content)
     with store.open(payload.sha256) as stream:
@@ -112,6 +119,51 @@ def test_nothing_is_left_of_what_was_not_adopted(store, tmp_path):
         path.write_bytes(SMALL)
         raise RuntimeError
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.read_bytes() == SMALL]
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+def test_nothing_is_left_of_what_could_not_be_put(tmp_path, monkeypatch, call):
+    store = FolderPayloads(tmp_path / "payloads")
+    store.prepare()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, pytest.raises(InputError) as caught:
+        patch.setattr(os, call, full)
+        store.put(SMALL)
+    assert caught.value.code == "file.cannot-write"
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert store.put(SMALL).size == len(SMALL)
+
+
+def test_what_is_put_is_written_to_its_end(tmp_path, monkeypatch):
+    store, write = FolderPayloads(tmp_path / "payloads"), os.write
+    # A file system may take less than it is given.
+    monkeypatch.setattr(os, "write", lambda handle, content: write(handle, content[:1000]))
+    payload = store.put(SMALL)
+    with store.open(payload.sha256) as stream:
+        assert stream.read() == SMALL
+
+
+def test_a_store_that_is_prepared_has_its_folders(store, tmp_path):
+    store.prepare()
+    store.prepare()
+    payload = store.put(SMALL)
+    assert adopt(store) == payload
+    if isinstance(store, FolderPayloads):
+        assert {stat.S_IMODE(path.stat().st_mode) for path in store.path("ff" * 32).parents[1].iterdir()} == {
+            0o700
+        }
+        assert len(list(store.path("ff" * 32).parents[1].iterdir())) == 256
+        assert stat.S_IMODE(store.path(payload.sha256).stat().st_mode) == 0o600
+
+
+def test_folders_that_went_missing_are_made_again(tmp_path):
+    store = FolderPayloads(tmp_path / "payloads")
+    store.put(SMALL)
+    shutil.rmtree(tmp_path / "payloads")
+    assert store.size(store.put(SMALL).sha256) == len(SMALL)
 
 
 def test_what_a_killed_process_left_is_swept(store):

@@ -1,11 +1,14 @@
 """Steps of many threads in common transactions: each is done or has its own error, and "done" is on the disk."""
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import exc
 
+from vnedoc.exchange.stores._together import Together
 from vnedoc.exchange.stores.database import Database
 
 COUNT = 40
@@ -103,3 +106,83 @@ def test_a_commit_that_fails_takes_only_the_guilty_with_it(database):
     assert rows(database) == set(range(5))
     with database.reading() as session:
         assert session.scalar(sa.text("SELECT count(*) FROM test_children")) == 0
+
+
+# Those who are about to come
+
+
+def batches(patience_s):
+    """Return work in common that notes who was worked for together."""
+    seen = []
+
+    def do(items):
+        seen.append(sorted(items))
+        return [item * 10 for item in items]
+
+    return Together(do, patience_s=patience_s), seen
+
+
+def run_all(*calls):
+    """Run calls in threads, and return what they return."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result(timeout=30) for future in [pool.submit(call) for call in calls]]
+
+
+def test_who_said_that_he_comes_is_waited_for():
+    together, seen = batches(patience_s=20)
+    announced = threading.Event()
+
+    def slow():
+        with together.coming():
+            announced.set()
+            # The other one is there and at work for all before this one comes.
+            while not together._turn.locked():
+                pass
+            return together.run(2)
+
+    def quick():
+        announced.wait(20)
+        return together.run(1)
+
+    assert run_all(slow, quick) == [20, 10]
+    assert seen == [[1, 2]]
+
+
+def test_who_found_that_he_has_nothing_is_not_waited_for_any_longer():
+    together, seen = batches(patience_s=20)
+    announced = threading.Event()
+
+    def refused():
+        with pytest.raises(ValueError, match="TEST"), together.coming():
+            announced.set()
+            while not together._turn.locked():
+                pass
+            raise ValueError("TEST")
+
+    def quick():
+        announced.wait(20)
+        started = time.monotonic()
+        return together.run(1), time.monotonic() - started
+
+    _, (result, took_s) = run_all(refused, quick)
+    assert result == 10
+    assert took_s < 10
+    assert seen == [[1]]
+
+
+def test_patience_has_an_end():
+    together, seen = batches(patience_s=0.01)
+    with together.coming():
+        assert run_all(lambda: together.run(1)) == [10]
+        assert together.run(2) == 20
+    assert seen == [[1], [2]]
+
+
+def test_who_is_alone_does_not_wait_for_himself():
+    together, seen = batches(patience_s=20)
+    started = time.monotonic()
+    with together.coming():
+        assert together.run(1) == 10
+    assert together.run(2) == 20
+    assert time.monotonic() - started < 10
+    assert seen == [[1], [2]]
