@@ -246,7 +246,13 @@ class ExchangeMachine(RuleBasedStateMachine):
         """Sending the same package again is nothing new, unless it was taken back before it left."""
         office = self.all[document.office]
         state = self.state_of(document)
-        message = office.exchange.queue(document.path)
+        try:
+            message = office.exchange.queue(document.path)
+        except NotAllowedError as error:
+            # A recall is on its way that would cancel it.
+            assert error.code == "exchange.taken-back"
+            assert document.recalled
+            return
         if state is DeliveryState.REFUSED or (document.recalled and message.id != document.message_id):
             document.message_id = message.id
             document.recalled = False

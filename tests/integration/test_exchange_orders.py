@@ -1,5 +1,6 @@
 """Recalls, updates and replacements over a real hub: carried out at the receiver, and known at the sender."""
 
+import dataclasses
 import datetime
 
 import pytest
@@ -15,7 +16,7 @@ from vnedoc.exchange.orders import recall_header, update_header
 from vnedoc.exchange.package import reply_header, write_package
 from vnedoc.exchange.service import ExchangeOptions, RecallForm
 from vnedoc.exchange.states import BusinessState, DeliveryState, OrderKind, OrderState
-from vnedoc.testing.faults import CutAnswer, LostAnswer
+from vnedoc.testing.faults import Answered, CutAnswer, LostAnswer
 from vnedoc.testing.packages import make_organization, make_package
 
 REASON = "TEST ban hành nhầm"
@@ -99,12 +100,28 @@ def test_what_the_axis_has_although_its_answer_was_lost_is_taken_back_there(
     assert order.id != message.id
     taken_in(department)
     assert document_of(department).delivery is DeliveryState.CANCELLED
-    # The axis would take the same package for the one it has: it is not sent once more, and nor is another.
-    assert province.exchange.send(package).consignments[0].delivery is DeliveryState.RECALLED
-    make_package(package, sender=PROVINCE, recipients=[DEPARTMENT], content=b"%PDF corrected")
+    # Sent again, the very same package would be cancelled by the recall; nothing tells the two apart.
     with pytest.raises(NotAllowedError) as caught:
         province.exchange.send(package)
-    assert caught.value.code == "exchange.sent-conflict"
+    assert caught.value.code == "exchange.taken-back"
+
+
+def test_what_may_have_left_is_taken_back_and_sent_corrected(offices, package, axis_faults):
+    province, department, _commune = offices
+    axis_faults.plan(Answered(503), path=_vxp.SEND_PATH)
+    with pytest.raises(ConnectorError):
+        province.exchange.send(package)
+    [message] = province.store.sent()
+    province.exchange.recall(message.id, reason=REASON)
+    later = utc_now() + datetime.timedelta(minutes=2)
+    header = make_package(package, sender=PROVINCE, recipients=[DEPARTMENT])
+    anew = dataclasses.replace(header, trace=()).with_trace(PROVINCE, at=later)
+    write_package(anew, [Attachment("TEST.pdf", b"%PDF corrected")], package)
+    corrected = province.exchange.send(package)
+    assert corrected.id != message.id
+    taken_in(department)
+    came = {item.payload.sha256: item for item in department.store.received(kind=PackageKind.DOCUMENT)}
+    assert came[corrected.payload.sha256].delivery is DeliveryState.ACCEPTED
 
 
 def test_what_never_reached_the_axis_is_taken_back_without_a_word(offices, package):

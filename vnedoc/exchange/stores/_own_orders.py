@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["give", "note_refused", "recall_unsent", "sent_documents", "settle", "versions"]
 
-# Attempts that ended so never came as far as the axis; after any other the axis may have the package.
-_NEVER_LEFT = frozenset({"remote.unreachable", "connector.not-let-in", "connector.no-secret"})
 _MAX_VERSIONS = 1000
 
 
@@ -44,12 +42,9 @@ def recall_unsent(
         return row, True
     if row.lease_owner is not None and row.due_at is not None and row.due_at > at:
         raise NotAllowedError("exchange.being-sent", id=row.id)
-    may_have_left = any(item.error_code not in _NEVER_LEFT for item in row.attempts)
-    row.due_at = row.lease_owner = None
-    if not may_have_left:
-        # Without its identity, so that the package, or a corrected one, may take its place. Else the axis could take
-        # that for the one it has, and the recall that follows would cancel it.
-        row.identity = None
+    may_have_left = steps.may_have_left(row)
+    # Without its identity: a corrected package may take its place.
+    row.due_at = row.lease_owner = row.identity = None
     for item in row.consignments:
         steps.move(item, delivery=DeliveryState.RECALLED, at=at)
     session.add(

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "lock_received",
     "lock_sent",
+    "may_have_left",
     "move",
     "move_by_report",
     "queue",
@@ -50,6 +51,8 @@ __all__ = [
 # People do not look for a document by the last of a thousand recipients.
 _MAX_SEARCHED_RECIPIENTS = 20
 _INSTANT = datetime.timedelta(microseconds=1)
+# Attempts that ended so never came as far as the axis; after any other the axis may have the package.
+_NEVER_LEFT = frozenset({"remote.unreachable", "connector.not-let-in", "connector.no-secret"})
 
 
 def lock_sent(session: orm.Session, message_id: str) -> SentRow:
@@ -79,7 +82,8 @@ def queue(
     """Return the row of a package in the outbox, new or there already.
 
     Raises:
-        NotAllowedError: Another package with the same identity is there.
+        NotAllowedError: Another package with the same identity is there, or this very one was taken back after the
+            axis may have got it.
     """
     known = session.scalar(
         sa.select(SentRow).where(SentRow.connection == connection, SentRow.identity == new.identity)
@@ -88,6 +92,8 @@ def queue(
         if known.payload_sha256 != new.payload.sha256:
             raise NotAllowedError("exchange.sent-conflict", document_id=new.document_id, id=known.id)
         return known
+    if _is_taken_back(session, new, connection=connection):
+        raise NotAllowedError("exchange.taken-back", document_id=new.document_id)
     created_at = _time_of(session, new, connection=connection, at=at)
     row = SentRow(
         id=uuid.uuid4().hex,
@@ -127,6 +133,30 @@ def queue(
         answers=answers,
     )
     return row
+
+
+def may_have_left(row: SentRow) -> bool:
+    """Tell whether the axis may have a message that is still in the outbox: an attempt ended without an answer."""
+    return any(item.error_code not in _NEVER_LEFT for item in row.attempts)
+
+
+def _is_taken_back(session: orm.Session, new: NewSent, *, connection: str) -> bool:
+    """Tell whether this very package was taken back after it may have left.
+
+    Sent once more it would be cancelled: nothing tells it from the one that was recalled. A corrected package claims
+    a later time than the recall.
+    """
+    same = sa.select(SentRow).where(
+        SentRow.connection == connection,
+        SentRow.kind == new.kind.value,
+        SentRow.document_id == new.document_id,
+        SentRow.payload_sha256 == new.payload.sha256,
+    )
+    return any(
+        may_have_left(row)
+        and any(item.delivery_state == DeliveryState.RECALLED.value for item in row.consignments)
+        for row in session.scalars(same)
+    )
 
 
 def _time_of(
