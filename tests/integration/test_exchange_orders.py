@@ -124,6 +124,25 @@ def test_what_may_have_left_is_taken_back_and_sent_corrected(offices, package, a
     assert came[corrected.payload.sha256].delivery is DeliveryState.ACCEPTED
 
 
+def test_a_recall_that_broke_off_after_the_document_was_taken_back_here_is_given_again(
+    offices, package, axis_faults
+):
+    province, department, _commune = offices
+    axis_faults.plan(LostAnswer(), path=_vxp.SEND_PATH)
+    with pytest.raises(ConnectorError):
+        province.exchange.send(package)
+    [message] = province.store.sent()
+    # As a process leaves it that dies before it has queued the recall.
+    province.store.recall_unsent(message.id, reason=REASON, at=utc_now())
+    [order] = province.exchange.recall(message.id, reason=REASON)
+    assert order.id != message.id
+    taken_in(department)
+    assert document_of(department).delivery is DeliveryState.CANCELLED
+    with pytest.raises(NotAllowedError) as caught:
+        province.exchange.recall(message.id, reason=REASON)
+    assert caught.value.code == "exchange.nothing-to-recall"
+
+
 def test_what_never_reached_the_axis_is_taken_back_without_a_word(offices, package):
     province = offices[0]
     with province.cut_off(), pytest.raises(ConnectorError):

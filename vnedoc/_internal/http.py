@@ -180,7 +180,10 @@ def post_bytes(
 
 
 def _lost(error: httpx2.HTTPError, url: str) -> RemoteError:
-    """Return the error for a connection that was never made, or was lost: then the request may have arrived."""
+    """Return the error for a connection that was never made, or was lost: then the request may have arrived.
+
+    So it may, as far as can be told, where TLS 1.3 asks for a client's certificate: the client writes already then.
+    """
     code = "remote.unreachable" if isinstance(error, httpx2.ConnectError) else "remote.broken-off"
     return RemoteError(code, url=url, reason=str(error) or type(error).__name__)
 

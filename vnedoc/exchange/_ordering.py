@@ -20,7 +20,7 @@ from vnedoc.exchange.codes import BusinessKind, PackageKind, StatusCode
 from vnedoc.exchange.models import DocumentHeader, StatusHeader
 from vnedoc.exchange.orders import recall_header, replacing, update_header
 from vnedoc.exchange.package import read_package, write_package
-from vnedoc.exchange.states import DeliveryState, OrderKind, OrderState
+from vnedoc.exchange.states import DeliveryState, OrderKind, OrderState, may_have_left
 from vnedoc.exchange.stores.records import SentMessage
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def recall(
     """Take a document back from its recipients, or some of them."""
     if not reason.strip():
         raise UsageError("exchange.recall-needs-reason")
-    versions = _versions(desk, message_id)
+    versions = _versions(desk, message_id, or_unfinished=True)
     everybody = {item.recipient.code for version in versions for item in version.consignments}
     for code in recipients or ():
         if code not in everybody:
@@ -236,8 +236,14 @@ def _sent(desk: Desk, message_id: str) -> SentMessage:
     return message
 
 
-def _versions(desk: Desk, message_id: str) -> list[SentMessage]:
+def _versions(desk: Desk, message_id: str, *, or_unfinished: bool = False) -> list[SentMessage]:
     """Return the versions of a document that live, the oldest first.
+
+    Args:
+        desk: Whose document.
+        message_id: One of them.
+        or_unfinished: Also those that were taken back here and may have left, if their recall was not queued because
+            the process died between the two.
 
     Raises:
         NotAllowedError: The axis refused all of them, or they were taken back; or it is a recall itself.
@@ -248,11 +254,25 @@ def _versions(desk: Desk, message_id: str) -> list[SentMessage]:
         raise NotAllowedError("exchange.not-a-document", id=message.id)
     versions = [_sent(desk, item) for item in desk.store.versions(message.id)]
     living = [
-        version for version in versions if not all(item.delivery in _GONE for item in version.consignments)
+        version
+        for version in versions
+        if not all(item.delivery in _GONE for item in version.consignments)
+        or (or_unfinished and _is_unfinished(desk, version))
     ]
     if not living:
         raise NotAllowedError("exchange.nothing-to-recall", id=message.id)
     return living
+
+
+def _is_unfinished(desk: Desk, version: SentMessage) -> bool:
+    if not may_have_left(attempt.error_code for attempt in version.attempts):
+        return False
+    recalls = [
+        order
+        for order in desk.store.orders_of([version.id])
+        if order.is_ours and order.kind is OrderKind.RECALL and order.target_id == version.id
+    ]
+    return bool(recalls) and all(order.order_id is None for order in recalls)
 
 
 def _current(desk: Desk, message_id: str) -> SentMessage:

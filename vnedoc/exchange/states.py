@@ -28,6 +28,7 @@ __all__ = [
     "OrderState",
     "OverallState",
     "TransportStatus",
+    "may_have_left",
 ]
 
 
@@ -93,6 +94,19 @@ IN_OUTBOX = frozenset(
     }
 )
 """States of a message that the axis never confirmed, and that nobody gave up for good."""
+
+_NEVER_LEFT = frozenset({"remote.unreachable", "connector.not-let-in", "connector.no-secret"})
+
+
+def may_have_left(error_codes: Iterable[str | None]) -> bool:
+    """Tell whether the axis may have a message that it never confirmed.
+
+    Args:
+        error_codes: How the attempts to hand it over ended, ``None`` where that is not known. Some ends come before
+            the axis has anything; after any other it may have the message.
+    """
+    return any(code not in _NEVER_LEFT for code in error_codes)
+
 
 # A recipient's answer can overtake the axis's own receipt when our process died between the two; so can a receipt
 # that comes after we gave up.

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from vnedoc.errors import NotAllowedError
 from vnedoc.exchange.codes import BusinessKind, PackageKind, StatusCode
-from vnedoc.exchange.states import IN_OUTBOX, DeliveryState, OrderKind, OrderState
+from vnedoc.exchange.states import IN_OUTBOX, DeliveryState, OrderKind, OrderState, may_have_left
 from vnedoc.exchange.stores import _log
 from vnedoc.exchange.stores import _steps as steps
 from vnedoc.exchange.stores.models import DocumentOrderRow, SentRow
@@ -42,7 +42,7 @@ def recall_unsent(
         return row, True
     if row.lease_owner is not None and row.due_at is not None and row.due_at > at:
         raise NotAllowedError("exchange.being-sent", id=row.id)
-    may_have_left = steps.may_have_left(row)
+    perhaps = may_have_left(item.error_code for item in row.attempts)
     # Without its identity: a corrected package may take its place.
     row.due_at = row.lease_owner = row.identity = None
     for item in row.consignments:
@@ -50,8 +50,8 @@ def recall_unsent(
     session.add(
         _order(row, OrderKind.RECALL, OrderState.APPLIED, reason=reason, order_id=None, at=at, settled_at=at)
     )
-    _log.append(session, "recalled", at=at, message_id=row.id, may_have_left=may_have_left)
-    return row, may_have_left
+    _log.append(session, "recalled", at=at, message_id=row.id, may_have_left=perhaps)
+    return row, perhaps
 
 
 def give(

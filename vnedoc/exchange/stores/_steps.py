@@ -16,6 +16,7 @@ from vnedoc.exchange.states import (
     BusinessState,
     DeliveryState,
     TransportStatus,
+    may_have_left,
 )
 from vnedoc.exchange.stores import _log
 from vnedoc.exchange.stores._rows import dump_findings
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = [
     "lock_received",
     "lock_sent",
-    "may_have_left",
     "move",
     "move_by_report",
     "queue",
@@ -51,8 +51,6 @@ __all__ = [
 # People do not look for a document by the last of a thousand recipients.
 _MAX_SEARCHED_RECIPIENTS = 20
 _INSTANT = datetime.timedelta(microseconds=1)
-# Attempts that ended so never came as far as the axis; after any other the axis may have the package.
-_NEVER_LEFT = frozenset({"remote.unreachable", "connector.not-let-in", "connector.no-secret"})
 
 
 def lock_sent(session: orm.Session, message_id: str) -> SentRow:
@@ -135,11 +133,6 @@ def queue(
     return row
 
 
-def may_have_left(row: SentRow) -> bool:
-    """Tell whether the axis may have a message that is still in the outbox: an attempt ended without an answer."""
-    return any(item.error_code not in _NEVER_LEFT for item in row.attempts)
-
-
 def _is_taken_back(session: orm.Session, new: NewSent, *, connection: str) -> bool:
     """Tell whether this very package was taken back after it may have left.
 
@@ -153,7 +146,7 @@ def _is_taken_back(session: orm.Session, new: NewSent, *, connection: str) -> bo
         SentRow.payload_sha256 == new.payload.sha256,
     )
     return any(
-        may_have_left(row)
+        may_have_left(item.error_code for item in row.attempts)
         and any(item.delivery_state == DeliveryState.RECALLED.value for item in row.consignments)
         for row in session.scalars(same)
     )
