@@ -377,8 +377,7 @@ class FolderPayloads(PayloadStore):
 
 def _make_folder(folder: Path) -> None:
     """Make a folder and those above it that are missing, durably."""
-    # Asked for each payload, and several times quicker than a path of pathlib answers.
-    if os.path.isdir(folder):  # noqa: PTH112
+    if os.path.isdir(folder):  # noqa: PTH112 - asked for each payload, and much quicker than pathlib
         return
     _make_folder(folder.parent)
     folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
