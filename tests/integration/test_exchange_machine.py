@@ -12,6 +12,7 @@ import itertools
 import os
 import random
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from tests.offices import Office
 from vnedoc.errors import ConnectorError, NotAllowedError, RefusedError
 from vnedoc.exchange import _vxp
-from vnedoc.exchange.codes import PackageKind, StatusCode
+from vnedoc.exchange.codes import BusinessKind, PackageKind, StatusCode
 from vnedoc.exchange.connectors.vxp import VXPConnector
 from vnedoc.exchange.hub.options import HubOptions, Limits
 from vnedoc.exchange.models import Attachment
@@ -102,6 +103,13 @@ class Sent:
     """How many packages carry it."""
     recalled: bool = False
     """Whether somebody took it back."""
+    is_crossed: bool = False
+    """Whether a reply to it crossed a newer version; a status does not say which of the two it is about."""
+
+    @property
+    def code(self):
+        """Its number as people write it."""
+        return f"{self.number}/UBND-TEST"
 
 
 @dataclasses.dataclass
@@ -114,6 +122,12 @@ class Axis:
     """The time, for everybody."""
     hub: RunningHub | None = None
     """The hub."""
+    ticks: Iterator[int] = dataclasses.field(default_factory=itertools.count)
+    """How often somebody looked at the clock."""
+
+    def clock(self):
+        """Tell the time; it never stands still, so what came first is first in the hub's lists."""
+        return self.now + datetime.timedelta(microseconds=next(self.ticks))
 
 
 AXIS: list[Axis] = []
@@ -130,7 +144,7 @@ def axis(tmp_path_factory):
 def running_axis(folder):
     axis = Axis(HubFaults())
     options = HubOptions(limits=NO_LIMITS)
-    with running_hub(folder, options=options, faults=axis.faults, clock=lambda: axis.now) as axis.hub:
+    with running_hub(folder, options=options, faults=axis.faults, clock=axis.clock) as axis.hub:
         AXIS.append(axis)
         yield
         AXIS.remove(axis)
@@ -155,6 +169,7 @@ class ExchangeMachine(RuleBasedStateMachine):
         self.stack = contextlib.ExitStack()
         self.number = 0
         self.sent: list[Sent] = []
+        self.replies: dict[str, Sent] = {}
         self.heights: dict[object, tuple[int, ...]] = {}
         self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="vnedoc-TEST-")))
         self.axis = AXIS[-1]
@@ -199,7 +214,7 @@ class ExchangeMachine(RuleBasedStateMachine):
             self.stack.close()
 
     def clock(self):
-        return self.axis.now
+        return self.axis.clock()
 
     def clock_of(self, office):
         return self.clock() + self.off[office]
@@ -256,6 +271,7 @@ class ExchangeMachine(RuleBasedStateMachine):
         if state is DeliveryState.REFUSED or (document.recalled and message.id != document.message_id):
             document.message_id = message.id
             document.recalled = False
+            self.note_crossing(document)
         assert message.id == document.message_id
 
     @rule(document=documents)
@@ -296,9 +312,18 @@ class ExchangeMachine(RuleBasedStateMachine):
         code=st.sampled_from([StatusCode.ACCEPTED, StatusCode.PROCESSING, StatusCode.COMPLETED]),
     )
     def reply(self, office, code):
-        for message in self.all[office].store.received()[-1:]:
+        store = self.all[office].store
+        for message in store.received()[-1:]:
+            before = {item.id for item in store.sent(kind=PackageKind.STATUS)}
             with contextlib.suppress(ConnectorError, NotAllowedError):
                 self.all[office].exchange.reply(message.id, code)
+            document = next(one for one in self.sent if one.office != office and one.code == message.code)
+            came = {item.payload.sha256 for item in store.received()}
+            if any(version.payload.sha256 not in came for version in self.versions(document)):
+                document.is_crossed = True
+            for item in store.sent(kind=PackageKind.STATUS):
+                if item.id not in before:
+                    self.replies[item.payload.sha256] = document
 
     @rule(document=documents)
     def recall(self, document):
@@ -327,6 +352,22 @@ class ExchangeMachine(RuleBasedStateMachine):
         except NotAllowedError:
             return
         document.versions += 1
+        self.note_crossing(document)
+
+    def note_crossing(self, document):
+        """A reply that its sender does not have yet may be put to the version that was made meanwhile."""
+        store = self.all[document.office].store
+        known = {item.payload.sha256 for item in store.received(kind=PackageKind.STATUS)}
+        if any(about is document for sha256, about in self.replies.items() if sha256 not in known):
+            document.is_crossed = True
+
+    def versions(self, document):
+        """Return what was sent under the number of a document, recalls excepted."""
+        return [
+            item
+            for item in self.all[document.office].store.sent()
+            if item.code == document.code and item.business_kind != BusinessKind.RECALL
+        ]
 
     @rule(office=offices)
     def retry(self, office):
@@ -464,7 +505,14 @@ class ExchangeMachine(RuleBasedStateMachine):
         [received] = came
         assert received.delivery is (DeliveryState.CANCELLED if document.recalled else DeliveryState.ACCEPTED)
         business = message.consignments[0].business
-        assert business.progress == received.business.progress
+        if document.is_crossed:
+            told = [item.consignments[0].business.progress for item in self.versions(document)]
+            done = [
+                item.business.progress for item in recipient.store.received() if item.code == message.code
+            ]
+            assert max(told, key=PROGRESS.index) == max(done, key=PROGRESS.index)
+        else:
+            assert business.progress == received.business.progress
         assert business.progress is not None
         if document.recalled:
             assert business.change == "15"

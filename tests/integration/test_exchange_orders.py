@@ -474,6 +474,21 @@ def test_a_recall_is_no_document_to_be_recalled(offices, package):
     assert len(province.store.page("sent").items) == before
 
 
+@pytest.mark.parametrize("code", [StatusCode.REFUSED, StatusCode.ACCEPTED, StatusCode.COMPLETED])
+def test_a_recall_is_not_worked_on(offices, package, code):
+    """It shares the identifier of its document, which would be told to be entered in the register."""
+    province, department, _commune = offices
+    sent = province.exchange.send(package)
+    taken_in(department)
+    province.exchange.recall(sent.id, reason=REASON)
+    order = one(taken_in(department)).message
+    with pytest.raises(NotAllowedError) as caught:
+        department.exchange.reply(order.id, code, reason=REASON)
+    assert caught.value.code == "exchange.recall-is-decided"
+    taken_in(province)
+    assert province.business(sent.id)[DEPARTMENT] == BusinessState("01", "15")
+
+
 def test_a_recall_that_is_kept_is_finished_by_the_same_command(offices, package):
     province, department, _commune = offices
     sent = province.exchange.send(package)

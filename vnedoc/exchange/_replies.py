@@ -53,6 +53,9 @@ def reply(desk: Desk, message_id: str, status_code: StatusCode, *, reason: str |
         raise UsageError("exchange.not-received", id=message_id)
     if message.delivery is DeliveryState.QUARANTINED and status_code is not StatusCode.REFUSED:
         raise NotAllowedError("exchange.in-quarantine", id=message.id)
+    if message.delivery is DeliveryState.ACCEPTED and message.business_kind == BusinessKind.RECALL:
+        # A status names a document by the identifier that its recall shares: progress would be told of the document.
+        raise NotAllowedError("exchange.recall-is-decided", id=message.id)
     new, news = _status_of(desk, message, _package_of(desk, message), status_code, reason)
     sent = desk.store.reply(message.id, new, news, connection=desk.name, at=desk.clock())
     return sending.deliver(desk, sent.id)

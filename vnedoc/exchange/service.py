@@ -228,7 +228,7 @@ class Exchange:
         Raises:
             UsageError: There is no such received document, the code is no reply, or the reason is missing.
             NotAllowedError: The document has come further than this status, is in quarantine, was cancelled or
-                superseded; or nobody asked for what 15 or 16 answers.
+                superseded; it is a recall, which only 15 and 16 answer; or nobody asked for what they answer.
             ConnectorError: The axis did not take it now. It is queued, and due again soon.
             RefusedError: The axis said no.
         """

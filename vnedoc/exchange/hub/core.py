@@ -19,6 +19,7 @@ from vnedoc.exchange._vxp import Answer, ErrorCode
 from vnedoc.exchange.hub import intake
 from vnedoc.exchange.hub.audit import By
 from vnedoc.exchange.hub.judging import Jury
+from vnedoc.exchange.hub.known_systems import KnownSystems
 from vnedoc.exchange.hub.limits import BusyError, FairShare, Rates
 from vnedoc.exchange.hub.metrics import HubMetrics
 from vnedoc.exchange.hub.options import HubOptions
@@ -28,6 +29,7 @@ from vnedoc.exchange.hub.tally import Tally
 from vnedoc.exchange.hub.visits import current_visit
 from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores.hub import (
+    AccessChangedError,
     ClosedRecipientsError,
     ConflictError,
     HubAgency,
@@ -46,16 +48,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vnedoc.exchange.codes import PackageKind
+    from vnedoc.exchange.hub.peers import Peer
     from vnedoc.exchange.hub.visits import Visit
     from vnedoc.exchange.stores.hub import HubDelivery, HubPackage, HubStore, Request
     from vnedoc.exchange.stores.hub_secrets import SystemAccess
     from vnedoc.exchange.stores.payloads import StoredPayload
 
-__all__ = ["Hub", "Receipt", "bad_parameter", "gone", "unknown_document", "unknown_sender"]
+__all__ = ["Entrance", "Hub", "Receipt", "bad_parameter", "gone", "unknown_document", "unknown_sender"]
 
 logger = logging.getLogger("vnedoc.hub")
 
 _MAX_ERROR_CODES = 50
+_MAX_ENTRANCES = 3
 # An unknown system costs the same work as a wrong secret, so that nobody can find out which ids exist.
 _NOBODYS_SECRET = "-" * 64
 
@@ -68,6 +72,17 @@ class Receipt:
     """The id it gave to the sender."""
     text: str
     """The receipt as it is stored, in the words of the VXP wire; whoever sends the same again gets it again."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entrance:
+    """How a system got in."""
+
+    stamp: str
+    """What the database said of it."""
+    again: Callable[[], str]
+    """Lets it in once more, as things are now; returns the stamp, or raises
+    :class:`~vnedoc.exchange.hub.refusals.RefusalError`."""
 
 
 class Hub:
@@ -90,6 +105,8 @@ class Hub:
         self.options = options
         self.clock = clock
         self.lookup = HubLookup(store)
+        self.known = KnownSystems()
+        """How systems get in, as the database said a moment ago."""
         self.metrics = HubMetrics(store, clock=clock)
         self.shares = self.metrics.shares = FairShare(options.limits)
         self.tally = Tally(store.database, clock=clock)
@@ -142,15 +159,28 @@ class Hub:
         access = self.store.system_secrets.access(system_id, at=self.clock(), sender=sender)
         if access is None:
             return None
-        visit = current_visit()
-        peer = NOBODY if visit is None else visit.peer
-        if not peer.is_within(access.networks) or not peer.shows(access.certificates):
+        peer = _peer()
+        if not _is_at_home(peer, access):
             logger.warning(
                 "a system was not let in from elsewhere",
                 extra={"system": system_id, "address": str(peer.address), "certificate": peer.certificate},
             )
             return None
+        if access.sends:
+            self.known.note(sender, access)
         return access
+
+    def known_access(self, system_id: str, *, sender: str) -> SystemAccess | None:
+        """Return how a system gets in if the database was asked about it and its agency a moment ago.
+
+        Whoever takes something over on its strength makes sure that it still holds.
+
+        Args:
+            system_id: Its id.
+            sender: The code of the agency, for which it sends.
+        """
+        access = self.known.find(system_id, sender)
+        return access if access is not None and _is_at_home(_peer(), access) else None
 
     def enter(self, system_id: str) -> None:
         """Note that the caller proved to be a system.
@@ -239,6 +269,7 @@ class Hub:
         sender: str | None,
         system_id: str,
         request: Request | None = None,
+        entrance: Entrance | None = None,
     ) -> Receipt:
         """Judge a package, keep it durably and queue it for all of its recipients.
 
@@ -251,6 +282,7 @@ class Hub:
                 say.
             system_id: Who brings it.
             request: The request that brings it, if that shall not come again.
+            entrance: How the system got in, if that must still hold.
 
         Raises:
             RefusalError: It is not taken; nothing of it is kept.
@@ -266,7 +298,7 @@ class Hub:
                     if request is not None:
                         self.remember(request)
                     raise
-                return self._queue(package, payload, system_id=system_id, request=request)
+                return self._queue(package, payload, system_id=system_id, request=request, entrance=entrance)
         except RefusalError as refusal:
             self.metrics.rejected(refusal.message_id)
             raise
@@ -292,7 +324,13 @@ class Hub:
             return routed.package, payloads.adopt(path, sha256=routed.sha256)
 
     def _queue(
-        self, package: HubPackage, payload: StoredPayload, *, system_id: str, request: Request | None
+        self,
+        package: HubPackage,
+        payload: StoredPayload,
+        *,
+        system_id: str,
+        request: Request | None,
+        entrance: Entrance | None,
     ) -> Receipt:
         made: list[str] = []
 
@@ -301,8 +339,17 @@ class Hub:
             return Answer(ok=True, doc_id=doc_id).to_json()
 
         try:
-            text = self.store.take(
-                package, payload, system_id=system_id, at=self.clock(), receipt=receipt, request=request
+            text = self._kept(
+                lambda stamp: self.store.take(
+                    package,
+                    payload,
+                    system_id=system_id,
+                    at=self.clock(),
+                    receipt=receipt,
+                    request=request,
+                    stamp=stamp,
+                ),
+                entrance,
             )
         except UnknownSenderError as exc:
             raise unknown_sender(package.sender_code) from exc
@@ -331,6 +378,17 @@ class Hub:
         else:
             self.metrics.duplicate()
         return Receipt(doc_id, text)
+
+    def _kept(self, take: Callable[[str | None], str], entrance: Entrance | None) -> str:
+        """Return the receipt; a system that gets in another way than a moment ago is asked again who it is."""
+        stamp = None if entrance is None else entrance.stamp
+        for _ in range(_MAX_ENTRANCES):
+            try:
+                return take(stamp)
+            except AccessChangedError:
+                assert entrance is not None
+                stamp = entrance.again()
+        raise RefusalError(ErrorCode.BUSY, "hub.send-again", status=503).again_after(1)
 
     def delivery(self, system_id: str, doc_id: str, *, is_fetched: bool = True) -> HubDelivery:
         """Return one delivery that is for an agency of the system.
@@ -412,6 +470,16 @@ class Hub:
             by, lambda changes: changes.remove_agency(system_id, owner[0])
         ):
             raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.agency-in-use", code=code)
+
+
+def _peer() -> Peer:
+    visit = current_visit()
+    return NOBODY if visit is None else visit.peer
+
+
+def _is_at_home(peer: Peer, access: SystemAccess) -> bool:
+    """Tell whether somebody calls from where a system may call from, with a certificate of its own."""
+    return peer.is_within(access.networks) and peer.shows(access.certificates)
 
 
 def unknown_document(doc_id: str) -> RefusalError:

@@ -34,7 +34,7 @@ from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub import answering
 from vnedoc.exchange.hub._wires import Wire, kind_of
 from vnedoc.exchange.hub.auth import Caller, authenticate
-from vnedoc.exchange.hub.core import bad_parameter, unknown_sender
+from vnedoc.exchange.hub.core import Entrance, bad_parameter, unknown_sender
 from vnedoc.exchange.hub.refusals import RefusalError
 from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores.hub import HubAgency
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from vnedoc.exchange.hub.core import Hub, Receipt
     from vnedoc.exchange.stores.hub import HubDelivery
+    from vnedoc.exchange.stores.hub_secrets import SystemAccess
 
 __all__ = ["routes"]
 
@@ -74,6 +75,16 @@ def routes(hub: Hub) -> list[Route]:
     return [wire.send_route(), *wire.routes(calls)]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Sender:
+    """Who sends."""
+
+    caller: Caller
+    """The caller."""
+    access: SystemAccess
+    """How it got in."""
+
+
 class _VXPWire(Wire[Caller]):
     def _refuse(self, refusal: RefusalError) -> Response:
         return _envelope(refusal.answer(self._hub.options.language), status=refusal.status)
@@ -86,48 +97,71 @@ class _VXPWire(Wire[Caller]):
 
     def _let_in(self, request: Request) -> Caller:
         caller = self._authenticated(request, self._hub.secrets)
+        self._hub.enter(caller.system_id)
         self._hub.remember(caller.request)
         return caller
 
     def _authenticated(self, request: Request, secrets_of: Callable[[str], Sequence[str]]) -> Caller:
-        window = self._hub.options.clock_window
-        caller = authenticate(request.headers, secrets_of=secrets_of, now=self._hub.clock(), window=window)
-        self._hub.enter(caller.system_id)
-        return caller
+        return authenticate(
+            request.headers,
+            secrets_of=secrets_of,
+            now=self._hub.clock(),
+            window=self._hub.options.clock_window,
+        )
 
-    def _let_in_sender(self, request: Request) -> tuple[Caller, bool]:
+    def _let_in_sender(self, request: Request) -> _Sender:
         """Return who calls, and whether it sends for the agency it names: one question to the database."""
+        sender = self._sender(request, self._hub.access)
+        self._hub.enter(sender.caller.system_id)
+        return sender
+
+    def _known_sender(self, request: Request) -> _Sender | None:
+        """Return who calls if the database was asked about it a moment ago."""
+        try:
+            sender = self._sender(request, self._hub.known_access)
+        except RefusalError:
+            # It may be known by a secret that is not its newest; what is said to strangers, the database decides.
+            return None
+        self._hub.enter(sender.caller.system_id)
+        return sender
+
+    def _sender(self, request: Request, access_of: Callable[..., SystemAccess | None]) -> _Sender:
         named = request.headers.get(_vxp.PREFIX + "from", "")
-        sends = False
+        found: SystemAccess | None = None
 
         def secrets_of(system_id: str) -> tuple[str, ...]:
-            nonlocal sends
-            access = self._hub.access(system_id, sender=named)
-            sends = access is not None and access.sends
-            return () if access is None else access.secrets
+            nonlocal found
+            found = access_of(system_id, sender=named)
+            return () if found is None else found.secrets
 
-        return self._authenticated(request, secrets_of), sends
+        caller = self._authenticated(request, secrets_of)
+        assert found is not None
+        return _Sender(caller, found)
 
     async def _answer_send(self, request: Request) -> Response:
-        caller, sends = await run_in_threadpool(self._let_in_sender, request)
+        sender = self._known_sender(request)
+        if sender is None:
+            sender = await run_in_threadpool(self._let_in_sender, request)
+        caller = sender.caller
         with contextlib.ExitStack() as stack:
             try:
                 _kind(caller)
                 # What was signed is what was sent, so this is the code that was asked about.
-                sender, expected_hash = caller.parameter("from"), caller.parameter("hash-file")
-                if not sends:
+                code, expected_hash = caller.parameter("from"), caller.parameter("hash-file")
+                if not sender.access.sends:
                     # Known from the headers alone; so no body of a stranger's name is read.
-                    raise unknown_sender(sender)
+                    raise unknown_sender(code)
                 source = await self._receive(request, expected_hash, stack)
             except RefusalError as refusal:
                 # Who is to come back later has not been judged, and a flood must not become a flood of writes.
                 if refusal.error_code is not ErrorCode.BUSY:
                     await run_in_threadpool(self._hub.remember, caller.request)
                 raise
-            receipt = await run_in_threadpool(self._take, caller, source)
+            entrance = Entrance(sender.access.stamp, lambda: self._let_in_sender(request).access.stamp)
+            receipt = await run_in_threadpool(self._take, caller, source, entrance)
         return Response(receipt.text, media_type=_vxp.JSON_TYPE)
 
-    def _take(self, caller: Caller, source: Path | bytes) -> Receipt:
+    def _take(self, caller: Caller, source: Path | bytes, entrance: Entrance) -> Receipt:
         if isinstance(source, bytes):
             try:
                 source = _without_tail(source, caller.parameter("hash-file"))
@@ -140,6 +174,7 @@ class _VXPWire(Wire[Caller]):
             sender=caller.parameter("from"),
             system_id=caller.system_id,
             request=caller.request,
+            entrance=entrance,
         )
 
     async def _receive(

@@ -19,19 +19,20 @@ from vnedoc.exchange.stores._search import document_key, folded
 from vnedoc.exchange.stores._together import Failed, Together
 from vnedoc.exchange.stores._types import table_of
 from vnedoc.exchange.stores.hub_flow_models import HubEventRow
+from vnedoc.exchange.stores.hub_secrets import stamps
 from vnedoc.exchange.stores.models import HubDeliveryRow, HubMessageRow
 from vnedoc.exchange.stores.pruning import ORPHAN_AGE
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from vnedoc.exchange.stores._hub_admission import Admission, Request
     from vnedoc.exchange.stores.database import Database
     from vnedoc.exchange.stores.hub import HubPackage
     from vnedoc.exchange.stores.payloads import StoredPayload
 
-__all__ = ["Arrival", "ConflictError", "Intake", "ReplayedError", "UnknownSenderError"]
+__all__ = ["AccessChangedError", "Arrival", "ConflictError", "Intake", "ReplayedError", "UnknownSenderError"]
 
 # Made once: what SQLAlchemy does to write a statement down is most of what a short one costs.
 _MESSAGES = table_of(HubMessageRow)
@@ -48,6 +49,10 @@ _NEW_DELIVERIES = sa.insert(table_of(HubDeliveryRow))
 _ATTEMPTS = 3
 # A few times what a package of 100 KB takes from its last byte to here.
 _PATIENCE_S = 0.015
+
+
+class AccessChangedError(Exception):
+    """How the system gets in is not what it was when it was let in."""
 
 
 class UnknownSenderError(Exception):
@@ -78,6 +83,8 @@ class Arrival:
     """Makes the receipt for an id."""
     request: Request | None = None
     """The request that brought it, if that shall not come again."""
+    stamp: str | None = None
+    """How the system got in, if that must still hold."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -116,6 +123,7 @@ class Intake:
         """Take a package over for all of its recipients; return the receipt when all of it is on the disk.
 
         Raises:
+            AccessChangedError: See the class; the request was not remembered.
             UnknownSenderError: See the class.
             UnknownRecipientsError: See the class; nothing was taken over.
             ClosedRecipientsError: See the class; nothing was taken over.
@@ -152,7 +160,9 @@ class Intake:
 
     def _take_in(self, connection: sa.Connection, arrivals: Sequence[Arrival]) -> list[str | Failed]:
         outcomes: dict[int, str | Failed] = {}
-        for place in self._replayed(connection, arrivals):
+        for place in _changed(connection, arrivals):
+            outcomes[place] = Failed(AccessChangedError())
+        for place in self._replayed(connection, arrivals, apart_from=set(outcomes)):
             outcomes[place] = Failed(ReplayedError())
         routes = Routes(connection, [code for arrival in arrivals for code in _codes(arrival)])
         recipients: dict[int, list[str]] = {}
@@ -186,12 +196,14 @@ class Intake:
         announce(connection, late, due_at=max(arrival.at for arrival in arrivals) + ORPHAN_AGE)
         return [outcomes[place] for place in range(len(arrivals))]
 
-    def _replayed(self, connection: sa.Connection, arrivals: Sequence[Arrival]) -> list[int]:
+    def _replayed(
+        self, connection: sa.Connection, arrivals: Sequence[Arrival], *, apart_from: Collection[int]
+    ) -> list[int]:
         """Remember the requests, and return the places of those that were known."""
         first = {
             arrival.request.hash_header: (place, arrival.request)
             for place, arrival in reversed(list(enumerate(arrivals)))
-            if arrival.request is not None
+            if arrival.request is not None and place not in apart_from
         }
         if not first:
             return []
@@ -202,6 +214,7 @@ class Intake:
             place
             for place, arrival in enumerate(arrivals)
             if arrival.request is not None
+            and place not in apart_from
             and (arrival.request.hash_header not in new or first[arrival.request.hash_header][0] != place)
         ]
 
@@ -228,6 +241,19 @@ class Intake:
                 ],
             )
         return {place: receipts[place] for place in new}
+
+
+def _changed(connection: sa.Connection, arrivals: Sequence[Arrival]) -> list[int]:
+    """Return the places of those whose systems do not get in any more as they did."""
+    asked = {arrival.system_id for arrival in arrivals if arrival.stamp is not None}
+    if not asked:
+        return []
+    now = stamps(connection, asked, at=max(arrival.at for arrival in arrivals))
+    return [
+        place
+        for place, arrival in enumerate(arrivals)
+        if arrival.stamp is not None and arrival.stamp != now.get(arrival.system_id)
+    ]
 
 
 def _codes(arrival: Arrival) -> tuple[str, ...]:

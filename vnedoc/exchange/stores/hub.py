@@ -18,6 +18,7 @@ from vnedoc.exchange.hub.sealing import KEY_FILE_NAME
 from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores._hub_admission import Admission, Request
 from vnedoc.exchange.stores._hub_intake import (
+    AccessChangedError,
     Arrival,
     ConflictError,
     Intake,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from vnedoc.exchange.hub.sealing import HubKey
 
 __all__ = [
+    "AccessChangedError",
     "ClosedRecipientsError",
     "ConflictError",
     "HubAgency",
@@ -308,6 +310,7 @@ class HubStore:
         at: datetime.datetime,
         receipt: Callable[[str], str],
         request: Request | None = None,
+        stamp: str | None = None,
     ) -> str:
         """Take over a package for all of its recipients; return the receipt.
 
@@ -319,8 +322,10 @@ class HubStore:
             receipt: Makes the receipt for an id. It is stored; who sends the same again gets it again.
             request: The request that brings it, if that shall not come again. It is remembered also if the package is
                 not taken over.
+            stamp: The stamp of how the system got in, if that must still hold.
 
         Raises:
+            AccessChangedError: See the class; nothing was taken over, and the request was not remembered.
             UnknownSenderError: See the class.
             UnknownRecipientsError: See the class; nothing was taken over.
             ClosedRecipientsError: See the class; nothing was taken over.
@@ -329,7 +334,13 @@ class HubStore:
             PayloadGoneError: See the class; the package must be sent once more.
         """
         arrival = Arrival(
-            package=package, payload=payload, system_id=system_id, at=at, receipt=receipt, request=request
+            package=package,
+            payload=payload,
+            system_id=system_id,
+            at=at,
+            receipt=receipt,
+            request=request,
+            stamp=stamp,
         )
         text = self._intake.take(arrival)
         if request is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -20,6 +20,7 @@ from vnedoc.exchange.stores.models import HubAgencyRow, HubSystemRow
 
 if TYPE_CHECKING:
     import datetime
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from sqlalchemy import orm
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
     from vnedoc.exchange.hub.sealing import HubKey
     from vnedoc.exchange.stores.database import Database
 
-__all__ = ["HubSecrets", "SystemAccess", "add_sealed", "key_for"]
+__all__ = ["HubSecrets", "SystemAccess", "add_sealed", "key_for", "stamps"]
 
 _ID_BYTES = 4
 _SYSTEMS, _SECRETS = HubSystemRow.__table__, HubSecretRow.__table__
 _AGENCIES = HubAgencyRow.__table__
-# One statement, for strangers, too: the time must not tell which ids there are.
-_ACCESS = (
+# What decides who gets in, and the secrets in force.
+_IN_FORCE = (
     sa.select(
         _SYSTEMS.c.id,
         _SYSTEMS.c.secret,
@@ -42,15 +43,6 @@ _ACCESS = (
         _SYSTEMS.c.networks,
         _SYSTEMS.c.certificates,
         _SECRETS.c.sealed.label("text"),
-        sa.exists()
-        .where(
-            _AGENCIES.c.system_id == _SYSTEMS.c.id,
-            sa.or_(
-                _AGENCIES.c.code == sa.bindparam("given_sender"),
-                _AGENCIES.c.old_code == sa.bindparam("given_sender"),
-            ),
-        )
-        .label("sends"),
     )
     .select_from(
         _SYSTEMS.outerjoin(
@@ -64,9 +56,21 @@ _ACCESS = (
             ),
         )
     )
-    .where(_SYSTEMS.c.id == sa.bindparam("given_system"))
     .order_by(*NEWEST_FIRST)
 )
+# One statement, for strangers, too: the time must not tell which ids there are.
+_ACCESS = _IN_FORCE.add_columns(
+    sa.exists()
+    .where(
+        _AGENCIES.c.system_id == _SYSTEMS.c.id,
+        sa.or_(
+            _AGENCIES.c.code == sa.bindparam("given_sender"),
+            _AGENCIES.c.old_code == sa.bindparam("given_sender"),
+        ),
+    )
+    .label("sends"),
+).where(_SYSTEMS.c.id == sa.bindparam("given_system"))
+_STAMPS = _IN_FORCE.where(_SYSTEMS.c.id.in_(sa.bindparam("given_systems", expanding=True)))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,6 +89,8 @@ class SystemAccess:
     """Whether it may not call."""
     sends: bool
     """Whether it sends for the agency that was asked about."""
+    stamp: str = dataclasses.field(repr=False)
+    """Changes whenever anything of it changes, the agencies excepted."""
 
 
 class HubSecrets:
@@ -181,6 +187,7 @@ class HubSecrets:
             tuple(first.certificates.split()),
             first.disabled_at is not None,
             bool(first.sends),
+            _stamp(rows),
         )
 
     def check_key(self) -> None:
@@ -239,6 +246,22 @@ class HubSecrets:
         return len(rows)
 
 
+def stamps(
+    connection: sa.Connection, system_ids: Collection[str], *, at: datetime.datetime
+) -> dict[str, str]:
+    """Return the stamps of how systems get in, in a transaction.
+
+    Args:
+        connection: Where to ask.
+        system_ids: The systems; who does not exist has no stamp.
+        at: When.
+    """
+    found: dict[str, list[Any]] = {}
+    for row in connection.execute(_STAMPS, {"given_systems": sorted(system_ids), "given_at": at}):
+        found.setdefault(row.id, []).append(row)
+    return {system_id: _stamp(rows) for system_id, rows in found.items()}
+
+
 def add_sealed(
     session: orm.Session, system_id: str, secret: str, *, key: HubKey, at: datetime.datetime
 ) -> HubSecretRow:
@@ -278,6 +301,12 @@ def key_for(database: Database, path: Path) -> HubKey:
         raise CredentialError("hub.missing-key", path=path)
     HubSecrets(database, key).check_key()
     return key
+
+
+def _stamp(rows: Sequence[Any]) -> str:
+    first = rows[0]
+    fixed = (first.secret, first.sealed, first.disabled_at, first.networks, first.certificates)
+    return repr((*fixed, *(row.text for row in rows)))
 
 
 def _owner(system_id: str) -> str:
