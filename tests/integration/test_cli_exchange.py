@@ -457,7 +457,7 @@ def test_a_hub_is_made_filled_and_counted(run, directory, tmp_path):
     assert run("init")[0] == 0
     code, secret, err = run("system", "add", "TEST.A", "--name", "Hệ thống TEST")
     assert code == 0
-    assert len(secret.strip()) == 64
+    assert len(secret.strip()) == 72
     assert "once" in err
     code, out, err = run("agency", "import", directory, "--system", "TEST.A")
     assert (code, out) == (0, "")

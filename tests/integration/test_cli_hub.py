@@ -91,7 +91,7 @@ def test_a_new_secret_beside_the_old_one(run, store):
     assert "stays good" not in now_only.err
     text = run("system", "list", "--format", "json").out + run("audit").out
     for secret in (old, rotated.out.strip(), now_only.out.strip()):
-        assert len(secret) == 64
+        assert len(secret) == 72
         assert secret not in text
 
 

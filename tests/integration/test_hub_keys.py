@@ -25,6 +25,7 @@ from vnedoc.exchange.hub.sealing import (
     load_key,
     make_key_file,
 )
+from vnedoc.exchange.hub.secret_keys import key_of
 from vnedoc.exchange.stores.hub import HubStore
 from vnedoc.exchange.stores.hub_administration import Once
 from vnedoc.exchange.stores.hub_audit import HubAudit
@@ -65,8 +66,12 @@ def store(new_store):
     return store
 
 
-def secrets_of(store, system_id="TEST.A"):
-    return store.system_secrets.access(system_id, at=NOW).secrets
+def keys_of(store, system_id="TEST.A"):
+    return store.system_secrets.access(system_id, at=NOW).keys
+
+
+def keys(*secrets):
+    return tuple(map(key_of, secrets))
 
 
 def sealed(store):
@@ -92,10 +97,10 @@ def test_everything_is_sealed_with_a_new_key(store, new_store, path):
     assert path.stat().st_mode & 0o777 == 0o600
     # The other process has the old key only, and finds the new one by itself.
     assert running.system_secrets.key.ids == (before,)
-    assert secrets_of(running) == (answer["secret"], SECRET)
+    assert keys_of(running) == keys(answer["secret"], SECRET)
     assert running.system_secrets.key.ids == (done.now,)
     assert other.once(once, lambda *_: {}) == (answer, True)
-    assert secrets_of(new_store()) == (answer["secret"], SECRET)
+    assert keys_of(new_store()) == keys(answer["secret"], SECRET)
     entry = HubAudit(store.database).latest(limit=1)[0]
     assert (entry.action, entry.detail) == ("key.rotate", {"was": before, "now": done.now, "secrets": 2})
     assert HubAudit(store.database).check().is_whole
@@ -107,7 +112,7 @@ def test_who_seals_after_the_change_seals_with_the_new_key(store, new_store):
     # This process has read nothing since.
     made = Administration(running, actor="TEST").rotate_secret("TEST.A")
     assert sealed(store) == {done.now}
-    assert secrets_of(new_store()) == (made.secret, SECRET)
+    assert keys_of(new_store()) == keys(made.secret, SECRET)
 
 
 def test_who_seals_while_it_is_changed_is_waited_for_or_waits(store, new_store):
@@ -136,7 +141,7 @@ def test_who_seals_while_it_is_changed_is_waited_for_or_waits(store, new_store):
     assert len(sealed(fresh)) == 1
     for number in range(3):
         for turn in range(6):
-            assert secrets_of(fresh, f"TEST.{number}.{turn}") == (f"{SECRET}-{number}-{turn}",)
+            assert keys_of(fresh, f"TEST.{number}.{turn}") == keys(f"{SECRET}-{number}-{turn}")
 
 
 # A SQLite file is on one machine.
@@ -162,13 +167,13 @@ def test_several_machines(store, new_store, folder, hub_url, path, tmp_path):
     assert sealed(store) == {old}
     bring()
     assert HubKeys(store).rotate(by=BY).now == added
-    assert len(secrets_of(other)) == 2
+    assert len(keys_of(other)) == 2
     Administration(other, actor="TEST").rotate_secret("TEST.A")
     assert sealed(store) == {added}
     bring()
     assert len(keys_in(elsewhere)) == 1
     fresh = HubStore.open(folder, url=hub_url, key_file=elsewhere)
-    assert len(secrets_of(fresh)) == 2
+    assert len(keys_of(fresh)) == 2
     for each in (other, fresh):
         each.close()
 
@@ -199,7 +204,7 @@ def test_a_key_in_the_variable(hub_url, folder, monkeypatch):
     store.close()
     monkeypatch.setenv(KEY_VARIABLE, second)
     store = HubStore.open(folder, url=hub_url)
-    assert secrets_of(store) == (SECRET,)
+    assert keys_of(store) == keys(SECRET)
     store.close()
     monkeypatch.setenv(KEY_VARIABLE, first)
     with pytest.raises(CredentialError) as caught:
@@ -269,17 +274,17 @@ def test_killed_between_the_steps(store, new_store, folder, path, hub_url, step)
     assert audit_problems(running) == []
     assert path.stat().st_mode & 0o777 == 0o600
     # Whatever was done: what runs goes on, what starts starts, and what is sealed now is opened later.
-    assert secrets_of(running) == (SECRET,)
+    assert keys_of(running) == keys(SECRET)
     fresh = new_store()
-    assert secrets_of(fresh) == (SECRET,)
+    assert keys_of(fresh) == keys(SECRET)
     made = [Administration(each, actor="TEST").rotate_secret("TEST.A").secret for each in (running, fresh)]
-    assert secrets_of(new_store()) == (made[1], made[0])
+    assert keys_of(new_store()) == keys(made[1], made[0])
     done = HubKeys(new_store()).rotate(by=BY, on_one_machine=True)
     assert keys_in(path) == [line for line in keys_in(path) if HubKey(bytes.fromhex(line)).id == done.now]
     assert list(folder.glob(".hub-key-*")) == []
     assert sealed(fresh) == {done.now}
-    assert secrets_of(fresh) == (made[1], made[0])
-    assert secrets_of(running) == (made[1], made[0])
+    assert keys_of(fresh) == keys(made[1], made[0])
+    assert keys_of(running) == keys(made[1], made[0])
     assert audit_problems(running) == []
 
 

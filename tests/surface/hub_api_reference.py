@@ -39,7 +39,8 @@ $ curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8280{API_PATH}/v1/stat
   written in one transaction. A call that comes while the first is still at work waits for it; the draft would have
   it answered with 409.
 - **Secrets.** The secret of a system and a token are in the answer to the call that made them, and nowhere else.
-  The hub keeps secrets sealed (AES-256-GCM) with a key that is not in the database, and of tokens only a SHA-256.
+  The hub keeps SHA-256 of each, that of a secret sealed (AES-256-GCM) with a key that is not in the database. A
+  secret of up to 64 bytes that was brought along is kept as it is, sealed: HMAC needs it.
   The answer that an `Idempotency-Key` repeats is kept sealed, too, for a day.
 - **Pages.** Lists have `next`; give it as `after` for the next page. It is null on the last.
 - **Sizes.** Bodies are at most 256 KiB, a directory for import 64 MiB.

@@ -230,9 +230,10 @@ def sign_text(parameters: Iterable[tuple[str, str]]) -> str:
     )
 
 
-def sign(text: str, secret: str) -> str:
+def sign(text: str, secret: str | bytes) -> str:
     """Return ``hash-header``: HMAC-SHA256 over the signed text, in hexadecimal."""
-    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+    key = secret.encode() if isinstance(secret, str) else secret
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
 
 def request_headers(parameters: Sequence[tuple[str, str]], secret: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from vnedoc.exchange.hub.administration import Administration
 from vnedoc.exchange.hub.app import make_app
 from vnedoc.exchange.hub.core import Hub
 from vnedoc.exchange.hub.options import HubOptions
+from vnedoc.exchange.hub.secret_keys import key_of
 from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores.hub import HubStore
 from vnedoc.exchange.stores.hub_audit import HubAudit
@@ -286,7 +287,8 @@ def test_a_system_from_beginning_to_end(api, store, clock) -> None:
     assert api("PATCH", "/systems/TEST.C", {"disabled": False}, if_match="*").status_code == 200
 
     rotated = api("POST", "/systems/TEST.C/secrets", {"overlap_hours": 1}).json()
-    assert store.system_secrets.access("TEST.C", at=clock()).secrets == (rotated["secret"], secret)
+    keys = store.system_secrets.access("TEST.C", at=clock()).keys
+    assert keys == (key_of(rotated["secret"]), key_of(secret))
     ids = [item["id"] for item in api("GET", "/systems/TEST.C").json()["secrets"]]
     assert ids[0] == rotated["secret_id"]
     refused(api("DELETE", f"/systems/TEST.C/secrets/{ids[0]}"), 409, "hub.last-secret")

@@ -15,6 +15,7 @@ from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub.accounts import Accounts, Role
 from vnedoc.exchange.hub.administration import Administration, checked_certificates, checked_networks
 from vnedoc.exchange.hub.audit import FIRST_HASH, AuditHead
+from vnedoc.exchange.hub.secret_keys import key_of
 from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores.hub import (
     ClosedRecipientsError,
@@ -46,10 +47,14 @@ def audit(store: HubStore) -> HubAudit:
     return HubAudit(store.database)
 
 
-def _secrets(store: HubStore, clock: Clock, system_id: str = "TEST.A") -> tuple[str, ...]:
+def _keys(store: HubStore, clock: Clock, system_id: str = "TEST.A") -> tuple[bytes, ...]:
     access = store.system_secrets.access(system_id, at=clock())
     assert access is not None
-    return access.secrets
+    return access.keys
+
+
+def keys(*secrets: str) -> tuple[bytes, ...]:
+    return tuple(map(key_of, secrets))
 
 
 def _code(call) -> str:
@@ -65,11 +70,11 @@ def test_a_system_is_added_changed_and_disabled(store, admin, audit, clock) -> N
     record, made = admin.add_system(
         "TEST.A", name="Hệ thống TEST", networks=["10.1.0.0/16", "10.1.0.0/16", "fd00::/8"]
     )
-    assert len(made.secret) == 64
+    assert len(made.secret) == 72
     assert made.secret not in repr(made)
     assert (record.networks, record.version, record.agency_count) == (("10.1.0.0/16", "fd00::/8"), 1, 0)
     assert [item.id for item in record.secrets] == [made.id]
-    assert _secrets(store, clock) == (made.secret,)
+    assert _keys(store, clock) == keys(made.secret)
 
     record = admin.change_system("TEST.A", certificates=[FINGERPRINT], networks=[], version=1)
     assert (record.networks, record.certificates, record.version) == ((), ("ab" * 32,), 2)
@@ -78,9 +83,9 @@ def test_a_system_is_added_changed_and_disabled(store, admin, audit, clock) -> N
     assert (access.networks, access.certificates, access.is_disabled) == ((), ("ab" * 32,), False)
 
     assert admin.change_system("TEST.A", disabled=True).disabled_at == NOW
-    assert _secrets(store, clock) == ()
+    assert _keys(store, clock) == ()
     assert admin.change_system("TEST.A", disabled=False).disabled_at is None
-    assert _secrets(store, clock) == (made.secret,)
+    assert _keys(store, clock) == keys(made.secret)
     assert [(entry.actor, entry.action, entry.subject) for entry in audit.entries()] == [
         ("test.admin", "system.add", "system:TEST.A"),
         *[("test.admin", "system.change", "system:TEST.A")] * 3,
@@ -157,16 +162,16 @@ def test_two_secrets_are_good_during_a_rotation(store, admin, clock) -> None:
     clock.go_on(hours=1)
     second = admin.rotate_secret("TEST.A", overlap=datetime.timedelta(hours=2))
     assert second.older_until == clock() + datetime.timedelta(hours=2)
-    assert _secrets(store, clock) == (second.secret, first.secret)
+    assert _keys(store, clock) == keys(second.secret, first.secret)
     assert [item.id for item in admin.system("TEST.A").secrets] == [second.id, first.id]
     clock.go_on(hours=1)
     third = admin.rotate_secret("TEST.A", overlap=datetime.timedelta(hours=5))
-    assert _secrets(store, clock) == (third.secret, second.secret), "two, not three"
+    assert _keys(store, clock) == keys(third.secret, second.secret), "two, not three"
     clock.go_on(hours=5)
-    assert _secrets(store, clock) == (third.secret,)
+    assert _keys(store, clock) == keys(third.secret)
     assert [item.id for item in admin.system("TEST.A").secrets] == [third.id]
     fourth = admin.rotate_secret("TEST.A", overlap=datetime.timedelta(0))
-    assert _secrets(store, clock) == (fourth.secret,)
+    assert _keys(store, clock) == keys(fourth.secret)
     assert fourth.older_until is None
 
 
@@ -174,7 +179,7 @@ def test_a_rotation_never_prolongs_an_older_end(store, admin, clock) -> None:
     _, first = admin.add_system("TEST.A")
     admin.rotate_secret("TEST.A", overlap=datetime.timedelta(hours=1))
     new = admin.rotate_secret("TEST.A", overlap=datetime.timedelta(days=1))
-    assert first.secret not in _secrets(store, clock)
+    assert key_of(first.secret) not in _keys(store, clock)
     assert new.older_until == NOW + datetime.timedelta(days=1)
 
 
@@ -184,7 +189,7 @@ def test_a_leaked_secret_ends_at_once_but_not_the_last(store, admin, clock) -> N
     second = admin.rotate_secret("TEST.A")
     assert _code(lambda: admin.remove_secret("TEST.A", second.id)) == "hub.last-secret"
     admin.remove_secret("TEST.A", first.id)
-    assert _secrets(store, clock) == (second.secret,)
+    assert _keys(store, clock) == keys(second.secret)
 
 
 # Agencies

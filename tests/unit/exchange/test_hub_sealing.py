@@ -1,5 +1,6 @@
 """Secrets at rest: sealed, bound to their system, and one clear error where the key is wrong or missing."""
 
+import hashlib
 import os
 import sqlite3
 import threading
@@ -11,7 +12,11 @@ import sqlalchemy as sa
 from tests.clocks import NOW
 from tests.hubs import KEY, open_store
 from vnedoc.errors import ConfigurationError, CredentialError
+from vnedoc.exchange.hub.administration import Administration
+from vnedoc.exchange.hub.core import Hub
+from vnedoc.exchange.hub.refusals import RefusalError
 from vnedoc.exchange.hub.sealing import KEY_FILE_NAME, KEY_VARIABLE, HubKey, load_key, make_key_file
+from vnedoc.exchange.hub.secret_keys import key_of
 from vnedoc.exchange.stores.hub import HubStore
 
 SECRET = "a-secret-of-TEST-0123456789"
@@ -123,8 +128,24 @@ def test_a_hub_opens_with_its_key_and_with_no_other(tmp_path: Path, monkeypatch:
     access = store.system_secrets.access("TEST.A", at=NOW)
     store.close()
     assert access is not None
-    assert access.secrets == (SECRET,)
+    assert access.keys == (key_of(SECRET),)
     assert SECRET not in repr(access)
+
+
+def test_of_a_secret_that_the_hub_made_nobody_gets_more_than_its_hash(hub_url: str, tmp_path: Path) -> None:
+    """Not even who has the database and its key; and the hash lets nobody in who shows it."""
+    store = open_store(hub_url, tmp_path)
+    _, made = Administration(store, actor="TEST").add_system("TEST.A")
+    with store.database.engine.connect() as connection:
+        (sealed,) = connection.scalars(sa.text("SELECT sealed FROM hub_secrets"))
+    kept = KEY.open(sealed, owner="system:TEST.A")
+    assert kept == f"sha256:{hashlib.sha256(made.secret.encode()).hexdigest()}"
+    hub = Hub(store)
+    hub.check_secret("TEST.A", made.secret)
+    for shown in (kept, kept.removeprefix("sha256:"), made.secret[:-1], ""):
+        with pytest.raises(RefusalError):
+            hub.check_secret("TEST.A", shown)
+    store.close()
 
 
 def _make_old(url: str, folder: Path) -> None:
@@ -142,7 +163,7 @@ def _make_old(url: str, folder: Path) -> None:
     access = store.system_secrets.access("TEST.OLD", at=NOW)
     store.close()
     assert access is not None
-    assert access.secrets == (SECRET,)
+    assert access.keys == (key_of(SECRET),)
 
 
 def test_old_plain_secrets_are_sealed_when_the_hub_starts(hub_url: str, tmp_path: Path) -> None:
@@ -151,7 +172,7 @@ def test_old_plain_secrets_are_sealed_when_the_hub_starts(hub_url: str, tmp_path
         store = open_store(hub_url, tmp_path)
         access = store.system_secrets.access("TEST.OLD", at=NOW)
         assert access is not None
-        assert access.secrets == (SECRET,)
+        assert access.keys == (key_of(SECRET),)
         with store.database.engine.connect() as connection:
             (left,) = connection.scalars(sa.text("SELECT secret FROM hub_systems"))
             assert left != SECRET

@@ -91,7 +91,7 @@ def token_holder(request: Request, hub: Hub, *, wire: str) -> str | None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.no-bearer", status=401)
-    return check_token(token.strip(), secrets_of=hub.secrets, wire=wire, now=hub.clock())
+    return check_token(token.strip(), keys_of=hub.keys, wire=wire, now=hub.clock())
 
 
 def kind_of(word: str, *, name: str) -> PackageKind:

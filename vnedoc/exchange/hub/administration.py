@@ -10,12 +10,12 @@ import copy
 import datetime
 import ipaddress
 import re
-import secrets
 from typing import TYPE_CHECKING, TypeVar
 
 from vnedoc._internal.clock import utc_now, vietnam
 from vnedoc.errors import ConfigurationError, NotAllowedError, UsageError
 from vnedoc.exchange.hub.audit import By
+from vnedoc.exchange.hub.secret_keys import made_secret
 from vnedoc.exchange.stores.hub import HubAgency
 from vnedoc.exchange.stores.hub_administration import HubAdministration, HubChanges
 
@@ -379,7 +379,7 @@ def checked_certificates(certificates: Iterable[str]) -> Sequence[str]:
 
 def _checked_secret(secret: str | None) -> str:
     if secret is None:
-        return secrets.token_hex(32)
+        return made_secret()
     # It travels in headers and is typed into other programs: what cannot be seen is a mistake.
     if (
         not MIN_SECRET_CHARS <= len(secret) <= MAX_SECRET_CHARS

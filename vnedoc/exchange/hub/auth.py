@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from vnedoc.exchange import _vxp
 from vnedoc.exchange.hub.refusals import RefusalError
+from vnedoc.exchange.hub.secret_keys import NOBODYS_KEY
 from vnedoc.exchange.stores.hub import Request
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["Caller", "authenticate"]
-
-# An unknown system costs the same work as a wrong secret, so that nobody can find out which ids exist.
-_NOBODYS_SECRET = "-" * 64
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class Caller:
 def authenticate(
     headers: Mapping[str, str],
     *,
-    secrets_of: Callable[[str], Sequence[str]],
+    keys_of: Callable[[str], Sequence[bytes]],
     now: datetime.datetime,
     window: datetime.timedelta,
 ) -> Caller:
@@ -54,7 +52,7 @@ def authenticate(
 
     Args:
         headers: The headers of the request; look-up must not depend on letter case.
-        secrets_of: Returns the secrets of a system, two during a rotation; none if there is no such system.
+        keys_of: Returns the keys of a system, two during a rotation; none if there is no such system.
         now: The time.
         window: How far the clock of the caller may be off.
 
@@ -67,11 +65,12 @@ def authenticate(
         raise _not_let_in("hub.not-signed") from exc
     given = headers.get(_vxp.HASH_HEADER, "").strip().lower()
     system_id = signed.get("systemid", "")
-    secrets = secrets_of(system_id) if system_id else ()
-    signatures = [_vxp.sign(headers[_vxp.SIGN_HEADER], secret) for secret in secrets or (_NOBODYS_SECRET,)]
+    keys = keys_of(system_id) if system_id else ()
+    # An unknown system costs the same work as a wrong secret, so that nobody can find out which ids exist.
+    signatures = [_vxp.sign(headers[_vxp.SIGN_HEADER], key) for key in keys or (NOBODYS_KEY,)]
     # All are compared, whichever is the right one.
     same = [hmac.compare_digest(signature.encode(), given.encode()) for signature in signatures]
-    if not secrets or not any(same):
+    if not keys or not any(same):
         raise _not_let_in("hub.wrong-signature")
     try:
         moment = _vxp.parse_timestamp(signed.get("timestamp", ""))

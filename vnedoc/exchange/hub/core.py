@@ -25,6 +25,7 @@ from vnedoc.exchange.hub.metrics import HubMetrics
 from vnedoc.exchange.hub.options import HubOptions
 from vnedoc.exchange.hub.peers import NOBODY, parse_networks
 from vnedoc.exchange.hub.refusals import RefusalError
+from vnedoc.exchange.hub.secret_keys import NOBODYS_KEY, key_of
 from vnedoc.exchange.hub.tally import Tally
 from vnedoc.exchange.hub.visits import current_visit
 from vnedoc.exchange.states import TransportStatus
@@ -60,8 +61,6 @@ logger = logging.getLogger("vnedoc.hub")
 
 _MAX_ERROR_CODES = 50
 _MAX_ENTRANCES = 3
-# An unknown system costs the same work as a wrong secret, so that nobody can find out which ids exist.
-_NOBODYS_SECRET = "-" * 64
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -131,9 +130,9 @@ class Hub:
         Raises:
             RefusalError: There is no such system, or the secret is not its own.
         """
-        known = self.secrets(system_id)
-        # All are compared, whichever is the right one.
-        same = [hmac.compare_digest(item.encode(), given.encode()) for item in known or (_NOBODYS_SECRET,)]
+        known, shown = self.keys(system_id), key_of(given)
+        # All are compared, whichever is the right one; an unknown system costs the same work as a wrong secret.
+        same = [hmac.compare_digest(key, shown) for key in known or (NOBODYS_KEY,)]
         if not known or not any(same):
             visit = current_visit()
             if visit is not None:
@@ -141,10 +140,10 @@ class Hub:
             raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.wrong-secret", status=401)
         self.enter(system_id)
 
-    def secrets(self, system_id: str) -> tuple[str, ...]:
-        """Return the secrets of a system that are good now, two during a rotation; none if it may not call."""
+    def keys(self, system_id: str) -> tuple[bytes, ...]:
+        """Return the keys of a system that are good now, two during a rotation; none if it may not call."""
         access = self.access(system_id)
-        return () if access is None else access.secrets
+        return () if access is None else access.keys
 
     def access(self, system_id: str, *, sender: str = "") -> SystemAccess | None:
         """Return how a system gets in; ``None`` if it may not call.

@@ -27,6 +27,7 @@ from vnedoc.exchange.hub import answering, forms
 from vnedoc.exchange.hub._wires import Wire, kind_of, read_object, token_holder
 from vnedoc.exchange.hub.core import bad_parameter
 from vnedoc.exchange.hub.refusals import RefusalError
+from vnedoc.exchange.hub.secret_keys import key_of
 from vnedoc.exchange.hub.tokens import make_token
 
 if TYPE_CHECKING:
@@ -87,7 +88,9 @@ class _LGSPWire(Wire[str]):
         fields = await read_object(request, self._hub)
         username, password = str(fields.get("username") or ""), str(fields.get("password") or "")
         await run_in_threadpool(self._hub.check_secret, username, password)
-        token = make_token(username, secret=password, wire=_WIRE, expires_at=self._hub.clock() + _TOKEN_LIFE)
+        token = make_token(
+            username, key=key_of(password), wire=_WIRE, expires_at=self._hub.clock() + _TOKEN_LIFE
+        )
         data = {"token": token, "id": username, "username": username, "name": username}
         return JSONResponse({"code": 200, "message": "OK", "data": data})
 

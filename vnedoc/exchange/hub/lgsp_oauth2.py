@@ -29,6 +29,7 @@ from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub import answering
 from vnedoc.exchange.hub._wires import Wire, kind_of, parse_object, read_object, token_holder
 from vnedoc.exchange.hub.core import bad_parameter
+from vnedoc.exchange.hub.secret_keys import key_of
 from vnedoc.exchange.hub.tokens import make_token
 from vnedoc.exchange.stores.hub import HubAgency
 
@@ -89,7 +90,7 @@ class _OAuth2Wire(Wire[str]):
         expires_at = self._hub.clock() + _TOKEN_LIFE
         return JSONResponse(
             {
-                "access_token": make_token(system_id, secret=secret, wire=_WIRE, expires_at=expires_at),
+                "access_token": make_token(system_id, key=key_of(secret), wire=_WIRE, expires_at=expires_at),
                 "scope": "default",
                 "token_type": "Bearer",
                 "expires_in": int(_TOKEN_LIFE.total_seconds()),

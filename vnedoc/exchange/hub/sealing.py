@@ -1,9 +1,9 @@
 """Secrets at rest: sealed with a key that is not in the database.
 
-A secret that signs requests (HMAC) cannot be hashed: who checks a signature needs the secret itself. So it is kept
-encrypted with AES-256-GCM (NIST SP 800-38D), bound to the system it belongs to: a copy of the database alone gives
-nobody a secret, and a sealed value moved to another system does not open. There is no hash beside it: one would
-protect nothing more, and let whoever has a copy of the database try words against it.
+What checks a signature (HMAC) could make one: the hash of a secret (:mod:`vnedoc.exchange.hub.secret_keys`) as well
+as the secret. So it is kept encrypted with AES-256-GCM (NIST SP 800-38D), bound to the system it belongs to: a copy
+of the database alone gives nobody anything, and a sealed value moved to another system does not open. Nothing stands
+beside it in plain: whoever has a copy of the database could try words against it.
 
 The key is 32 random bytes: in the variable ``VNEDOC_HUB_KEY``, or in a file that only its owner can read. While it is
 changed there are two: all of them open, and one seals. Which one that is, is said in the database

@@ -13,6 +13,8 @@ import hmac
 import json
 from typing import TYPE_CHECKING
 
+from vnedoc.exchange.hub.secret_keys import NOBODYS_KEY
+
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Callable, Sequence
@@ -20,32 +22,31 @@ if TYPE_CHECKING:
 __all__ = ["check_token", "make_token"]
 
 _MAX_TOKEN_CHARS = 4096
-_NOBODYS_SECRET = "-" * 64
 
 
-def make_token(system_id: str, *, secret: str, wire: str, expires_at: datetime.datetime) -> str:
+def make_token(system_id: str, *, key: bytes, wire: str, expires_at: datetime.datetime) -> str:
     """Return a token for a system.
 
     Args:
         system_id: Whom it is for.
-        secret: The secret of the system.
+        key: The key that the secret of the system is.
         wire: Which wire it is good for.
         expires_at: Until when it is good.
     """
     header = _encoded(json.dumps({"alg": "HS256", "typ": "JWT"}).encode())
     claims = {"sub": system_id, "aud": wire, "exp": int(expires_at.timestamp())}
     text = f"{header}.{_encoded(json.dumps(claims).encode())}"
-    return f"{text}.{_encoded(_mac(text, secret, wire))}"
+    return f"{text}.{_encoded(_mac(text, key, wire))}"
 
 
 def check_token(
-    token: str, *, secrets_of: Callable[[str], Sequence[str]], wire: str, now: datetime.datetime
+    token: str, *, keys_of: Callable[[str], Sequence[bytes]], wire: str, now: datetime.datetime
 ) -> str | None:
     """Return the system that a token is for, or ``None`` if it is not good.
 
     Args:
         token: What the caller sent.
-        secrets_of: Returns the secrets of a system, two during a rotation; none if there is no such system.
+        keys_of: Returns the keys of a system, two during a rotation; none if there is no such system.
         wire: Which wire it was sent to.
         now: The time.
     """
@@ -62,18 +63,18 @@ def check_token(
     system_id, expires_at = claims.get("sub"), claims.get("exp")
     if not isinstance(system_id, str) or not isinstance(expires_at, int):
         return None
-    secrets = secrets_of(system_id)
-    # The algorithm is ours, whatever the header of the token says (RFC 8725, 3.1). All secrets are compared,
+    keys = keys_of(system_id)
+    # The algorithm is ours, whatever the header of the token says (RFC 8725, 3.1). All keys are tried,
     # whichever is the right one.
-    same = [hmac.compare_digest(_mac(text, item, wire), given) for item in secrets or (_NOBODYS_SECRET,)]
-    good = any(same) and bool(secrets) and claims.get("aud") == wire and now.timestamp() < expires_at
+    same = [hmac.compare_digest(_mac(text, item, wire), given) for item in keys or (NOBODYS_KEY,)]
+    good = any(same) and bool(keys) and claims.get("aud") == wire and now.timestamp() < expires_at
     return system_id if good else None
 
 
-def _mac(text: str, secret: str, wire: str) -> bytes:
+def _mac(text: str, key: bytes, wire: str) -> bytes:
     # A key of its own: a token must not be a signature that the same secret makes for anything else.
-    key = hmac.new(secret.encode(), f"vnedoc hub token: {wire}".encode(), hashlib.sha256).digest()
-    return hmac.new(key, text.encode(), hashlib.sha256).digest()
+    own = hmac.new(key, f"vnedoc hub token: {wire}".encode(), hashlib.sha256).digest()
+    return hmac.new(own, text.encode(), hashlib.sha256).digest()
 
 
 def _encoded(content: bytes) -> str:

@@ -96,15 +96,15 @@ class _VXPWire(Wire[Caller]):
         )
 
     def _let_in(self, request: Request) -> Caller:
-        caller = self._authenticated(request, self._hub.secrets)
+        caller = self._authenticated(request, self._hub.keys)
         self._hub.enter(caller.system_id)
         self._hub.remember(caller.request)
         return caller
 
-    def _authenticated(self, request: Request, secrets_of: Callable[[str], Sequence[str]]) -> Caller:
+    def _authenticated(self, request: Request, keys_of: Callable[[str], Sequence[bytes]]) -> Caller:
         return authenticate(
             request.headers,
-            secrets_of=secrets_of,
+            keys_of=keys_of,
             now=self._hub.clock(),
             window=self._hub.options.clock_window,
         )
@@ -129,12 +129,12 @@ class _VXPWire(Wire[Caller]):
         named = request.headers.get(_vxp.PREFIX + "from", "")
         found: SystemAccess | None = None
 
-        def secrets_of(system_id: str) -> tuple[str, ...]:
+        def keys_of(system_id: str) -> tuple[bytes, ...]:
             nonlocal found
             found = access_of(system_id, sender=named)
-            return () if found is None else found.secrets
+            return () if found is None else found.keys
 
-        caller = self._authenticated(request, secrets_of)
+        caller = self._authenticated(request, keys_of)
         assert found is not None
         return _Sender(caller, found)
 

@@ -75,7 +75,7 @@ class _XRoadWire(Wire[str]):
 
     def _let_in(self, request: Request) -> str:
         system_id = system_id_of(request.headers.get("x-road-client", ""))
-        if not self._hub.secrets(system_id):
+        if not self._hub.keys(system_id):
             raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.wrong-secret", status=403)
         self._hub.enter(system_id)
         return system_id

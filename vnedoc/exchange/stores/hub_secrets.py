@@ -12,6 +12,7 @@ from vnedoc._internal.clock import utc_now
 from vnedoc.errors import CredentialError
 from vnedoc.exchange.hub.audit import By
 from vnedoc.exchange.hub.sealing import load_key, make_key_file
+from vnedoc.exchange.hub.secret_keys import kept_key, to_keep
 from vnedoc.exchange.stores import hub_audit
 from vnedoc.exchange.stores._hub_systems import NEWEST_FIRST
 from vnedoc.exchange.stores._types import UTCTime
@@ -79,8 +80,8 @@ class SystemAccess:
 
     id: str
     """Its id."""
-    secrets: tuple[str, ...] = dataclasses.field(repr=False)
-    """Its secrets in force, the newest first; none if it is disabled."""
+    keys: tuple[bytes, ...] = dataclasses.field(repr=False)
+    """The keys that its secrets in force are, the newest first; none if it is disabled."""
     networks: tuple[str, ...]
     """The networks it may call from, as CIDR; empty is any."""
     certificates: tuple[str, ...]
@@ -182,7 +183,7 @@ class HubSecrets:
         plain = () if first.sealed or first.disabled_at is not None else (first.secret,)
         return SystemAccess(
             first.id,
-            (*plain, *(self.open(text, owner=_owner(system_id)) for text in sealed)),
+            tuple(map(kept_key, (*plain, *(self.open(text, owner=_owner(system_id)) for text in sealed)))),
             tuple(first.networks.split()),
             tuple(first.certificates.split()),
             first.disabled_at is not None,
@@ -270,7 +271,7 @@ def add_sealed(
         id=secrets.token_hex(_ID_BYTES),
         system_id=system_id,
         key_id=key.id,
-        sealed=key.seal(secret, owner=_owner(system_id)),
+        sealed=key.seal(to_keep(secret), owner=_owner(system_id)),
         created_at=at,
     )
     session.add(row)
