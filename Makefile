@@ -12,7 +12,7 @@ demo: $(DEMO)/ready  ## The whole story on this machine: sign, send, verify, ans
 
 test: $(DEV)/ready  ## All tests, with coverage.
 	$(DEV)/bin/coverage erase
-	$(DEV)/bin/python -m pytest -n auto --cov --cov-report=
+	$(DEV)/bin/python -m pytest -n auto --dist worksteal --cov --cov-report=
 	@touch $(DEV)/tested
 
 check: $(DEV)/ready $(DEV)/tested  ## Format, lint, types, import rules, tests, coverage.

@@ -56,6 +56,71 @@ def no_trace(hub):
     return not list((hub.folder / "payloads" / "incoming").iterdir()) and hub.store.stats().documents == 0
 
 
+# What is no text
+
+
+@pytest.mark.parametrize("word", ["\ud800", "a\x00b", "sha256:" + "0" * 64])
+def test_what_json_can_say_and_no_database_can_hold(site, lgsp, oauth2, word):
+    """Half a character and U+0000: wrong like any other word, never trouble of the hub."""
+    system, _ = lgsp
+    unit, _ = oauth2
+    stamp = {"Content-Type": "application/json"}
+    claims = base64.urlsafe_b64encode(json.dumps({"sub": word, "aud": "lgsp", "exp": 99999999999}).encode())
+    forged = f"e30.{claims.decode().rstrip('=')}.AAAA"
+    answers = {
+        "user": site.call("POST", "/v1/auth/login", content=json.dumps({"username": word, "password": "x"})),
+        "password": site.call(
+            "POST", "/v1/auth/login", content=json.dumps({"username": system.system_id, "password": word})
+        ),
+        "token": system.call(
+            "GET", "/v1/getAgenciesList", headers=system.headers(Authorization=f"Bearer {forged}")
+        ),
+        "status": system.call(
+            "POST",
+            "/v1/updateStatus",
+            headers=system.headers(**stamp),
+            content=json.dumps({"docId": word, "status": "done"}),
+        ),
+        "word": system.call(
+            "POST",
+            "/v1/updateStatus",
+            headers=system.headers(**stamp),
+            content=json.dumps({"docId": "x", "status": word}),
+        ),
+        "package": unit.call(
+            "POST", "/vanbans", headers=stamp, content=json.dumps({"loaiVanBan": word, "file": "AAAA"})
+        ),
+        "parent": unit.call(
+            "POST", "/donvilienthongs", headers=stamp, content=json.dumps({"code": "H99.8", "pcode": word})
+        ),
+        "code": unit.call(
+            "POST", "/donvilienthongs", headers=stamp, content=json.dumps({"code": word, "name": word})
+        ),
+        "document": bkav(
+            site,
+            "T:GOV:A:S",
+            SENDER,
+            "POST",
+            "/checkExistDocument",
+            content=json.dumps({"fromOrgan": SENDER, "toOrgan": word, "docCode": word}).encode(),
+        ),
+    }
+    assert {name for name, answer in answers.items() if answer.status_code >= 500} == set()
+    assert [answers[name].status_code for name in ("user", "password", "token")] == [401] * 3
+    named = unit.call(
+        "POST",
+        "/donvilienthongs",
+        headers=stamp,
+        content=json.dumps({"code": "H99.9", "pcode": "H99", "name": word, "email": word}),
+    )
+    assert named.status_code < 500
+    # The list that has it now can be asked for by every wire.
+    for path in ("/v1/getAgenciesList",):
+        assert system.call("GET", path).status_code == 200
+    assert unit.call("GET", "/donvilienthongs").status_code == 200
+    assert bkav(site, "T:GOV:A:S", SENDER, "GET", f"/getOrganizations?organId={SENDER}").status_code == 200
+
+
 # The provincial form
 
 

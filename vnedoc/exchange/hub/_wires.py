@@ -20,6 +20,7 @@ from vnedoc.exchange.hub import answering
 from vnedoc.exchange.hub.core import bad_parameter
 from vnedoc.exchange.hub.refusals import RefusalError
 from vnedoc.exchange.hub.tokens import check_token
+from vnedoc.exchange.stores._types import plain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from vnedoc.exchange.codes import PackageKind
     from vnedoc.exchange.hub.core import Hub
 
-__all__ = ["Wire", "kind_of", "parse_object", "read_object", "token_holder"]
+__all__ = ["Wire", "kind_of", "load_json", "parse_object", "read_object", "token_holder"]
 
 _Caller = TypeVar("_Caller")
 _KINDS = {word: kind for kind, word in _vxp.MESSAGE_TYPES.items()}
@@ -119,6 +120,28 @@ async def read_object(request: Request, hub: Hub) -> dict[str, Any]:  # JSON
     return parse_object(await answering.read_small_body(request, hub))
 
 
+def load_json(body: bytes) -> Any:  # JSON
+    """Return what a body says as JSON; what is no text in it, such as half a surrogate pair, is U+FFFD.
+
+    Raises:
+        ValueError: It is no JSON, or goes too deep.
+    """
+    try:
+        return _told(json.loads(body))
+    except RecursionError as exc:
+        raise ValueError("too deep") from exc
+
+
+def _told(value: Any) -> Any:  # JSON
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, list):
+        return [_told(item) for item in value]
+    if isinstance(value, dict):
+        return {plain(name): _told(item) for name, item in value.items()}
+    return value
+
+
 def parse_object(body: bytes) -> dict[str, Any]:  # JSON
     """Return the JSON object of a body.
 
@@ -126,8 +149,8 @@ def parse_object(body: bytes) -> dict[str, Any]:  # JSON
         RefusalError: It is none.
     """
     try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError) as exc:
+        fields = load_json(body)
+    except ValueError as exc:
         raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.not-json", reason=str(exc)[:200]) from exc
     if not isinstance(fields, dict):
         raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.not-json", reason="not an object")

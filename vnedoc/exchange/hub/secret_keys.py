@@ -29,7 +29,8 @@ def made_secret() -> str:
 
 def key_of(secret: str) -> bytes:
     """Return the key of HMAC-SHA256 that a secret is."""
-    key = secret.encode()
+    # JSON can show half a character, which is a wrong secret like any other.
+    key = secret.encode(errors="surrogatepass")
     return hashlib.sha256(key).digest() if len(key) > _BLOCK_BYTES else key
 
 

@@ -21,8 +21,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -32,7 +31,7 @@ from vnedoc.exchange import _vxp
 from vnedoc.exchange._vxp import Answer, ErrorCode
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub import answering
-from vnedoc.exchange.hub._wires import Wire, kind_of
+from vnedoc.exchange.hub._wires import Wire, kind_of, load_json
 from vnedoc.exchange.hub.auth import Caller, authenticate
 from vnedoc.exchange.hub.core import Entrance, bad_parameter, unknown_sender
 from vnedoc.exchange.hub.refusals import RefusalError
@@ -359,8 +358,8 @@ def _agency_row(agency: HubAgency) -> dict[str, str]:
 
 def _fields(body: bytes) -> dict[str, str]:
     try:
-        fields: Any = json.loads(body)  # JSON
-    except (ValueError, RecursionError) as exc:
+        fields = load_json(body)
+    except ValueError as exc:
         raise bad_parameter("body", "") from exc
     if not isinstance(fields, dict):
         raise bad_parameter("body", "")

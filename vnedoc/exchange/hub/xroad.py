@@ -11,7 +11,6 @@ own. A system is known here by the identifier of its client with colons: ``CS:GO
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -22,7 +21,7 @@ from vnedoc._internal.clock import vietnam
 from vnedoc.exchange._vxp import ErrorCode
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub import answering, forms
-from vnedoc.exchange.hub._wires import Wire
+from vnedoc.exchange.hub._wires import Wire, load_json
 from vnedoc.exchange.hub.core import unknown_document
 from vnedoc.exchange.hub.refusals import RefusalError
 
@@ -107,8 +106,8 @@ class _XRoadWire(Wire[str]):
     async def status(self, request: Request, system_id: str) -> Response:
         body = await answering.read_small_body(request, self._hub)
         try:
-            word = str(json.loads(body)["status"])
-        except (ValueError, RecursionError, KeyError, TypeError) as exc:
+            word = str(load_json(body)["status"])
+        except (ValueError, KeyError, TypeError) as exc:
             raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.not-json", reason="status") from exc
         status = self._hub.transport_status(word)
         await run_in_threadpool(self._hub.move, system_id, request.path_params["doc_id"], status)
