@@ -11,9 +11,7 @@ from vnedoc.exchange.hub.secret_keys import kept_key, key_of, made_secret, to_ke
 TEXT = '{"XroadVnpt-systemid":"TEST"}'
 
 
-@pytest.mark.parametrize(
-    "secret", ["x" * 16, "x" * 64, "x" * 65, "x" * 200, "ố" * 21, "ố" * 22, made_secret()]
-)
+@pytest.mark.parametrize("secret", ["x" * 16, "x" * 64, "x" * 65, "x" * 200, "ố" * 21, "ố" * 22, "ab" * 36])
 def test_it_makes_the_same_signature(secret):
     expected = hmac.new(secret.encode(), TEXT.encode(), hashlib.sha256).hexdigest()
     assert _vxp.sign(TEXT, kept_key(to_keep(secret))) == _vxp.sign(TEXT, key_of(secret)) == expected
