@@ -63,8 +63,8 @@ def add_system(
 ) -> int:
     """Let a system call the hub, and print its secret if a new one was made.
 
-    The hub must know the secret itself to check signatures; it is kept sealed with the hub's key (hub.key, or
-    VNEDOC_HUB_KEY), and never shown again.
+    Of a secret that it makes the hub keeps only the hash; one of up to 64 bytes that you bring along is kept as it
+    is, because HMAC needs it. Both are sealed with the hub's key (hub.key, or VNEDOC_HUB_KEY), and never shown again.
 
     \b
     Exit codes: 0 added · 2 not an id, a network or a fingerprint · 5 there is no hub, or the system is there already.

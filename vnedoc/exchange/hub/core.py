@@ -30,7 +30,6 @@ from vnedoc.exchange.hub.tally import Tally
 from vnedoc.exchange.hub.visits import current_visit
 from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores.hub import (
-    AccessChangedError,
     ClosedRecipientsError,
     ConflictError,
     HubAgency,
@@ -49,18 +48,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vnedoc.exchange.codes import PackageKind
+    from vnedoc.exchange.hub.entrances import Entrance
     from vnedoc.exchange.hub.peers import Peer
     from vnedoc.exchange.hub.visits import Visit
     from vnedoc.exchange.stores.hub import HubDelivery, HubPackage, HubStore, Request
     from vnedoc.exchange.stores.hub_secrets import SystemAccess
     from vnedoc.exchange.stores.payloads import StoredPayload
 
-__all__ = ["Entrance", "Hub", "Receipt", "bad_parameter", "gone", "unknown_document", "unknown_sender"]
+__all__ = ["Hub", "Receipt", "bad_parameter", "gone", "unknown_document", "unknown_sender"]
 
 logger = logging.getLogger("vnedoc.hub")
 
 _MAX_ERROR_CODES = 50
-_MAX_ENTRANCES = 3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,17 +70,6 @@ class Receipt:
     """The id it gave to the sender."""
     text: str
     """The receipt as it is stored, in the words of the VXP wire; whoever sends the same again gets it again."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Entrance:
-    """How a system got in."""
-
-    stamp: str
-    """What the database said of it."""
-    again: Callable[[], str]
-    """Lets it in once more, as things are now; returns the stamp, or raises
-    :class:`~vnedoc.exchange.hub.refusals.RefusalError`."""
 
 
 class Hub:
@@ -337,19 +325,19 @@ class Hub:
             made.append(doc_id)
             return Answer(ok=True, doc_id=doc_id).to_json()
 
-        try:
-            text = self._kept(
-                lambda stamp: self.store.take(
-                    package,
-                    payload,
-                    system_id=system_id,
-                    at=self.clock(),
-                    receipt=receipt,
-                    request=request,
-                    stamp=stamp,
-                ),
-                entrance,
+        def take(stamp: str | None) -> str:
+            return self.store.take(
+                package,
+                payload,
+                system_id=system_id,
+                at=self.clock(),
+                receipt=receipt,
+                request=request,
+                stamp=stamp,
             )
+
+        try:
+            text = take(None) if entrance is None else entrance.bring(take)
         except UnknownSenderError as exc:
             raise unknown_sender(package.sender_code) from exc
         except UnknownRecipientsError as exc:
@@ -377,17 +365,6 @@ class Hub:
         else:
             self.metrics.duplicate()
         return Receipt(doc_id, text)
-
-    def _kept(self, take: Callable[[str | None], str], entrance: Entrance | None) -> str:
-        """Return the receipt; a system that gets in another way than a moment ago is asked again who it is."""
-        stamp = None if entrance is None else entrance.stamp
-        for _ in range(_MAX_ENTRANCES):
-            try:
-                return take(stamp)
-            except AccessChangedError:
-                assert entrance is not None
-                stamp = entrance.again()
-        raise RefusalError(ErrorCode.BUSY, "hub.send-again", status=503).again_after(1)
 
     def delivery(self, system_id: str, doc_id: str, *, is_fetched: bool = True) -> HubDelivery:
         """Return one delivery that is for an agency of the system.

@@ -33,7 +33,8 @@ from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub import answering
 from vnedoc.exchange.hub._wires import Wire, kind_of, load_json
 from vnedoc.exchange.hub.auth import Caller, authenticate
-from vnedoc.exchange.hub.core import Entrance, bad_parameter, unknown_sender
+from vnedoc.exchange.hub.core import bad_parameter, unknown_sender
+from vnedoc.exchange.hub.entrances import Entrance
 from vnedoc.exchange.hub.refusals import RefusalError
 from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores.hub import HubAgency
