@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import secrets
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from tests.benchmarks.hub_load import Job, Outcome
 from tests.database_fixtures import PostgreSQL
 from tests.hub_clients import free_port, serving_processes, wait_until_answers
 from vnedoc._internal.clock import utc_now
+from vnedoc.exchange.hub.secret_keys import made_secret
 from vnedoc.exchange.stores.hub import HubAgency, HubStore
 
 if TYPE_CHECKING:
@@ -108,14 +108,14 @@ def _run(folder: Path, loads: tuple[Load, ...]) -> None:
 
 
 def _measure(label: str, folder: Path, url: str | None, processes: int, loads: tuple[Load, ...]) -> None:
-    senders = [(f"TEST.S{number}", secrets.token_hex(32), f"H99.{number}") for number in range(_SENDERS)]
-    readers = [(f"TEST.R{number}", secrets.token_hex(32), f"H98.{number}") for number in range(_RECIPIENTS)]
+    senders = [(f"TEST.S{number}", made_secret(), f"H99.{number}") for number in range(_SENDERS)]
+    readers = [(f"TEST.R{number}", made_secret(), f"H98.{number}") for number in range(_RECIPIENTS)]
     crowd = [f"H97.{number}" for number in range(1_000)]
     with contextlib.closing(HubStore.open(folder, url=url)) as store:
         for system_id, secret, agency in senders + readers:
             store.add_system(system_id, name=system_id, secret=secret, at=utc_now())
             store.register_agencies(system_id, [HubAgency(agency, agency)])
-        store.add_system("TEST.CROWD", name="TEST", secret=secrets.token_hex(32), at=utc_now())
+        store.add_system("TEST.CROWD", name="TEST", secret=made_secret(), at=utc_now())
         store.register_agencies("TEST.CROWD", [HubAgency(code, code) for code in crowd])
         port, log = free_port(), folder / "hub.log"
         arguments = ["--port", str(port), "--processes", str(processes)]

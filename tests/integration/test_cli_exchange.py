@@ -511,9 +511,15 @@ def test_where_there_is_no_hub(run, arguments, tmp_path):
 
 def test_a_secret_of_ones_own(run, monkeypatch):
     run("init")
-    monkeypatch.setenv("TEST_SECRET", "short")
+    monkeypatch.delenv("TEST_SECRET", raising=False)
     assert run("system", "add", "TEST.A", "--secret-env", "TEST_SECRET")[0] == 5
-    monkeypatch.setenv("TEST_SECRET", "S" * 32)
+    for wrong in ("S" * 64, "S" * 257, "khóa bí mật TEST " * 5, "S" * 65 + "\n"):
+        monkeypatch.setenv("TEST_SECRET", wrong)
+        code, out, err = run("system", "add", "TEST.A", "--secret-env", "TEST_SECRET")
+        assert (code, out) == (2, "")
+        assert "65" in err
+        assert wrong not in err
+    monkeypatch.setenv("TEST_SECRET", "S" * 65)
     assert run("system", "add", "TEST.A", "--secret-env", "TEST_SECRET")[0:2] == (0, "")
 
 

@@ -31,7 +31,7 @@ from vnedoc.testing.hub_processes import hub_service
 pytestmark = pytest.mark.needs("haproxy")
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "hub"
-SECRET = "S" * 32
+SECRET = "S" * 72
 PATIENCE_S = 60
 SETTINGS = """\
 [hub]

@@ -362,7 +362,7 @@ def test_pages_for_administrators_are_for_administrators(console) -> None:
 
 
 def test_no_secret_is_ever_shown(console, store) -> None:
-    _, made = Administration(store, actor="test").add_system("TEST.C", secret="a-very-secret-TEST-value")
+    _, made = Administration(store, actor="test").add_system("TEST.C", secret="a-very-secret-TEST-value" * 3)
     console.accounts.add_token("TEST", Role.ADMIN)
     console.log_in("chief")
     session = console.client.cookies["vnedoc-console"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import secrets
 import socket
 import ssl
 import threading
@@ -21,6 +20,7 @@ from tests.hub_clients import HubClient, Packages, free_port, serving_processes,
 from tests.tls import Authority
 from vnedoc._internal.clock import utc_now
 from vnedoc.exchange.hub.administration import Administration
+from vnedoc.exchange.hub.secret_keys import made_secret
 from vnedoc.exchange.stores.hub import HubAgency, HubStore
 
 SENDER, RECIPIENT = ("TEST.A", "H99"), ("TEST.B", "H98")
@@ -58,7 +58,7 @@ def hub_process(folder, *options, settings=SETTINGS):
     known = {}
     with contextlib.closing(HubStore.open(folder / "hub")) as store:
         for system_id, agency in (SENDER, RECIPIENT):
-            known[system_id] = secrets.token_hex(32)
+            known[system_id] = made_secret()
             store.add_system(system_id, name=system_id, secret=known[system_id], at=utc_now())
             store.register_agencies(system_id, [HubAgency(agency, agency)])
     config, log, port = folder / "vnedoc.toml", folder / "hub.log", free_port()

@@ -32,7 +32,7 @@ from vnedoc.exchange.stores.hub_audit import HubAudit
 from vnedoc.exchange.stores.hub_keys import HubKeys
 from vnedoc.exchange.stores.hub_models import HubSecretRow
 
-SECRET = "a-secret-of-TEST-0123456789"
+SECRET = "a-secret-of-TEST-0123456789" * 3
 BY = By("TEST", NOW)
 
 

@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import itertools
 import json
-import secrets
 import signal
 import threading
 import time
@@ -24,6 +23,7 @@ from tests.hub_clients import HubClient, Packages, free_port, serving_processes,
 from tests.hubs import audit_problems
 from vnedoc._internal.clock import utc_now
 from vnedoc.exchange import _vxp
+from vnedoc.exchange.hub.secret_keys import made_secret
 from vnedoc.exchange.stores.hub import HubAgency, HubStore
 from vnedoc.exchange.stores.hub_audit import HubAudit
 
@@ -45,7 +45,7 @@ class Axis:
         self._place = itertools.count()
 
     def add(self, system_id, agency):
-        self.secrets[system_id] = secrets.token_hex(32)
+        self.secrets[system_id] = made_secret()
         self.store.add_system(system_id, name=system_id, secret=self.secrets[system_id], at=utc_now())
         self.store.register_agencies(system_id, [HubAgency(agency, agency)])
 

@@ -29,7 +29,7 @@ from vnedoc.exchange.stores.hub_retention import HubRetention
 
 OLD, LEAST, LIMIT_S = 40, 40, 90
 LONG_AGO = datetime.timedelta(days=100)
-SECRET = "S" * 32
+SECRET = "S" * 72
 # TEST.C says at once that it is done; TEST.D fetches nothing before all is over.
 AGENCIES = {"TEST.A": "H99", "TEST.C": "H98", "TEST.D": "H97"}
 KINDS = {"quick": ["H98"], "slow": ["H97"], "both": ["H98", "H97"]}

@@ -26,7 +26,7 @@ from vnedoc.testing.hub_processes import free_ports, hub_service
 from vnedoc.testing.packages import make_package
 
 SENDER, RECIPIENT = "H99", "H99.1"
-SECRET = "S" * 32
+SECRET = "S" * 72
 
 
 def made(folder, url=None):

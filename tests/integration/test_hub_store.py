@@ -23,7 +23,7 @@ def stores(hub_url, tmp_path):
     """The same hub in two processes, as far as the database can tell."""
     opened = [open_store(hub_url, tmp_path, KEY) for _ in range(2)]
     for system, code in (("TEST.A", "H99"), ("TEST.B", "H98")):
-        opened[0].add_system(system, name=system, secret="TEST-SECRET-OF-A-SYSTEM", at=NOW)
+        opened[0].add_system(system, name=system, secret="TEST-SECRET-OF-A-SYSTEM" * 3, at=NOW)
         agencies = [HubAgency(code, "UBND TEST"), HubAgency(f"{code}.1", "SỞ TEST")]
         opened[0].register_agencies(system, agencies)
     yield opened

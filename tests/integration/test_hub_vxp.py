@@ -683,7 +683,7 @@ def start(folder, port):
 def test_what_was_answered_for_survives_a_kill(tmp_path):
     folder = tmp_path / "hub"
     store = HubStore.open(folder)
-    store.add_system("TEST.A", name="TEST", secret="S" * 32, at=utc_now())
+    store.add_system("TEST.A", name="TEST", secret="S" * 72, at=utc_now())
     store.register_agencies("TEST.A", [HubAgency(SENDER, "TEST"), HubAgency(RECIPIENT, "TEST")])
     store.close()
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -692,7 +692,7 @@ def test_what_was_answered_for_survives_a_kill(tmp_path):
     for number in range(3):
         process = start(folder, port)
         try:
-            with VXPConnector(f"http://127.0.0.1:{port}", "TEST.A", secret=lambda _: "S" * 32) as connector:
+            with VXPConnector(f"http://127.0.0.1:{port}", "TEST.A", secret=lambda _: "S" * 72) as connector:
                 for step in range(3):
                     package = tmp_path / f"{number}-{step}.edxml"
                     make_package(package, sender=SENDER, recipients=[RECIPIENT], number=10 * number + step)
@@ -702,7 +702,7 @@ def test_what_was_answered_for_survives_a_kill(tmp_path):
             process.wait(10)
     process = start(folder, port)
     try:
-        with VXPConnector(f"http://127.0.0.1:{port}", "TEST.A", secret=lambda _: "S" * 32) as connector:
+        with VXPConnector(f"http://127.0.0.1:{port}", "TEST.A", secret=lambda _: "S" * 72) as connector:
             sent = {
                 report.receiver_doc_id: report.sender_doc_id
                 for report in connector.list_sent(PackageKind.DOCUMENT)

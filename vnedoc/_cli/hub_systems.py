@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["agency", "system"]
 
-MIN_SECRET_CHARS = 16
 MAX_OVERLAP_HOURS = 90 * 24
 
 _secret_env = click.option(
-    "--secret-env", metavar="NAME", help="Variable with its secret (default: a new secret is made)."
+    "--secret-env",
+    metavar="NAME",
+    help="Variable with its secret, 65 to 256 characters (default: a new secret is made).",
 )
 
 
@@ -293,6 +294,6 @@ def _given_secret(variable: str | None) -> str | None:
     if variable is None:
         return None
     secret = os.environ.get(variable, "")
-    if len(secret) < MIN_SECRET_CHARS:
-        raise CredentialError("hub.no-secret", name=variable, minimum=MIN_SECRET_CHARS)
+    if not secret:
+        raise CredentialError("hub.no-secret", name=variable)
     return secret

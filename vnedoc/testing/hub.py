@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import secrets
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from vnedoc._internal.clock import utc_now
 from vnedoc.errors import MissingExtraError
 from vnedoc.exchange.hub.administration import Administration
+from vnedoc.exchange.hub.secret_keys import made_secret
 from vnedoc.exchange.stores.hub import HubAgency, HubStore
 from vnedoc.testing._serving import ServerTLS, serving
 
@@ -46,7 +46,7 @@ class RunningHub:
             system_id: The id of the system.
             agencies: The agencies it sends and receives for; a code alone is an agency whose name is its code.
         """
-        secret = secrets.token_hex(32)
+        secret = made_secret()
         self.store.add_system(system_id, name=system_id, secret=secret, at=utc_now())
         self.store.register_agencies(
             system_id,

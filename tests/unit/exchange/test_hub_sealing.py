@@ -19,7 +19,7 @@ from vnedoc.exchange.hub.sealing import KEY_FILE_NAME, KEY_VARIABLE, HubKey, loa
 from vnedoc.exchange.hub.secret_keys import key_of
 from vnedoc.exchange.stores.hub import HubStore
 
-SECRET = "a-secret-of-TEST-0123456789"
+SECRET = "a-secret-of-TEST-0123456789" * 3
 
 
 def test_what_is_sealed_opens_for_its_owner_only() -> None:
@@ -232,7 +232,7 @@ def test_without_a_key_everything_else_works(hub_url: str, tmp_path: Path) -> No
 def test_a_secret_moved_to_another_system_does_not_open(hub_url: str, tmp_path: Path) -> None:
     store = open_store(hub_url, tmp_path)
     store.add_system("TEST.A", name="TEST", secret=SECRET, at=NOW)
-    store.add_system("TEST.B", name="TEST", secret="another-secret-of-TEST", at=NOW)
+    store.add_system("TEST.B", name="TEST", secret="another-secret-of-TEST" * 3, at=NOW)
     with store.database.engine.begin() as connection:
         connection.execute(
             sa.text(

@@ -5,8 +5,9 @@ import hmac
 
 import pytest
 
+from vnedoc.errors import UsageError
 from vnedoc.exchange import _vxp
-from vnedoc.exchange.hub.secret_keys import kept_key, key_of, made_secret, to_keep
+from vnedoc.exchange.hub.secret_keys import checked_secret, kept_key, key_of, made_secret, to_keep
 
 TEXT = '{"XroadVnpt-systemid":"TEST"}'
 
@@ -24,9 +25,22 @@ def test_of_a_secret_that_a_hub_makes_only_the_hash_is_kept():
     assert to_keep(secret) == f"sha256:{hashlib.sha256(secret.encode()).hexdigest()}"
 
 
-def test_a_short_one_is_its_own_key():
+@pytest.mark.parametrize("secret", ["x" * 65, "x" * 256, "!~ " * 25])
+def test_of_every_secret_that_is_taken_only_the_hash_is_kept(secret):
+    assert to_keep(checked_secret(secret)) == f"sha256:{hashlib.sha256(secret.encode()).hexdigest()}"
+
+
+@pytest.mark.parametrize("secret", ["", "x" * 64, "x" * 257, "x" * 65 + "\n", "x" * 65 + "ố", "ố" * 65])
+def test_one_that_is_too_short_for_that_is_refused(secret):
+    with pytest.raises(UsageError) as caught:
+        checked_secret(secret)
+    assert caught.value.code == "hub.bad-secret"
+    assert "x" * 64 not in caught.value.text("en")
+
+
+def test_a_short_one_of_a_version_before_stays_good():
     assert to_keep("x" * 64) == "x" * 64
-    assert to_keep("x" * 65) != "x" * 65
+    assert kept_key("x" * 64) == key_of("x" * 64)
 
 
 def test_what_is_kept_opens_nothing_when_it_is_shown():

@@ -15,6 +15,7 @@ from vnedoc._internal.clock import utc_now
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub.audit import By
 from vnedoc.exchange.hub.sealing import KEY_FILE_NAME
+from vnedoc.exchange.hub.secret_keys import checked_secret
 from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores._hub_admission import Admission, Request
 from vnedoc.exchange.stores._hub_intake import (
@@ -239,10 +240,12 @@ class HubStore:
         """Let a system call the hub.
 
         Raises:
+            UsageError: The secret will not do.
             ConfigurationError: There is a system with this id.
         """
+        given = checked_secret(secret)
         HubAdministration(self).run(
-            By("local", at), lambda changes: changes.add_system(system_id, name=name, secret=secret)
+            By("local", at), lambda changes: changes.add_system(system_id, name=name, secret=given)
         )
 
     def systems(self) -> list[HubSystem]:
