@@ -11,6 +11,7 @@ what it wanted between its look and its write.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import random
@@ -379,7 +380,13 @@ def _keep_private(database: str | None) -> None:
     path = Path(database)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        # One that is there is not opened: to close it gives up all locks that this process has on it (POSIX).
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         path.chmod(0o600)
     except OSError as error:
         raise InputError("file.cannot-write", path=path, reason=error.strerror) from error
