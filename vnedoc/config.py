@@ -311,7 +311,8 @@ class HubConfig:
     warn_before_days: float = 60.0
     """How long before its end the console shows a certificate as about to expire."""
     watched_certificates: tuple[str, ...] = ()
-    """Files with further certificates whose ends the console watches, beside ``trust`` and the TLS files."""
+    """Files with further certificates whose ends the metrics and the console tell, beside ``trust`` and the TLS
+    files."""
     drain_s: float = 3.0
     """How long it goes on after SIGTERM while ``/health/ready`` says no."""
     stop_timeout_s: float = 60.0
@@ -382,7 +383,7 @@ def load_config(path: Path | None = None, *, environ: Mapping[str, str] | None =
         if not path.is_file():
             return _with_environment(Config(), environ)
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as exc:
         raise ConfigurationError("config.cannot-read", path=path, reason=exc.strerror) from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli import vnedoc
+from tests.full_disks import room_for
 
 ROWS = "organ_id,name,parent,old_code\nH99,TỈNH TEST,,\nH99.15,Ủy ban nhân dân xã TEST,H99,000.00.15.H99\n"
 
@@ -121,6 +122,27 @@ def test_mistakes_have_their_exit_codes(
     assert outcome.code == code
     assert len(outcome.err.strip()) > 0
     assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize("language", ["vi", "en"])
+@pytest.mark.parametrize("content", ["organ_id,name\nH99,TEST\n", "[]", '{"data": []}'])
+def test_what_is_no_directory_yet_says_how_to_make_one(tmp_path: Path, content: str, language: str) -> None:
+    table = tmp_path / "agencies.csv"
+    table.write_text(content, encoding="utf-8")
+    outcome = vnedoc("directory", "show", "--directory", table, lang=language)
+    assert outcome.code == 5
+    assert "vnedoc directory import" in outcome.err
+    assert "-o directory.json" in outcome.err
+
+
+def test_a_directory_that_does_not_fit_on_the_disk(file: Path, tmp_path: Path) -> None:
+    target = tmp_path / "own.json"
+    with room_for(10):
+        outcome = vnedoc("directory", "import", file, "-o", target)
+    assert outcome.code == 4
+    assert "bug" not in outcome.err
+    assert f"{target} cannot be written" in outcome.err
+    assert not target.exists()
 
 
 def test_a_code_that_ended_says_when_and_who_came_after(tmp_path: Path) -> None:

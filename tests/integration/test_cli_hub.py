@@ -111,13 +111,16 @@ def test_agencies_are_imported_closed_and_reopened(run, directory, store):
     assert "3 agencies" in imported.err
     assert "H99.2" in imported.err
     assert run("agency", "close", "H99.1", "--on", "2026-12-01", "--successor", "H99", "--forward").code == 0
+    assert run("agency", "remove", "H99").code == 1
     assert run("agency", "reopen", "H99.1").code == 0
+    assert run("agency", "remove", "H99").code == 0
     assert actions(run) == [
         ("system.add", "system:TEST.A"),
         ("agency.register", "system:TEST.A"),
         ("agency.close", "agency:H99.2"),
         ("agency.close", "agency:H99.1"),
         ("agency.reopen", "agency:H99.1"),
+        ("agency.remove", "agency:H99"),
     ]
 
 
@@ -139,6 +142,7 @@ def test_agencies_are_imported_closed_and_reopened(run, directory, store):
         (["agency", "close", "H99", "--on", "2026-12-01", "--forward"], 2),
         (["agency", "close", "H99", "--on", "2026-12-01", "--successor", "H99"], 2),
         (["agency", "reopen", "H00"], 5),
+        (["agency", "remove", "H00"], 5),
         (["user", "add", "test", "--role", "king"], 2),
         (["user", "add", "Test", "--role", "viewer", "--password-env", "TEST_PASSWORD"], 2),
         (["user", "add", "test.other", "--role", "viewer", "--password-env", "TEST_NOT_SET"], 5),

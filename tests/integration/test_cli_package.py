@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests import edxml
 from tests.cli import Outcome, vnedoc
+from tests.full_disks import room_for
 from vnedoc.exchange.models import DocumentHeader
 from vnedoc.exchange.package import read_package, write_package
 from vnedoc.exchange.schema import load_schema
@@ -63,6 +64,21 @@ def test_pack_and_unpack(desk: Path, dialect: str) -> None:
     assert "Về việc TEST" in outcome.out
     assert (desk / "den" / "van-ban.pdf").read_bytes() == edxml.PDF
     assert (desk / "den" / "so-lieu.xlsx").read_bytes() == edxml.many_entries()
+
+
+def test_a_disk_that_is_full(desk: Path) -> None:
+    with room_for(100):
+        outcome = vnedoc("pack", "--header", "header.toml", "van-ban.pdf", "-o", "goi.edxml")
+    assert outcome.code == 4
+    assert "goi.edxml cannot be written" in outcome.err
+    assert not (desk / "goi.edxml").exists()
+    assert vnedoc("pack", "--header", "header.toml", "van-ban.pdf", "-o", "goi.edxml").code == 0
+    with room_for(10):
+        outcome = vnedoc("unpack", "goi.edxml", "-d", "den")
+    assert (outcome.code, outcome.out) == (4, "goi.edxml: was not unpacked.\n")
+    assert "cannot be written" in outcome.err
+    assert "cannot be read" not in outcome.err
+    assert not (desk / "den").exists()
 
 
 def test_pack_adds_the_first_station(desk: Path) -> None:

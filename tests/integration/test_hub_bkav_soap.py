@@ -168,7 +168,7 @@ def test_a_document_is_taken_listed_fetched_and_confirmed(axis, make, tmp_path):
     assert axis.pending(RECIPIENT) != []
 
 
-def test_the_envelope_may_be_any_part_and_the_content_may_be_encoded(axis, make):
+def test_the_envelope_comes_first_by_whatever_name_and_the_content_may_be_encoded(axis, make):
     package = make()
     key = key_block(SENDER, axis.token)
     cid = package.attachments[0].content_id
@@ -176,12 +176,16 @@ def test_the_envelope_may_be_any_part_and_the_content_may_be_encoded(axis, make)
     manifest = f"<edXML:Manifest><edXML:Reference {links}/></edXML:Manifest>".encode()
     envelope = wrapped(SoapVersion.V11, manifest, header=document_blocks(package.header) + key)
     content = base64.encodebytes(package.attachments[0].path.read_bytes())
-    body = (
-        b"--b\r\nContent-ID: <" + cid.encode() + b">\r\nContent-Transfer-Encoding: base64\r\n\r\n" + content
-        + b"\r\n--b\r\nContent-ID: <root>\r\nContent-Type: text/xml\r\n\r\n" + envelope + b"\r\n--b--\r\n"
-    )  # fmt: skip
+    attachment = b"Content-ID: <" + cid.encode() + b">\r\nContent-Transfer-Encoding: base64\r\n\r\n" + content
+    root = b"Content-ID: <root>\r\nContent-Type: text/xml\r\n\r\n" + envelope
+
+    def body(*parts):
+        return b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
+
     kind = 'multipart/related; type="text/xml"; boundary=b; start="<root>"'
-    assert read_report(parsed(axis.post(body, content_type=kind)).content).is_success
+    # Whose the attachment is would be known when it is there.
+    faulted(axis.post(body(attachment, root), content_type=kind), "envelope-not-first")
+    assert read_report(parsed(axis.post(body(root, attachment), content_type=kind)).content).is_success
 
 
 def test_the_same_document_again_gets_the_same_answer_and_another_is_refused(axis, make):
@@ -546,8 +550,9 @@ MIME = {
     "no envelope": (
         f'{RELATED}; start="<root>"',
         b"--b\r\nContent-ID: <a>\r\n\r\nx\r\n--b--\r\n",
-        "bad-multipart",
+        "envelope-not-first",
     ),
+    "an empty envelope": (RELATED, b"--b\r\n\r\n\r\n--b--\r\n", "bad-multipart"),
     "a header that is too long": (
         RELATED,
         b"--b\r\nA: " + b"x" * 9000 + b"\r\n\r\nx\r\n--b--\r\n",

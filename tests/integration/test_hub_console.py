@@ -33,6 +33,7 @@ from vnedoc.exchange.hub.console.routes import console_routes
 from vnedoc.exchange.hub.console.words import Words, choose_language
 from vnedoc.exchange.hub.core import Hub
 from vnedoc.exchange.hub.options import HubOptions
+from vnedoc.exchange.hub.tally import Tally
 from vnedoc.exchange.stores.hub import HubAgency, HubPackage, HubStore
 from vnedoc.exchange.stores.hub_audit import HubAudit
 from vnedoc.exchange.stores.hub_reports import HubReports
@@ -198,6 +199,25 @@ def test_one_place_does_not_try_one_name_after_the_other(console) -> None:
     refused = console.log_in("viewer")
     assert refused.status_code == 429
     assert 0 < int(refused.headers["retry-after"]) <= 61
+
+
+def test_who_cannot_log_in_for_want_of_tls_is_told_so(console) -> None:
+    def told(host: str, **headers: str) -> str:
+        # The client of this test sends no cookie that is for TLS only, as browsers do.
+        console.client.cookies.clear()
+        page = console.client.get(f"{host}/console/login").text
+        token = re.search(r'name="csrf" value="([^"]+)"', page)[1]
+        response = console.client.post(
+            f"{host}/console/login",
+            data={"name": "viewer", "password": PASSWORD, "csrf": token},
+            headers={"Origin": host, **headers},
+        )
+        return response.text if response.status_code == 403 else str(response.status_code)
+
+    assert "không phải là https" in told("http://10.0.0.5")
+    # Behind a proxy that ends TLS: the browser's own address is https, so it is something else.
+    assert "để quá lâu" in told("http://10.0.0.5", **{"Sec-Fetch-Site": "same-origin"})
+    assert told("https://10.0.0.5") == told("http://127.0.0.1") == "303"
 
 
 @pytest.mark.parametrize("token", ["", "x", "é"])
@@ -439,6 +459,32 @@ def test_the_overview_counts_today_and_says_what_to_do(console, store, clock) ->
     assert "Văn bản trục đã tiếp nhận 0 Hôm qua: 2." in shown(console.get("/"))
 
 
+def test_all_reasons_for_refusals_are_shown(console, store, clock) -> None:
+    tally = Tally(store.database, clock=clock)
+    reasons = ["hub.wrong-secret", "hub.too-large", "hub.no-file", "hub.not-a-form", "hub.no-such-path"]
+    for number, reason in enumerate(reasons):
+        for _ in range(9 - number):
+            tally.refused(reason)
+    console.log_in("viewer")
+    assert "vì lý do khác" not in shown(console.get("/"))
+    tally.flush()
+    page = shown(console.get("/"))
+    assert "Yêu cầu bị trục từ chối 35 " in page
+    assert "và 11 lượt vì lý do khác" in page
+    table = page.partition("Mọi lý do từ chối hôm nay")[2]
+    words = Words(Language.VI)
+    assert all(f"{words.reason(reason)} {9 - number} " in table for number, reason in enumerate(reasons))
+
+
+def test_a_message_is_found_by_its_receipt(console) -> None:
+    wanted, _other = (take(console.store, number, "H98") for number in (1, 2))
+    console.log_in("viewer")
+    assert wanted in shown(console.get(f"/messages/{wanted}"))
+    page = shown(console.get(f"/messages?text={wanted}"))
+    assert "1/TEST" in page
+    assert "2/TEST" not in page
+
+
 def test_messages_are_filtered(console) -> None:
     take(console.store, 1, "H98")
     take(console.store, 2, "H98", "H98.1")
@@ -632,8 +678,15 @@ def test_trying_again_leads_nowhere_else_and_needs_a_choice(console) -> None:
     (doc_id,) = console.parked(1, "H98")
     console.log_in("operator")
     csrf = console.token()
-    assert console.post("/retry", csrf=csrf, back="/console/to-do").status_code == 400
-    assert console.post("/retry", csrf=csrf, doc_id="../x").status_code == 400
+    for back in ("/to-do", "/to-do?status=parked"):
+        for fields in ({}, {"doc_id": "../x"}):
+            response = console.post("/retry", csrf=csrf, back=f"/console{back}", **fields)
+            assert response.status_code == 303
+            page = console.get(response.headers["location"].removeprefix("/console"))
+            # The same list, with a word about it.
+            assert "Chưa chọn lượt giao nào" in shown(page)
+            assert "1/TEST" in shown(page)
+    assert console.statuses() == {doc_id: "parked"}
     response = console.post("/retry", csrf=csrf, doc_id=doc_id, back="//evil.test")
     assert response.headers["location"] == "/console/?again=1&left=0"
     assert console.get("/retry").status_code == 404

@@ -452,7 +452,9 @@ def test_the_log_of_a_whole_exchange_holds_no_document_and_no_secret(kind, tmp_p
         lines = [json.loads(line) for line in written.splitlines()]
         calls = [line for line in lines if line["logger"] == "vnedoc.hub.access" and line["wire"] == kind]
         assert {line["system"] for line in calls} >= set(SYSTEMS.values())
-        assert any(line.get("error") == "builtins.RuntimeError" for line in lines)
+        [trouble] = [line for line in lines if line.get("error") == "builtins.RuntimeError"]
+        assert (trouble["message"], trouble["refusal"]) == ("a call failed", "hub.internal")
+        assert trouble["at"][-1].endswith("broken")
         secrets = [axis.secret(role) for role in SYSTEMS] if axis.has_secret else []
         for word in (
             "MẬT",

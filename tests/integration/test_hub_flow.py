@@ -10,6 +10,7 @@ from tests.clocks import NOW
 from tests.hubs import open_store, take
 from vnedoc.errors import ConfigurationError
 from vnedoc.exchange.codes import PackageKind
+from vnedoc.exchange.hub import registration
 from vnedoc.exchange.hub.administration import Administration
 from vnedoc.exchange.hub.chores import expire_old
 from vnedoc.exchange.hub.core import Hub
@@ -203,11 +204,13 @@ def exchange(url, tmp_path, number):
         make_package(path, sender="H99", recipients=["H98"], number=number)
         with hub.store.payloads.temporary() as temporary:
             temporary.write_bytes(path.read_bytes())
-            hub.hub.take(temporary, kind=PackageKind.DOCUMENT, sender="H99", system_id="TEST.A")
+            hub.hub.take(
+                temporary, kind=PackageKind.DOCUMENT, sender="H99", system_id="TEST.A", entrance=None
+            )
         doc_id = hub.store.waiting("TEST.B", PackageKind.DOCUMENT)[0].doc_id
         hub.hub.move("TEST.B", doc_id, DONE)
         Administration(hub.store, actor="TEST").rotate_secret("TEST.A", overlap=datetime.timedelta(0))
-        hub.hub.register("TEST.A", _agency(f"H99.{number}"))
+        registration.register(hub.hub, "TEST.A", _agency(f"H99.{number}"))
         assert hub.store.database.is_current()
         return hub.store.stats().documents
 

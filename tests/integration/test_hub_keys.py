@@ -24,13 +24,16 @@ from vnedoc.exchange.hub.sealing import (
     keep_only,
     load_key,
     make_key_file,
+    new_key,
 )
 from vnedoc.exchange.hub.secret_keys import key_of
+from vnedoc.exchange.stores import hub_keys
 from vnedoc.exchange.stores.hub import HubStore
 from vnedoc.exchange.stores.hub_administration import Once
 from vnedoc.exchange.stores.hub_audit import HubAudit
 from vnedoc.exchange.stores.hub_keys import HubKeys
-from vnedoc.exchange.stores.hub_models import HubSecretRow
+from vnedoc.exchange.stores.hub_models import HubSealingRow, HubSecretRow
+from vnedoc.exchange.stores.hub_secrets import HubSecrets
 
 SECRET = "a-secret-of-TEST-0123456789" * 3
 BY = By("TEST", NOW)
@@ -178,6 +181,98 @@ def test_several_machines(store, new_store, folder, hub_url, path, tmp_path):
         each.close()
 
 
+def own_store(folder, url, name):
+    """Open the hub on a machine that has made a key of its own."""
+    return HubStore.open(folder, url=url, key_file=folder / name / KEY_FILE_NAME)
+
+
+def test_of_two_machines_with_keys_of_their_own_the_first_that_seals_decides(hub_url, folder):
+    one, two = (own_store(folder, hub_url, name) for name in ("one", "two"))
+    assert one.system_secrets.key.id != two.system_secrets.key.id, "both began with an empty database"
+    Administration(one, actor="TEST").add_system("TEST.A", secret=SECRET)
+    with pytest.raises(CredentialError) as caught:
+        Administration(two, actor="TEST").add_system("TEST.B", secret=SECRET)
+    assert caught.value.code == "hub.wrong-key"
+    assert sealed(one) == {one.system_secrets.key.id}
+    assert two.system_secrets.access("TEST.B", at=NOW) is None
+    for store in (one, two):
+        store.close()
+    with pytest.raises(CredentialError) as caught:
+        own_store(folder, hub_url, "two")
+    assert caught.value.code == "hub.wrong-key"
+    one = own_store(folder, hub_url, "one")
+    assert keys_of(one) == keys(SECRET)
+    assert HubKeys(one).state().current == one.system_secrets.key.id
+    one.close()
+
+
+def test_of_two_machines_that_seal_at_once_one_does(hub_url, folder):
+    stores = [own_store(folder, hub_url, name) for name in ("one", "two")]
+    begin, outcomes = threading.Barrier(2), []
+
+    def seal(store, system_id):
+        begin.wait()
+        try:
+            Administration(store, actor="TEST").add_system(system_id, secret=SECRET)
+        except CredentialError as error:
+            outcomes.append(error.code)
+        else:
+            outcomes.append(system_id)
+
+    threads = [
+        threading.Thread(target=seal, args=(store, name))
+        for store, name in zip(stores, ("TEST.A", "TEST.B"), strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    [done] = [outcome for outcome in outcomes if outcome != "hub.wrong-key"]
+    assert len(outcomes) == 2
+    assert len(sealed(stores[0])) == 1
+    [owner] = [store for store in stores if {store.system_secrets.key.id} == sealed(store)]
+    assert keys_of(owner, done) == keys(SECRET)
+    for store in stores:
+        store.close()
+
+
+def test_what_an_older_version_sealed_is_not_passed_over(store, hub_url, folder):
+    """It wrote down changes of the key only, not the first one."""
+    stranger = HubSecrets(store.database, HubKey(bytes(32)))
+    with store.database.writing() as session:
+        session.execute(sa.update(HubSealingRow).values(key_id=None))
+    with pytest.raises(CredentialError), store.database.writing() as session:
+        stranger.sealer(session)
+    made = Administration(store, actor="TEST").rotate_secret("TEST.A")
+    assert keys_of(store) == keys(made.secret, SECRET)
+    with store.database.reading() as session:
+        assert session.scalar(sa.select(HubSealingRow.key_id)) == store.system_secrets.key.id
+
+
+def test_the_log_names_a_key_before_the_file_holds_it(store, path, monkeypatch):
+    """Whoever is killed then leaves an entry of a key that there is not, never a key without an entry."""
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hub_keys, "add_key", killed)
+        with pytest.raises(KeyboardInterrupt):
+            HubKeys(store).add(by=BY)
+    entry = HubAudit(store.database).latest(limit=1)[0]
+    assert entry.action == "key.add"
+    assert HubKeys(store).state().known == (store.system_secrets.key.id,)
+    assert entry.detail["key"] not in HubKeys(store).state().known
+    added = HubKeys(store).add(by=BY)
+    done = HubKeys(store).rotate(by=BY, on_one_machine=True)
+    again = HubKeys(store).rotate(by=BY, on_one_machine=True)
+    assert [
+        (entry.action, entry.detail.get("key", entry.detail.get("now")))
+        for entry in reversed(HubAudit(store.database).latest(limit=4))
+    ] == [("key.add", added), ("key.rotate", added), ("key.add", again.now), ("key.rotate", again.now)]
+    assert done.now == added
+
+
 def test_the_old_key_is_kept_until_it_is_not_needed(store, path):
     done = HubKeys(store).rotate(by=BY, keep_old=True, on_one_machine=True)
     assert done.known == (done.was, done.now)
@@ -249,7 +344,8 @@ run()
 _STEPS = {
     "the new file is written beside the old one": "trap(sealing.Path, 'replace', 1, False)",
     "the file has both keys": "trap(sealing.Path, 'replace', 1, True)",
-    "all is sealed anew and not committed": "trap(hub_audit, 'append', 1, True)",
+    "the log is about to name the new key": "trap(hub_audit, 'append', 1, True)",
+    "all is sealed anew and not committed": "trap(hub_audit, 'append', 2, True)",
     "all is sealed anew": "trap(hub_keys.HubKeys, '_seal_again', 1, True)",
     "it is committed": "trap(hub_keys, 'keep_only', 1, False)",
     "the file without the old key is written": "trap(sealing.Path, 'replace', 2, False)",
@@ -303,7 +399,7 @@ def test_nothing_of_the_old_seal_stays_in_a_file(folder):
 def test_keys_of_a_file(tmp_path):
     path = tmp_path / KEY_FILE_NAME
     first = make_key_file(path)
-    both = add_key(path)
+    both = add_key(path, new_key())
     assert both.ids == (first.id, both.ids[1])
     assert both.id == first.id
     assert both.sealing_with("0" * 16) is None
@@ -319,7 +415,7 @@ def test_keys_of_a_file(tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == [KEY_FILE_NAME]
     path.unlink()
     with pytest.raises(CredentialError) as caught:
-        add_key(path)
+        add_key(path, new_key())
     assert caught.value.code == "hub.missing-key"
 
 

@@ -9,14 +9,16 @@ from tests.clocks import NOW
 from tests.hubs import KEY, fill
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub.administration import Administration
-from vnedoc.exchange.stores import hub as hub_store
+from vnedoc.exchange.stores import _hub_lists
 from vnedoc.exchange.stores._hub_pruning import old_messages
 from vnedoc.exchange.stores.database import Database
 from vnedoc.exchange.stores.hub import HubStore
+from vnedoc.exchange.stores.hub_traces import HubTraces
 from vnedoc.exchange.stores.models import HubDeliveryRow, HubMessageRow
 from vnedoc.exchange.stores.payloads import open_payloads
 
 COUNT = 50_000
+WAITING_EACH = 500
 MINUTE = datetime.timedelta(minutes=1)
 DOCUMENT = PackageKind.DOCUMENT
 
@@ -58,10 +60,10 @@ def store(request, tmp_path_factory):
                     "message_id": row["id"],
                     "position": 0,
                     "recipient_code": "H98",
-                    "status": "done",
+                    "status": "done" if number % WAITING_EACH else "initial",
                     "updated_at": row["received_at"],
                 }
-                for row in rows
+                for number, row in enumerate(rows)
             ],
         )
     with store.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -102,7 +104,7 @@ def walks(plan):
 
 
 def test_what_a_system_sent_is_the_end_of_an_index(store, plans, monkeypatch):
-    monkeypatch.setattr(hub_store, "MAX_SENT_LISTED", 1200)
+    monkeypatch.setattr(_hub_lists, "MAX_SENT_LISTED", 1200)
     rows = store.sent("TEST.A", DOCUMENT)
     wanted = [number for number in range(COUNT) if number % 10 == 1 and number % 3][::-1][:1200]
     assert [row.notation for row in rows] == [f"{number}/TEST" for number in wanted]
@@ -113,6 +115,20 @@ def test_what_a_system_sent_is_the_end_of_an_index(store, plans, monkeypatch):
         assert walks(plan), plan
     for plan in pages:
         assert not sorts(plan), plan
+
+
+def test_what_waits_is_found_by_an_index_whoever_asks(store, plans):
+    kept = [number for number in range(COUNT * 9 // 10, COUNT) if not number % WAITING_EACH and number % 3]
+    since = NOW + kept[2] * MINUTE
+    days = store.waiting("TEST.B", DOCUMENT, since=since, until=NOW + kept[4] * MINUTE)
+    assert [row.received_at for row in days] == [NOW + number * MINUTE for number in kept[2:4]]
+    assert len(store.waiting("TEST.B", DOCUMENT)) == len(kept)
+    assert len(HubTraces(store).waiting("H98", DOCUMENT)) == len(kept)
+    assert len(plans) == 3
+    for plan in plans:
+        assert "ix_hub_delivery_waiting" in plan or "ix_hub_delivery_open" in plan, plan
+        # Of the few agencies there are here, none is far.
+        assert walks(plan.replace("Seq Scan on hub_agencies", "")), plan
 
 
 def test_whatever_was_pruned_is_not_walked_over_again(store, plans):

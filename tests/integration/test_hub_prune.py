@@ -263,7 +263,7 @@ def test_the_caller_is_told_to_send_again(store, clock, tmp_path, monkeypatch):
     def take():
         with store.payloads.temporary() as path:
             path.write_bytes((tmp_path / "TEST.edxml").read_bytes())
-            return hub.take(path, kind=DOCUMENT, sender="H99", system_id="TEST.A")
+            return hub.take(path, kind=DOCUMENT, sender="H99", system_id="TEST.A", entrance=None)
 
     monkeypatch.setattr(store.payloads, "adopt", lost)
     with pytest.raises(RefusalError) as caught:

@@ -189,6 +189,7 @@ def test_a_stop_does_not_wait_for_ever(tmp_path, asked):
         upload.join(20)
         assert upload.outcome == "cut"
         assert store.stats().documents == 0
+        assert "Traceback" not in service.log.read_text(encoding="utf-8")
     store.close()
 
 

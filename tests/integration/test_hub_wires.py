@@ -253,6 +253,11 @@ def test_lgsp_codes_of_refusals(site, lgsp, make):
         (sender.call("POST", "/v1/sendEdoc", files={"other": b"x"}), "10"),
         (sender.call("POST", "/v1/sendEdoc", content=b"x"), "10"),
     ]
+    # A file in a field of another name, however large: the one that it belongs into is named.
+    for size in (1, 10_000):
+        wrong = sender.call("POST", "/v1/sendEdoc", files={"file": b"x" * size})
+        assert "“edocFile”" in wrong.json()["data"]["errorDesc"]
+        cases.append((wrong, "10"))
     for response, code in cases:
         assert response.status_code == 200
         answer = response.json()

@@ -173,6 +173,26 @@ def test_what_a_killed_process_left_is_swept(store):
         assert store.sweep(older_than_s=-1) == 1
 
 
+def test_folders_that_a_killed_process_left_are_swept(store):
+    """A wire that sends attachments apart takes packages apart in folders of its own."""
+    with store.temporary() as path:
+        folder = path.with_suffix(".parts")
+        folder.mkdir()
+        (folder / "1").write_bytes(SMALL)
+        assert store.sweep() == 0
+        assert store.sweep(older_than_s=-1) == 1
+        assert not folder.exists()
+
+
+def test_what_cannot_be_swept_is_said_and_stops_nothing(store, caplog):
+    with store.temporary() as path:
+        pass
+    path.parent.rmdir()
+    path.parent.write_text("TEST: no folder")
+    assert store.sweep(older_than_s=-1) == 0
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
 def test_a_file_is_copied_in(store, tmp_path):
     source = tmp_path / "a.edxml"
     source.write_bytes(SMALL)

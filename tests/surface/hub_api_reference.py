@@ -20,8 +20,10 @@ the axes. All paths below begin with `{API_PATH}`.
 
 ```console
 $ vnedoc hub token add "backup of the province" --role viewer --days 365
-$ curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8280{API_PATH}/v1/stats
+$ curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8290{API_PATH}/v1/stats
 ```
+
+The API is on the port for administration alone (`--admin-port`, here 8290), never on that of the wires.
 
 - **Who.** Every call takes `Authorization: Bearer` with a token of `vnedoc hub token add`; never a cookie, so that
   no page in a browser can call in somebody's name. A *viewer* looks, an *operator* tries deliveries again too, an
@@ -40,7 +42,7 @@ $ curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8280{API_PATH}/v1/stat
   it answered with 409.
 - **Secrets.** The secret of a system and a token are in the answer to the call that made them, and nowhere else.
   The hub keeps SHA-256 of each, that of a secret sealed (AES-256-GCM) with a key that is not in the database. A
-  secret of up to 64 bytes that was brought along is kept as it is, sealed: HMAC needs it.
+  secret that is brought along has 65 to 256 characters: of a shorter one HMAC needs more than the hash.
   The answer that an `Idempotency-Key` repeats is kept sealed, too, for a day.
 - **Pages.** Lists have `next`; give it as `after` for the next page. It is null on the last.
 - **Sizes.** Bodies are at most 256 KiB, a directory for import 64 MiB.
@@ -104,13 +106,14 @@ def _type(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(_type(item) for item in schema["anyOf"])
     if schema.get("type") == "array":
-        return f"list of {_type(schema['items'])}"
+        count = f" of at most {schema['maxItems']}:" if "maxItems" in schema else " of"
+        return f"list{count} {_type(schema['items'])}"
     limits = [
-        f"{word} {schema[key]}"
-        for key, word in (
-            ("minimum", "from"),
-            ("maximum", "to"),
-            ("maxLength", "at most"),
+        form.format(schema[key])
+        for key, form in (
+            ("minimum", "from {}"),
+            ("maximum", "to {}"),
+            ("maxLength", "at most {} characters"),
         )
         if key in schema
     ]

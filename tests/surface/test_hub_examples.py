@@ -116,8 +116,12 @@ def test_alerts_are_about_what_the_hub_counts():
     with running_hub() as hub:
         text = hub.hub.metrics.text().decode()
     known = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
-    # These are only there with TLS.
-    known |= {"vnedoc_hub_cert_expiry_seconds", "vnedoc_hub_client_crl_expiry_seconds"}
+    # These are only there with TLS, and with watched certificates.
+    known |= {
+        "vnedoc_hub_cert_expiry_seconds",
+        "vnedoc_hub_client_crl_expiry_seconds",
+        "vnedoc_hub_watched_cert_expiry_seconds",
+    }
     for rule in rules:
         for name in re.findall(r"vnedoc_hub_\w+", rule["expr"]):
             assert re.sub(r"_bucket$", "", name) in known, name

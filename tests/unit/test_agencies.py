@@ -33,6 +33,28 @@ def test_scheme_of_a_code(code: str, scheme: CodeScheme, level_one: str | None) 
     assert str(organ) == code
 
 
+@pytest.mark.parametrize(
+    ("code", "ancestors"),
+    [
+        ("H41", ()),
+        ("G12.18.112.001", ("G12.18.112", "G12.18", "G12")),
+        ("H37.DN.001", ("H37.DN", "H37")),
+        ("000.00.00.H53", ()),
+        ("000.00.31.H53", ("000.00.00.H53",)),
+        ("000.21.31.H53", ("000.00.31.H53", "000.00.00.H53")),
+        ("005.21.31.H53", ("000.21.31.H53", "000.00.31.H53", "000.00.00.H53")),
+        ("001.00.26.G14", ("000.00.26.G14", "000.00.00.G14")),
+        ("28.22.H17", ()),
+        ("vxp.saas.01", ()),
+        ("H41..17", ()),
+        ("H٤١.17", ()),
+        ("", ()),
+    ],
+)
+def test_what_stands_above_a_code(code: str, ancestors: tuple[str, ...]) -> None:
+    assert OrganId(code).ancestors == ancestors
+
+
 def _directory() -> AgencyDirectory:
     return AgencyDirectory(
         [

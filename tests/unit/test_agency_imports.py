@@ -98,7 +98,7 @@ def test_a_directory_is_a_list_too(tmp_path: Path) -> None:
         ("organ_id,name\nH99\n", "line 2"),
         ("organ_id,name\nH99,TEST,more\n", "line 2"),
         ("organ_id,name\n,TEST\n", "line 2"),
-        ('organ_id,name\n"H99,TEST\n', "end of data"),
+        ('organ_id,name\n"H99,TEST\n', "line 2: unexpected end of data"),
         ('"organ_id,name\nH99,TEST\n', "end of data"),
         ("organ_id,name,level\nH99,TEST,planet\n", "planet"),
         ("organ_id,name,valid_from\nH99,TEST,32/01/2025\n", "line 2"),
@@ -118,6 +118,60 @@ def test_what_is_no_list_says_why(tmp_path: Path, content: str | bytes, reason: 
         _read(tmp_path, content)
     assert caught.value.code == "directory.no-list"
     assert reason in str(caught.value.values["reason"])
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        ("Có hiệu lực từ", "Có hiệu lực đến"),
+        ("Hiệu lực từ", "Hiệu lực đến"),
+        ("Từ ngày", "Đến ngày"),
+        ("từ", "đến"),
+        ("valid_from", "valid_to"),
+    ],
+)
+def test_the_days_of_a_table_go_by_the_names_that_people_give_them(
+    tmp_path: Path, first: str, last: str
+) -> None:
+    (agency,) = _read(tmp_path, f"Mã định danh;Tên cơ quan;{first};{last}\nH99;TEST;01/07/2025;30/06/2026\n")
+    assert (agency.valid_from, agency.valid_to) == (JULY, datetime.date(2026, 6, 30))
+
+
+def test_every_column_that_the_guide_names_is_read(tmp_path: Path) -> None:
+    guide = Path(__file__).parents[2] / "docs" / "how-to" / "keep-the-directory.md"
+    rows = [
+        line.split("|")[1:3] for line in guide.read_text(encoding="utf-8").splitlines() if line[:3] == "| `"
+    ]
+    assert len(rows) >= 9
+    for language in (0, 1):
+        titles = [title.strip(" `") for row in rows for title in row[language].split(",")]
+        values = ["H99", "TEST", *("" for _ in titles[2:])]
+        (agency,) = _read(tmp_path, f"{';'.join(titles)}\n{';'.join(values)}\n")
+        assert (agency.organ_id, agency.name) == ("H99", "TEST")
+
+
+@pytest.mark.parametrize(
+    ("table", "vi"),
+    [
+        ("organ_id,name,valid_from\nH99,TEST,32/01/2025\n", "dòng 2: “32/01/2025” không phải là ngày"),
+        ("organ_id,name,valid_from\nH99,TEST,1/2\n", "dòng 2: “1/2” không phải là ngày"),
+        ("organ_id,name,valid_to\nH99,TEST,soon\n", "dòng 2: “soon” không phải là ngày"),
+        ("organ_id,name,level\nH99,TEST,planet\n", "dòng 2: “planet” không phải là cấp"),
+        ('organ_id,name\nH98,TEST\n"H99,TEST\n', "dấu nháy kép mở mà không đóng"),
+        ('organ_id,name\n"H9"9,TEST\n', "sau dấu nháy đóng"),
+        (
+            "organ_id,name,colour\nH99,TEST,red\n",
+            "có cột lạ “colour”; các cột đọc được là organ_id (mã định danh)",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said_in_vietnamese(tmp_path: Path, table: str, vi: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        _read(tmp_path, table)
+    told = caught.value.text("vi")
+    assert vi in told
+    for word in ("line", "day", "data", "expected", "valid Level", "column"):
+        assert word not in told
 
 
 def test_a_list_that_is_not_there(tmp_path: Path) -> None:

@@ -339,3 +339,12 @@ def test_what_our_own_parsers_say_is_told_in_both_languages(words):
 
 def test_the_parsers_were_found():
     assert len(set(said_by_parsers())) > 30
+
+
+def test_a_storage_whose_keys_are_not_set_names_the_variables():
+    said = "Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token in 2.1s, after 4 retries"
+    for language in ("vi", "en"):
+        text = messages.text("store.s3-trouble", language, reason=said)
+        assert "AWS_ACCESS_KEY_ID" in text
+        assert "AWS_SECRET_ACCESS_KEY" in text
+        assert "169.254" not in text

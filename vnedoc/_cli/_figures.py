@@ -6,9 +6,11 @@ import textwrap
 
 import click
 
-__all__ = ["row", "sentence", "size_text", "whole"]
+__all__ = ["number_text", "row", "sentence", "size_text", "whole"]
 
 WIDTH = 80
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_COMMA_AND_POINT = str.maketrans(",.", ".,")
 
 
 def row(name: str, value: str) -> None:
@@ -41,11 +43,21 @@ def _lines(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
 
 
-def size_text(count: int) -> str:
-    """Return a number of bytes as people read it."""
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+def number_text(number: int, language: str) -> str:
+    """Return a number with its thousands apart, as it is written in a language."""
+    return _written(f"{number:,}", language)
+
+
+def size_text(count: int, language: str) -> str:
+    """Return a number of bytes as people read it in a language."""
+    size, unit = float(count), "B"
+    for unit in _UNITS:
+        if size < 1024 or unit == _UNITS[-1]:
+            break
         size /= 1024
-    return f"{size:.1f} TiB"
+    return f"{size:.0f} B" if unit == "B" else f"{_written(f'{size:.1f}', language)} {unit}"
+
+
+def _written(number: str, language: str) -> str:
+    """Exchange comma and point where the language does."""
+    return number.translate(_COMMA_AND_POINT) if language == "vi" else number

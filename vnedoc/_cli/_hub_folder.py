@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import getpass
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,15 +11,25 @@ from typing import TYPE_CHECKING
 import click
 
 from vnedoc._cli._formats import format_option
-from vnedoc.errors import ConfigurationError
+from vnedoc.errors import ConfigurationError, CredentialError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vnedoc._cli.main import CLIState
     from vnedoc.exchange.hub.administration import Administration
     from vnedoc.exchange.stores.hub import HubStore
 
-__all__ = ["PLACE_KEY", "HubPlace", "actor", "administration", "format_option", "hub_place", "opened_hub"]
+__all__ = [
+    "PLACE_KEY",
+    "HubPlace",
+    "actor",
+    "administration",
+    "format_option",
+    "hub_place",
+    "opened_hub",
+    "say",
+]
 
 PLACE_KEY = "vnedoc.hub.place"
 """Where the group keeps what its options say of where the hub is."""
@@ -42,14 +51,9 @@ class HubPlace:
 
 def hub_place() -> HubPlace:
     """Return where the hub is: what the options say, then the section ``[hub]`` of the settings."""
-    from vnedoc._cli.main import CLIState
-
-    context = click.get_current_context()
-    given = context.meta[PLACE_KEY]
+    given = click.get_current_context().meta[PLACE_KEY]
     assert isinstance(given, HubPlace)
-    state = context.find_object(CLIState)
-    assert state is not None
-    config = state.config().hub
+    config = _state().config().hub
     payloads = given.payloads or config.payloads
     # A mistyped address would be a folder of that name.
     if payloads is not None and "://" in payloads and not payloads.startswith("s3://"):
@@ -62,21 +66,38 @@ def hub_place() -> HubPlace:
     )
 
 
+def say(message_id: str, /, **values: object) -> None:
+    """Tell whoever runs the command what was done; results go elsewhere."""
+    click.echo(_state().text(message_id, **values), err=True)
+
+
+def _state() -> CLIState:
+    from vnedoc._cli.main import CLIState
+
+    state = click.get_current_context().find_object(CLIState)
+    assert state is not None
+    return state
+
+
 @contextlib.contextmanager
 def opened_hub(*, make: bool = False) -> Iterator[HubStore]:
     """Open the hub.
 
+    Args:
+        make: Whether its tables and its key are made where there are none.
+
     Raises:
-        ConfigurationError: There is none, and none is to be made.
+        ConfigurationError: There is no hub, and none is to be made.
+        CredentialError: Its key is missing, wrong, or others can read it.
+        InputError: The database cannot be opened.
+        RemoteError: The database server does not answer.
     """
-    from vnedoc.exchange.stores.hub import DATABASE_NAME, HubStore
+    from vnedoc.exchange.stores.hub import HubStore
 
     place = hub_place()
     folder = place.folder or Path("hub")
-    if not make and place.database is None and not (folder / DATABASE_NAME).is_file():
-        raise ConfigurationError("hub.no-hub", folder=folder)
-    if not make and place.database is not None:
-        _check_is_there(place.database)
+    if not make:
+        _check_is_there(place, folder)
     store = HubStore.open(folder, url=place.database, payloads=place.payloads, key_file=place.key_file)
     try:
         yield store
@@ -84,11 +105,18 @@ def opened_hub(*, make: bool = False) -> Iterator[HubStore]:
         store.close()
 
 
-def _check_is_there(database: str) -> None:
-    """Refuse a mistyped address of a SQLite file: opening it would make an empty hub, folders and all."""
-    path = database.partition("?")[0].removeprefix("sqlite:///")
-    if database.startswith("sqlite:///") and path not in {"", ":memory:"} and not Path(path).is_file():
-        raise ConfigurationError("hub.no-database", path=path)
+def _check_is_there(place: HubPlace, folder: Path) -> None:
+    """Refuse what opening a hub would make: its tables in a database that was meant otherwise, and a new key."""
+    from vnedoc.exchange.hub.sealing import KEY_FILE_NAME, load_key
+    from vnedoc.exchange.stores.hub import DATABASE_NAME
+    from vnedoc.exchange.stores.hub_presence import check_hub_is_there
+
+    if place.database is None and not (folder / DATABASE_NAME).is_file():
+        raise ConfigurationError("hub.no-hub", folder=folder)
+    check_hub_is_there(place.database or f"sqlite:///{(folder / DATABASE_NAME).absolute()}")
+    key_file = place.key_file or folder / KEY_FILE_NAME
+    if load_key(key_file) is None:
+        raise CredentialError("hub.missing-key", path=key_file)
 
 
 @contextlib.contextmanager
@@ -101,10 +129,47 @@ def administration() -> Iterator[Administration]:
 
 
 def actor() -> str:
-    """Return who runs the command, for the audit log."""
+    """Return who runs the command, for the audit log: the account that runs it, and who sudo says is behind it.
+
+    Variables such as LOGNAME are not asked: everybody may set them.
+    """
+    account = _account()
+    behind = _sudo_user()
+    return f"local:{account}" if behind is None else f"local:{account} (sudo {behind})"
+
+
+def _account() -> str:
+    if not hasattr(os, "getuid"):
+        try:
+            return os.getlogin()
+        except OSError:
+            return "?"
+    # In a container the number may have no name.
+    return _name_of(os.getuid()) or str(os.getuid())
+
+
+def _sudo_user() -> str | None:
+    """Return who called sudo, by its own word; ``None`` if it says nothing, or a name and a number that differ."""
+    name, number = os.environ.get("SUDO_USER"), os.environ.get("SUDO_UID", "")
+    if not name or not hasattr(os, "getuid") or not (number.isascii() and number.isdigit()):
+        return None
+    # An account may have several names; sudo tells one of them.
+    return name if _uid_of(name) == int(number) != os.getuid() else None
+
+
+def _name_of(uid: int) -> str | None:
+    import pwd
+
     try:
-        name = getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        # In a container the number may have no name.
-        name = str(os.getuid()) if hasattr(os, "getuid") else "?"
-    return f"local:{name}"
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return None
+
+
+def _uid_of(name: str) -> int | None:
+    import pwd
+
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except (KeyError, ValueError):
+        return None

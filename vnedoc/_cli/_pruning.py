@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from vnedoc._cli._figures import row, sentence, size_text
+from vnedoc._cli._figures import row, sentence
 from vnedoc._cli._formats import echo_document
 from vnedoc.errors import UsageError
 
@@ -61,10 +61,10 @@ def show_prune_report(
         echo_document(schema, **dataclasses.asdict(report), dry_run=is_trial)
         return
     for name, value in (
-        ("released", f"{report.released:,}"),
-        ("payloads", f"{report.payloads:,} · {size_text(report.payload_bytes)}"),
-        ("messages", f"{report.messages:,}"),
-        ("unfinished", f"{report.unfinished:,}"),
+        ("released", state.number(report.released)),
+        ("payloads", f"{state.number(report.payloads)} · {state.size(report.payload_bytes)}"),
+        ("messages", state.number(report.messages)),
+        ("unfinished", state.number(report.unfinished)),
     ):
         row(state.text(f"store.prune-{name}"), value)
     if is_trial:

@@ -53,12 +53,17 @@ def show(state: CLIState, *, form: str) -> int:
 @format_option
 @click.pass_obj
 def check(state: CLIState, *, form: str) -> int:
-    """Check that every connection could be opened and has its secrets, and that trust and directory are readable.
+    """Check that what the settings name is there and fits together.
+
+    Every connection could be opened and has its secrets, trust and directory can be read, and a hub could be served:
+    its values make sense, and its TLS files can be used. All that is wrong is said at once; an unknown key, or a
+    value of the wrong kind, is said first and alone.
 
     \b
     Exit codes: 0 nothing is wrong · 5 something is.
     """
-    found = list(_faults(state.config()))
+    # The hub and the rest of the settings may name the same file.
+    found = list({(error.code, error.text()): error for error in _faults(state.config())}.values())
     if form == "json":
         faults = [
             {"id": error.code, "text": error.text(state.language), "hint": error.hint(state.language)}
@@ -80,17 +85,14 @@ def check(state: CLIState, *, form: str) -> int:
 def _faults(settings: Config) -> Iterator[VnedocError]:
     from vnedoc.agencies import load_directory
     from vnedoc.exchange.connectors import check_connection
-    from vnedoc.exchange.hub.configuration import check_hub
+    from vnedoc.exchange.hub.configuration import hub_faults
     from vnedoc.sign.trust import load_trust
 
     if settings.connections and settings.agency is None:
         yield ConfigurationError("exchange.no-agency")
     for name, connection in settings.connections.items():
         yield from check_connection(connection, name=name)
-    try:
-        check_hub(settings)
-    except VnedocError as error:
-        yield error
+    yield from hub_faults(settings)
     try:
         if settings.trust:
             load_trust(*settings.trust)

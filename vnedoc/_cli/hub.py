@@ -51,6 +51,8 @@ def hub(ctx: click.Context, *, folder: Path | None, database: str | None, payloa
 
     What no option says is taken from the section [hub] of the settings. A password for the database belongs in the
     environment (PGPASSWORD, PGPASSFILE), not in the URL on a command line.
+
+    Only “init” and “serve” make tables and a key; every other command wants a hub that is there.
     """
     ctx.meta[PLACE_KEY] = HubPlace(folder, database, payloads)
 
@@ -61,7 +63,8 @@ def init(state: CLIState) -> int:
     """Make a hub, or leave the one that is there as it is.
 
     \b
-    Exit codes: 0 ready · 4 the folder cannot be written to.
+    Exit codes: 0 ready · 4 the folder or the database cannot be written to · 5 wrong settings, or not its key ·
+    6 the database does not answer.
     """
     with opened_hub(make=True):
         click.echo(state.text("hub.ready", folder=hub_place().folder), err=True)
@@ -75,7 +78,7 @@ def stats(state: CLIState, *, form: str) -> int:
     """Count what the hub holds.
 
     \b
-    Exit codes: 0 shown · 5 there is no hub.
+    Exit codes: 0 shown · 4 the database cannot be read · 5 there is no hub · 6 the database does not answer.
     """
     with opened_hub() as store:
         counted = dataclasses.asdict(store.stats())
@@ -84,10 +87,10 @@ def stats(state: CLIState, *, form: str) -> int:
     else:
         deliveries = counted.pop("deliveries")
         for name, count in counted.items():
-            row(state.text(f"hub.stats-{name.replace('_', '-')}"), f"{count:>16,}")
+            row(state.text(f"hub.stats-{name.replace('_', '-')}"), f"{state.number(count):>16}")
         for word, count in deliveries.items():
             status = state.text(f"console.status-{word}")
-            row(state.text("hub.stats-deliveries", status=status), f"{count:>16,}")
+            row(state.text("hub.stats-deliveries", status=status), f"{state.number(count):>16}")
     return ExitCode.DONE
 
 

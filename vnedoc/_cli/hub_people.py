@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from vnedoc._cli._formats import echo_document, echo_line, format_option
-from vnedoc._cli._hub_folder import actor, opened_hub
-from vnedoc._cli.secrets import read_secret
+from vnedoc._cli._hub_folder import actor, opened_hub, say
+from vnedoc._cli.secrets import Again, read_secret
 from vnedoc.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def add_user(
     with _accounts() as accounts:
         password = _read_password(state, name, password_env, password_fd)
         accounts.add_user(name, password, Role(role))
+    say("hub.user-added", name=name, role=role)
     return ExitCode.DONE
 
 
@@ -101,6 +102,7 @@ def remove_user(*, name: str) -> int:
     """
     with _accounts() as accounts:
         accounts.remove_user(name)
+    say("hub.user-removed", name=name)
     return ExitCode.DONE
 
 
@@ -116,6 +118,7 @@ def set_password(state: CLIState, *, name: str, password_env: str | None, passwo
     """
     with _accounts() as accounts:
         accounts.set_password(name, _read_password(state, name, password_env, password_fd))
+    say("hub.password-set", name=name)
     return ExitCode.DONE
 
 
@@ -132,6 +135,7 @@ def set_role(*, name: str, role: str) -> int:
 
     with _accounts() as accounts:
         accounts.set_role(name, Role(role))
+    say("hub.role-set", name=name, role=role)
     return ExitCode.DONE
 
 
@@ -193,6 +197,7 @@ def remove_token(*, token_id: str) -> int:
     """
     with _accounts() as accounts:
         accounts.remove_token(token_id)
+    say("hub.token-removed", id=token_id)
     return ExitCode.DONE
 
 
@@ -258,4 +263,5 @@ def _accounts() -> Iterator[Accounts]:
 
 
 def _read_password(state: CLIState, name: str, env: str | None, fd: int | None) -> str:
-    return read_secret(state.text("hub.password-prompt", name=name), env=env, fd=fd, confirm=True)
+    prompt = state.text("hub.password-prompt", name=name)
+    return read_secret(prompt, env=env, fd=fd, option="--password", again=Again.told_by(state))

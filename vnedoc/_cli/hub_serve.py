@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from vnedoc._cli._hub_folder import PLACE_KEY, HubPlace, hub_place
-from vnedoc.errors import ConfigurationError, CredentialError, ExitCode
+from vnedoc.errors import ConfigurationError, ExitCode
 
 if TYPE_CHECKING:
     from vnedoc._cli.main import CLIState
-    from vnedoc.config import HubConfig
     from vnedoc.exchange.hub.serving import ServeSettings
-    from vnedoc.exchange.hub.tls import TLSFiles
 
 __all__ = ["serve"]
 
@@ -63,8 +60,8 @@ def serve(
     and everything else stand in the section [hub] of the settings.
 
     \b
-    Exit codes: 0 stopped · 5 no hub, wrong settings, a port that is taken, or the extra “server” is missing ·
-    6 the database does not answer.
+    Exit codes: 0 stopped · 4 a file or the database cannot be read · 5 no hub, wrong settings, a port that is
+    taken, or the extra “server” is missing · 6 the database does not answer.
     """
     state: CLIState = ctx.obj
     given: HubPlace = ctx.meta[PLACE_KEY]
@@ -74,7 +71,7 @@ def serve(
     config = state.config()
     said = {name: value for name, value in changes.items() if value is not None}
     hub = dataclasses.replace(config.hub, **said)  # type: ignore[arg-type]  # click has checked the kinds
-    from vnedoc.exchange.hub.configuration import check_hub
+    from vnedoc.exchange.hub.configuration import admin_tls_files, check_hub, tls_files
 
     options = check_hub(dataclasses.replace(config, hub=hub, language=config.language or state.language))
     from vnedoc.exchange.hub.processes import serve_processes
@@ -91,8 +88,8 @@ def serve(
         payloads=place.payloads,
         key_file=place.key_file,
         options=options,
-        tls=_tls(hub),
-        admin_tls=_admin_tls(hub),
+        tls=tls_files(hub),
+        admin_tls=admin_tls_files(hub),
         drain_s=hub.drain_s,
         stop_timeout_s=hub.stop_timeout_s,
         log_format=hub.log,
@@ -104,6 +101,8 @@ def serve(
         if hub.admin_port is not None:
             url = _url(hub.admin_host, hub.admin_port, is_tls=settings.admin_tls is not None)
             click.echo(state.text("hub.listening-admin", url=url), err=True)
+        if hub.console:
+            click.echo(state.text("hub.listening-console", url=f"{url}/console/"), err=True)
 
     with contextlib.ExitStack() as stack:
         wires = stack.enter_context(contextlib.closing(listen(hub.host, hub.port)))
@@ -121,35 +120,3 @@ def serve(
 
 def _url(host: str, port: int, *, is_tls: bool) -> str:
     return f"{'https' if is_tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _tls(hub: HubConfig) -> TLSFiles | None:
-    from vnedoc.exchange.hub.tls import TLSFiles
-
-    if hub.tls_certificate is None or hub.tls_key is None:
-        return None
-    return TLSFiles(
-        hub.tls_certificate,
-        hub.tls_key,
-        _passphrase(hub.tls_passphrase_env),
-        hub.client_ca,
-        hub.client_required,
-        hub.client_crls,
-    )
-
-
-def _admin_tls(hub: HubConfig) -> TLSFiles | None:
-    from vnedoc.exchange.hub.tls import TLSFiles
-
-    if hub.admin_tls_certificate is None or hub.admin_tls_key is None:
-        return None
-    return TLSFiles(hub.admin_tls_certificate, hub.admin_tls_key, _passphrase(hub.admin_tls_passphrase_env))
-
-
-def _passphrase(name: str | None) -> str | None:
-    if name is None:
-        return None
-    passphrase = os.environ.get(name)
-    if not passphrase:
-        raise CredentialError("hub.no-passphrase", name=name)
-    return passphrase

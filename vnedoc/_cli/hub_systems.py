@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vnedoc._cli._formats import echo_document, format_option
-from vnedoc._cli._hub_folder import administration
+from vnedoc._cli._hub_folder import administration, say
 from vnedoc.errors import CredentialError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def add_system(
 ) -> int:
     """Let a system call the hub, and print its secret if a new one was made.
 
-    Of a secret that it makes the hub keeps only the hash; one of up to 64 bytes that you bring along is kept as it
-    is, because HMAC needs it. Both are sealed with the hub's key (hub.key, or VNEDOC_HUB_KEY), and never shown again.
+    Of a secret, made here or brought along, the hub keeps only the SHA-256, sealed with the hub's key (hub.key, or
+    VNEDOC_HUB_KEY); it is never shown again.
 
     \b
     Exit codes: 0 added · 2 not an id, a network or a fingerprint · 5 there is no hub, or the system is there already.
@@ -78,6 +78,7 @@ def add_system(
             networks=networks,
             certificates=certificates,
         )
+    say("hub.system-added", system_id=system_id)
     if secret_env is None:
         _show_secret(state, system_id, made)
     return ExitCode.DONE
@@ -152,6 +153,7 @@ def disable_system(*, system_id: str) -> int:
     """
     with administration() as admin:
         admin.change_system(system_id, disabled=True)
+    say("hub.system-disabled", system_id=system_id)
     return ExitCode.DONE
 
 
@@ -165,6 +167,7 @@ def enable_system(*, system_id: str) -> int:
     """
     with administration() as admin:
         admin.change_system(system_id, disabled=False)
+    say("hub.system-enabled", system_id=system_id)
     return ExitCode.DONE
 
 
@@ -183,6 +186,7 @@ def set_networks(*, system_id: str, networks: tuple[str, ...], anywhere: bool) -
     with administration() as admin:
         if networks or anywhere:
             admin.change_system(system_id, networks=networks)
+            say("hub.networks-set", system_id=system_id, count=len(networks))
         else:
             for network in admin.system(system_id).networks:
                 click.echo(network)
@@ -206,6 +210,7 @@ def set_certificates(*, system_id: str, certificates: tuple[str, ...], needs_non
     with administration() as admin:
         if certificates or needs_none:
             admin.change_system(system_id, certificates=certificates)
+            say("hub.certificates-set", system_id=system_id, count=len(certificates))
         else:
             for certificate in admin.system(system_id).certificates:
                 click.echo(certificate)
@@ -231,7 +236,8 @@ def import_agencies(state: CLIState, *, file: Path, system_id: str, only: tuple[
     agency of this system whose entry has a last day is closed on the day after, with the successor that it names.
 
     \b
-    Exit codes: 0 registered · 4 the file cannot be read · 5 no hub, no such system, or not a directory.
+    Exit codes: 0 registered · 2 a code or name will not do · 4 the file cannot be read · 5 no hub, no such system,
+    or not a directory.
     """
     from vnedoc.agencies import load_directory
 
@@ -269,6 +275,7 @@ def close_agency(*, code: str, day: datetime.datetime, successor: str | None, fo
     """
     with administration() as admin:
         admin.close_agency(code, on=day.date(), successor=successor, forwards=forwards)
+    say("hub.agency-closed", code=code, day=day.date())
     return ExitCode.DONE
 
 
@@ -282,6 +289,20 @@ def reopen_agency(*, code: str) -> int:
     """
     with administration() as admin:
         admin.reopen_agency(code)
+    say("hub.agency-reopened", code=code)
+    return ExitCode.DONE
+
+
+@agency.command("remove", short_help="Take an agency off the hub.")
+@click.argument("code")
+def remove_agency(*, code: str) -> int:
+    """Take an agency off the hub that no package was ever for; close any other.
+
+    \b
+    Exit codes: 0 done · 1 packages for it are kept, or it succeeds another · 5 there is no hub, or no such agency.
+    """
+    with administration() as admin:
+        admin.remove_agency(code)
     return ExitCode.DONE
 
 

@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from vnedoc import messages
+from vnedoc._cli._figures import number_text, size_text
 from vnedoc._internal.version import VERSION
 from vnedoc.errors import ExitCode, VnedocError
 
@@ -53,6 +54,8 @@ COMMANDS = {
     "verify": "vnedoc._cli.verify:verify",
     "worker": "vnedoc._cli.worker:worker",
 }
+# As shells say of a program that SIGINT (2) has ended.
+STOPPED = 130
 
 
 @dataclasses.dataclass(slots=True)
@@ -79,6 +82,14 @@ class CLIState:
     def text(self, message_id: str, /, **values: object) -> str:
         """Return a message in the user's language."""
         return messages.text(message_id, self.language, **values)
+
+    def number(self, number: int) -> str:
+        """Return a number with its thousands apart, as the user's language writes it."""
+        return number_text(number, self.language)
+
+    def size(self, count: int) -> str:
+        """Return a number of bytes as people read it."""
+        return size_text(count, self.language)
 
 
 class _CommandsOnDemand(click.Group):
@@ -137,7 +148,8 @@ def cli(ctx: click.Context, *, config_path: Path | None, language: str, verbose:
     \b
     Exit codes: 0 done, every signature TOTAL-PASSED · 1 the answer is no · 2 wrong usage ·
     3 cannot tell · 4 an input cannot be read · 5 configuration, credential, missing extra ·
-    6 network or remote trouble, try again · 7 the other side refused · 70 a bug of ours.
+    6 network or remote trouble, try again · 7 the other side refused · 70 a bug of ours ·
+    130 stopped by whoever runs it (Ctrl+C).
     """
     state = ctx.ensure_object(CLIState)
     state.language, state.config_path, state.verbosity = language, config_path, -1 if quiet else verbose
@@ -182,7 +194,7 @@ def _call(arguments: list[str]) -> int:
         return exc.exit_code
     except click.Abort:
         click.echo(messages.text("cli.aborted", state.language), err=True)
-        return ExitCode.USAGE
+        return STOPPED
     except click.ClickException as exc:
         exc.show()
         return exc.exit_code

@@ -356,7 +356,8 @@ def _refused(state: CLIState, path: Path, error: InputError, *, form: str) -> di
     found = error.values.get("line")
     line = found if isinstance(found, int) else None
     if form == "text":
-        click.echo(state.text("package.unreadable", path=path))
+        is_unread = error.code != "file.cannot-write"
+        click.echo(state.text("package.unreadable" if is_unread else "package.not-unpacked", path=path))
         place = path if line is None else f"{path}:{line}"
         label = state.text("package.word-error")
         click.echo(f"{place}: {label}: {error.text(state.language)} [{error.code}]", err=True)

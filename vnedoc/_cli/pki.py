@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from vnedoc._cli.secrets import passphrase_options, read_secret
+from vnedoc._cli.secrets import Again, passphrase_options, read_secret
 
 if TYPE_CHECKING:
     from vnedoc._cli.main import CLIState
@@ -54,7 +54,7 @@ def make_test(
 
     state = _state(context)
     passphrase = read_secret(
-        state.text("pki.prompt-passphrase"), env=passphrase_env, fd=passphrase_fd, confirm=True
+        state.text("pki.prompt-passphrase"), env=passphrase_env, fd=passphrase_fd, again=Again.told_by(state)
     )
     with running_pki(port=port) as made:
         names = made.write(folder, passphrase=passphrase, replace=force)

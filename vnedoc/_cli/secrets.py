@@ -7,9 +7,10 @@ a client secret sent as a PIN would count as a wrong try.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import click
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from vnedoc.sign.signers.base import Signer
 
 __all__ = [
+    "Again",
     "chosen_mechanism",
     "open_asked_signer",
     "passphrase_options",
@@ -137,14 +139,37 @@ def _variables(pairs: tuple[str, ...]) -> dict[str, str]:
     return variables
 
 
-def read_secret(prompt: str, *, env: str | None, fd: int | None, confirm: bool = False) -> str:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Again:
+    """How a new secret is asked for a second time."""
+
+    prompt: str
+    """What to ask."""
+    differs: str
+    """What to say if the two are not the same."""
+
+    @classmethod
+    def told_by(cls, state: CLIState) -> Self:
+        """Return it in the user's language."""
+        return cls(state.text("cli.repeat-secret"), state.text("cli.secrets-differ"))
+
+
+def read_secret(
+    prompt: str,
+    *,
+    env: str | None,
+    fd: int | None,
+    option: str = "--passphrase",
+    again: Again | None = None,
+) -> str:
     """Return a secret from where the user said it is, or ask for it on the terminal.
 
     Args:
         prompt: What to ask for.
         env: Name of an environment variable.
         fd: Number of a file descriptor; one line is read.
-        confirm: Ask twice (when a new secret is chosen).
+        option: What the options that name these begin with, to say so where there is no terminal.
+        again: Ask twice, as for a new secret; ``None`` asks once.
 
     Raises:
         CredentialError: The variable is not set, the descriptor cannot be read, or there is no terminal.
@@ -161,6 +186,13 @@ def read_secret(prompt: str, *, env: str | None, fd: int | None, confirm: bool =
         except (OSError, UnicodeDecodeError) as exc:
             raise CredentialError("cli.no-secret-descriptor", fd=fd) from exc
     if not sys.stdin.isatty():
-        raise CredentialError("cli.no-terminal")
-    answer = click.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True)
-    return str(answer)
+        raise CredentialError("cli.no-terminal", option=option)
+    while True:
+        answer = _ask(prompt)
+        if again is None or _ask(again.prompt) == answer:
+            return answer
+        click.echo(again.differs, err=True)
+
+
+def _ask(prompt: str) -> str:
+    return str(click.prompt(prompt, hide_input=True, err=True))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vnedoc._cli._figures import row, sentence, size_text, whole
+from vnedoc._cli._figures import row, sentence, whole
 from vnedoc._cli._pruning import age, age_options, show_prune_report
 from vnedoc._internal.clock import utc_now, vietnam
 from vnedoc.errors import ConfigurationError, ExitCode, UsageError
@@ -63,21 +63,21 @@ def info(state: CLIState, *, form: str) -> int:
     )
     whole(state.text("store.info-database"), facts.url)
     for name, value in (
-        ("database-size", size_text(facts.database_bytes)),
+        ("database-size", state.size(facts.database_bytes)),
         ("span", span or "-"),
-        ("sent", f"{facts.sent:,}"),
-        ("due", f"{facts.due:,}"),
-        ("received", f"{facts.received:,}"),
-        ("payloads", f"{facts.payloads:,} · {size_text(facts.payload_bytes)}"),
-        ("released", f"{facts.released:,}"),
-        ("events", f"{facts.head.number:,}"),
+        ("sent", state.number(facts.sent)),
+        ("due", state.number(facts.due)),
+        ("received", state.number(facts.received)),
+        ("payloads", f"{state.number(facts.payloads)} · {state.size(facts.payload_bytes)}"),
+        ("released", state.number(facts.released)),
+        ("events", state.number(facts.head.number)),
     ):
         row(state.text(f"store.info-{name}"), value)
     for heading, counts in (("consignments", facts.consignments), ("inbox", facts.inbox)):
         if counts:
             click.echo(state.text(f"store.info-{heading}") + ":")
         for name, count in counts.items():
-            row("  " + state.text(f"exchange.state-{name}"), f"{count:,}")
+            row("  " + state.text(f"exchange.state-{name}"), state.number(count))
     whole(state.text("store.info-head"), str(facts.head))
     return ExitCode.DONE
 
@@ -107,7 +107,7 @@ def check(state: CLIState, *, content: bool, anchor: str | None, form: str) -> i
             opened,
             content=content,
             anchor=None if anchor is None else _head(anchor),
-            progress=lambda what, count: told(f"{_stage(state, what)} {count:,}"),
+            progress=lambda what, count: told(f"{_stage(state, what)} {state.number(count)}"),
         )
     if form == "json":
         document = {
@@ -128,16 +128,16 @@ def check(state: CLIState, *, content: bool, anchor: str | None, form: str) -> i
         sentence(
             state.text(
                 "store.checked",
-                events=f"{found.head.number:,}",
-                messages=f"{found.messages:,}",
-                payloads=f"{found.payloads:,}",
-                size=size_text(found.payload_bytes),
+                events=state.number(found.head.number),
+                messages=state.number(found.messages),
+                payloads=state.number(found.payloads),
+                size=state.size(found.payload_bytes),
             )
         )
         if found.unnamed:
-            sentence(state.text("store.unnamed", count=f"{found.unnamed:,}"))
+            sentence(state.text("store.unnamed", count=state.number(found.unnamed)))
         verdict = "store.whole" if found.is_whole else "store.not-whole"
-        sentence(state.text(verdict, count=f"{found.problem_count:,}"))
+        sentence(state.text(verdict, count=state.number(found.problem_count)))
     return ExitCode.DONE if found.is_whole else ExitCode.NO
 
 
@@ -172,7 +172,7 @@ def migrate(state: CLIState, *, url: str, payloads_to: str | None, form: str) ->
             copied = copy_payloads(
                 open_payloads(settings.place),
                 open_payloads(payloads_to),
-                progress=lambda count: told(f"{_stage(state, 'payloads')} {count:,}"),
+                progress=lambda count: told(f"{_stage(state, 'payloads')} {state.number(count)}"),
             )
         databases = []
         for place in (settings.url, url):
@@ -180,7 +180,9 @@ def migrate(state: CLIState, *, url: str, payloads_to: str | None, form: str) ->
             stack.callback(databases[-1].close)
         source, target = databases
         report = migrate_store(
-            source, target, progress=lambda table, done, total: told(f"{table} {done:,} / {total:,}")
+            source,
+            target,
+            progress=lambda table, done, total: told(f"{table} {state.number(done)} / {state.number(total)}"),
         )
         shown = target.shown_url
     if form == "json":
@@ -188,10 +190,10 @@ def migrate(state: CLIState, *, url: str, payloads_to: str | None, form: str) ->
         _show_json("vnedoc.store-migration/1", document)
         return ExitCode.DONE
     for table, count in report.rows.items():
-        row(table, f"{count:,}")
+        row(table, state.number(count))
     if copied is not None:
-        row(state.text("store.info-payloads"), f"{copied:,}")
-    sentence(state.text("store.migrated", events=f"{report.head.number:,}"))
+        row(state.text("store.info-payloads"), state.number(copied))
+    sentence(state.text("store.migrated", events=state.number(report.head.number)))
     click.echo(f"  {report.head}")
     whole(state.text("store.change-settings"), shown)
     return ExitCode.DONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["atomic_write", "read_bytes", "write_bytes"]
 
+# What only a write can meet. Whoever writes may also read elsewhere meanwhile, and has words of his own for that.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
@@ -24,25 +28,36 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     block raises, the temporary file is removed and whatever stood under the name before is untouched.
 
     Raises:
-        InputError: The folder is missing or may not be written to.
+        InputError: The folder is missing or may not be written to, or the disk is full.
     """
-    try:
+    with _as_cannot_write(path):
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent)
-    except OSError as exc:
-        raise InputError("file.cannot-write", path=path, reason=exc.strerror) from exc
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w+b") as stream:
+        with _as_cannot_write(path, only=_NO_ROOM), os.fdopen(handle, "w+b") as stream:
             yield cast("BinaryIO", stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        temporary.replace(path)
+            with _as_cannot_write(path):
+                stream.flush()
+                os.fsync(stream.fileno())
+        with _as_cannot_write(path):
+            mask = os.umask(0)
+            os.umask(mask)
+            temporary.chmod(0o666 & ~mask)
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def _as_cannot_write(path: Path, *, only: frozenset[int] | None = None) -> Iterator[None]:
+    """Say of an error of the system that a file cannot be written; ``only`` names the errors that say so."""
+    try:
+        yield
+    except OSError as exc:
+        if only is not None and exc.errno not in only:
+            raise
+        raise InputError("file.cannot-write", path=path, reason=exc.strerror) from exc
 
 
 def write_bytes(path: Path, content: bytes) -> None:

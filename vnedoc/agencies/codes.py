@@ -13,9 +13,9 @@ import re
 __all__ = ["CodeScheme", "Level", "OrganId"]
 
 # Four groups, the most specific first: 000.21.31.H53 (QCVN 102:2016; Decision 28/2018/QĐ-TTg, art. 10.2a).
-_OLD = re.compile(r"\d{3}\.\d{2}\.\d{2}\.[A-Z]\d{2}")
+_OLD = re.compile(r"[0-9]{3}\.[0-9]{2}\.[0-9]{2}\.[A-Z][0-9]{2}")
 # Level 1 first, letters A to Y, then groups of the owner's choice (Decision 20/2020/QĐ-TTg, art. 4).
-_NEW = re.compile(r"[A-Y]\d{2}(\.[0-9A-Z]+)*")
+_NEW = re.compile(r"[A-Y][0-9]{2}(\.[0-9A-Z]+)*")
 _MAX_NEW = 35
 
 
@@ -67,6 +67,25 @@ class OrganId:
                 return groups[0]
             case _:
                 return None
+
+    @property
+    def ancestors(self) -> tuple[str, ...]:
+        """The codes above it by its own form, the nearest first; none for level 1, and where none can be read.
+
+        Decision 20/2020/QĐ-TTg goes from the left to the right: above ``H41.17.02`` are ``H41.17`` and ``H41``. QCVN
+        102 goes from the right to the left, and a group of zeros is a level that there is not: above
+        ``000.21.31.H53`` are ``000.00.31.H53`` and ``000.00.00.H53``.
+        """
+        groups = self.value.split(".")
+        match self.scheme:
+            case CodeScheme.QD20:
+                return tuple(".".join(groups[:count]) for count in range(len(groups) - 1, 0, -1))
+            case CodeScheme.QCVN102:
+                zeros = ["0" * len(group) for group in groups]
+                above = (".".join(zeros[:count] + groups[count:]) for count in range(1, len(groups)))
+                return tuple(code for code in dict.fromkeys(above) if code != self.value)
+            case _:
+                return ()
 
     def __str__(self) -> str:
         return self.value

@@ -53,7 +53,14 @@ _COLUMNS = {
     "cấp": "level",
     "mã cũ": "old_code",
     "có hiệu lực từ": "valid_from",
+    "hiệu lực từ": "valid_from",
+    "từ ngày": "valid_from",
+    "từ": "valid_from",
     "có hiệu lực đến": "valid_to",
+    "hiệu lực đến": "valid_to",
+    "đến hết ngày": "valid_to",
+    "đến ngày": "valid_to",
+    "đến": "valid_to",
     "mã cơ quan kế thừa": "successor",
     "mã số thuế": "tax_code",
     "mã quan hệ ngân sách": "budget_code",
@@ -329,14 +336,30 @@ def _from_table(text: str) -> Iterator[Agency]:
     for title in reader.fieldnames or ():
         key = _COLUMNS.get(normalize_name(title), title.strip())
         if key not in fields:
-            raise ValueError(f"unknown column {title!r}")
+            raise ValueError(f"unknown column “{title[:100]}”; known are {_known_columns()}")
         columns[title] = key
     if not {"organ_id", "name"} <= set(columns.values()):
         raise ValueError("the columns organ_id and name are needed")
-    for row in reader:
+    for row in _table_rows(reader):
         if None in row or None in row.values():
             raise ValueError(f"line {reader.line_num}: not as many values as columns")
         yield _table_row({columns[title]: value.strip() for title, value in row.items()}, reader.line_num)
+
+
+def _known_columns() -> str:
+    """Return the names of the columns, each with the first of its Vietnamese ones."""
+    names: dict[str, str] = {}
+    for title, field in _COLUMNS.items():
+        names.setdefault(field, title)
+    return ", ".join(f"{field} ({title})" for field, title in names.items())
+
+
+def _table_rows(reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
+    try:
+        yield from reader
+    except csv.Error as exc:
+        # Where the row begins; it may go on to the end of the file.
+        raise ValueError(f"line {reader.line_num + 1}: {exc}") from exc
 
 
 def _table_row(row: dict[str, str], line: int) -> Agency:
@@ -346,7 +369,7 @@ def _table_row(row: dict[str, str], line: int) -> Agency:
     level = values.get("level")
     try:
         if level is not None:
-            values["level"] = _LEVEL_WORDS.get(normalize_name(level)) or Level(level)
+            values["level"] = _LEVEL_WORDS.get(normalize_name(level)) or _level(level)
         for key in ("valid_from", "valid_to"):
             if values.get(key) is not None:
                 values[key] = _day(values[key])
@@ -359,7 +382,17 @@ def _table_row(row: dict[str, str], line: int) -> Agency:
 
 def _day(text: str) -> datetime.date:
     """Read a day as ISO 8601 writes it, or as people in Vietnam do (``01/07/2025``)."""
-    if "/" in text:
-        day, month, year = map(int, text.split("/"))
-        return datetime.date(year, month, day)
-    return datetime.date.fromisoformat(text)
+    try:
+        if "/" in text:
+            day, month, year = map(int, text.split("/"))
+            return datetime.date(year, month, day)
+        return datetime.date.fromisoformat(text)
+    except ValueError as exc:
+        raise ValueError(f"“{text[:100]}” is no day") from exc
+
+
+def _level(text: str) -> Level:
+    try:
+        return Level(text)
+    except ValueError as exc:
+        raise ValueError(f"“{text[:100]}” is no level of government") from exc

@@ -329,7 +329,8 @@ def check_connection(
     try:
         waiting = len(connector.list_received(PackageKind.DOCUMENT))
     except RefusedError as exc:
-        yield Symptom("doctor.not-let-in", Health.BAD, {"name": name}, exc)
+        found = "doctor.not-let-in" if is_not_let_in(exc) else "doctor.list-refused"
+        yield Symptom(found, Health.BAD, {"name": name}, exc)
         return
     except CredentialError as exc:
         yield Symptom("doctor.no-secret", Health.BAD, {"name": name}, exc)

@@ -111,6 +111,7 @@ _WORDS = {
     "the content type cannot be read": "reason.media-type",
     "two parts have the same Content-ID": "reason.content-id-twice",
     "an attachment has no Content-ID": "reason.content-id-none",
+    "an attachment stands before the envelope": "reason.envelope-not-first",
     "the envelope is encoded": "reason.envelope-encoded",
     "the envelope is too large": "reason.envelope-too-large",
     "no part is the envelope": "reason.envelope-none",
@@ -131,16 +132,24 @@ _WORDS = {
     "no list of agencies in it": "reason.no-agencies",
     "no Organization in it": "reason.no-organization",
     "the columns organ_id and name are needed": "reason.columns-missing",
+    # csv
+    "unexpected end of data": "reason.table-open-quote",
 }
 
 # Parts of words; what varies has a name. The first that fits is taken.
 _PATTERNS = tuple(
     (re.compile(pattern), message_id)
     for pattern, message_id in (
-        (r"unknown column '(?P<name>.{0,200})'", "reason.unknown-column"),
+        (r"unknown column “(?P<name>.{0,100})”; known are (?P<known>.+)", "reason.unknown-column"),
         (r"row (?P<number>\d+) has no code or no name", "reason.row-without-code"),
         (r"line (?P<number>\d+): no code or no name", "reason.line-without-code"),
         (r"line (?P<number>\d+): not as many values as columns", "reason.line-of-other-length"),
+        (r"line (?P<number>\d+): (?P<words>.+)", "reason.at-line"),
+        (r"“(?P<name>.{0,100})” is no day", "reason.no-day"),
+        (r"“(?P<name>.{0,100})” is no level of government", "reason.no-level"),
+        # csv
+        (r"(?P<delimiter>'.+') expected after (?P<quote>'.+')", "reason.table-after-quote"),
+        (r"field larger than field limit \((?P<count>\d+)\)", "reason.table-value-too-long"),
         (
             r"\[SSL: CERTIFICATE_VERIFY_FAILED\].*: self[- ]signed certificate(?: \(_ssl.*)?",
             "reason.tls-self-signed",
@@ -203,6 +212,8 @@ _PATTERNS = tuple(
         ),
         (r"a document type declaration(?: \(.{1,300}\))? is not accepted", "reason.xml-doctype"),
         (r"Unsupported encoding:? (?P<encoding>\S+)", "reason.xml-unknown-encoding"),
+        # Without a key in the environment, the S3 client asks the machine for its role at this address.
+        (r"Generic S3 error: .{0,40} http://169\.254\.169\.254/.*", "reason.s3-no-keys"),
         # PostgreSQL
         (
             (

@@ -2,8 +2,10 @@
 
 import asyncio
 import concurrent.futures
+import dataclasses
 import datetime
 import json
+import urllib.parse
 
 import pytest
 import sqlalchemy as sa
@@ -11,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from tests.clocks import NOW, Clock
-from tests.hubs import fill, take
+from tests.hubs import fill, package, take
 from vnedoc.exchange.hub import _admin_gate
 from vnedoc.exchange.hub._admin_gate import FailureLimit
 from vnedoc.exchange.hub.accounts import Accounts, Role
@@ -24,8 +26,9 @@ from vnedoc.exchange.hub.secret_keys import key_of
 from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores.hub import HubStore
 from vnedoc.exchange.stores.hub_audit import HubAudit
-from vnedoc.exchange.stores.hub_deliveries import HubDeliveries
+from vnedoc.exchange.stores.hub_deliveries import HubDeliveries, HubStatus
 from vnedoc.exchange.stores.hub_traffic import HubTraffic
+from vnedoc.exchange.stores.payloads import StoredPayload
 
 PASSWORD_LIKE = "một-khóa-bí-mật-TEST"
 # What does not depend on the database is tested on one.
@@ -363,13 +366,19 @@ def test_a_refusal_names_the_field_but_not_what_was_in_it(api) -> None:
 def test_a_body_that_is_no_json(app, accounts) -> None:
     token = accounts.add_token("TEST", Role.ADMIN)[1]
     client = TestClient(app)
-    for content in (b"", b"{", b"\xff", b"[" * 100_000, b'{"id": NaN}'):
+    for content, status in (
+        (b"", 422),
+        (b"{", 400),
+        (b"\xff", 400),
+        (b"[" * 100_000, 400),
+        (b'{"id": NaN}', 422),
+    ):
         response = client.post(
             f"{PATH}/v1/systems",
             content=content,
             headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
         )
-        assert response.status_code in {400, 422}
+        assert response.status_code == status, content[:9]
         assert response.headers["content-type"] == "application/problem+json"
 
 
@@ -524,6 +533,41 @@ def test_messages_by_page_and_filter(filled, api, store) -> None:
     assert len(api("GET", f"/messages?since={moment}").json()["items"]) == 3
     assert len(api("GET", f"/messages?until={moment}").json()["items"]) == 2
     assert api("GET", "/messages?text=%00&sender=%00&recipient=%00").json()["items"] == []
+
+
+def test_a_message_is_found_by_the_ids_that_the_hub_gave(filled, api, store) -> None:
+    wanted = take(store, 1, "H98", "H99.1")
+    take(store, 2, "H98")
+    # A document may be called by what could be an id.
+    named = dataclasses.replace(package(3, "H98"), title=f"TEST {wanted[:8]}")
+    other = store.take(named, StoredPayload("0" * 64, 1), system_id="TEST.A", at=NOW, receipt=str)
+    doc_ids = [item["doc_id"] for item in api("GET", f"/messages/{wanted}").json()["deliveries"]]
+
+    def found(text: str) -> list[str]:
+        query = urllib.parse.urlencode({"text": text})
+        return [item["id"] for item in api("GET", f"/messages?{query}").json()["items"]]
+
+    for text in (wanted, wanted.upper(), f" {wanted} ", wanted[:12], *doc_ids, doc_ids[0][:8]):
+        assert found(text) == [wanted], text
+    assert sorted(found(wanted[:8])) == sorted([wanted, other])
+    for text in (wanted[1:], wanted[:31] + "g", "f" * 33, "%", f"{wanted}%"):
+        assert found(text) == [], text
+
+
+def test_a_status_that_there_is_not_is_refused(filled, api, store) -> None:
+    take(store, 1, "H98")
+    for status in HubStatus:
+        items = api("GET", f"/messages?status={status}").json()["items"]
+        assert len(items) == (status is HubStatus.INITIAL)
+    document = refused(api("GET", "/messages?status=parkd"), 422, "hub.bad-request")
+    assert document["errors"][0]["pointer"] == "/query/status"
+
+
+def test_a_secret_is_rotated_without_a_body(filled, api) -> None:
+    made = api("POST", "/systems/TEST.A/secrets")
+    assert made.status_code == 201
+    older_until = datetime.datetime.fromisoformat(made.json()["older_until"])
+    assert older_until == NOW + datetime.timedelta(hours=24)
 
 
 def test_one_message_is_retried_by_an_operator(filled, clients, store, clock) -> None:

@@ -5,9 +5,10 @@ import datetime
 
 import pytest
 
+from tests.tls import PASSPHRASE, Authority
 from vnedoc.config import Config, HubConfig, load_config
-from vnedoc.errors import ConfigurationError
-from vnedoc.exchange.hub.configuration import check_hub, options_from
+from vnedoc.errors import ConfigurationError, CredentialError
+from vnedoc.exchange.hub.configuration import check_hub, hub_faults, options_from
 from vnedoc.exchange.hub.options import HubOptions, Limits
 from vnedoc.exchange.stores.pruning import PruneLimits
 
@@ -89,7 +90,8 @@ def test_what_the_settings_cannot_hold(tmp_path, text, code):
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"proxies": ("10.0.0.0/33",)}, "hub.bad-network"),
+        ({"proxies": ("10.0.0.0/33",)}, "hub.bad-proxy"),
+        ({"wires": ("vxp", "vpx")}, "hub.unknown-wire"),
         ({"uploads": 0}, "hub.bad-limit"),
         ({"requests_per_s": 0.0}, "hub.bad-limit"),
         ({"drain_s": -1.0}, "hub.bad-limit"),
@@ -131,3 +133,89 @@ def test_to_verify_a_hub_needs_a_directory():
 
 def test_the_defaults_of_settings_and_options_are_the_same():
     assert options_from(Config()).limits == Limits()
+
+
+def test_a_proxy_that_is_no_network_is_named_with_its_key():
+    with pytest.raises(ConfigurationError) as caught:
+        options_from(Config(hub=HubConfig(proxies=("10.0.0.0/8", "nonsense"))))
+    for language in ("vi", "en"):
+        text = caught.value.text(language)
+        assert "proxies" in text
+        assert "“nonsense”" in text
+        assert "appear" not in text
+
+
+def test_everything_that_is_wrong_is_found_at_once(tmp_path):
+    certificate, key = Authority(tmp_path, "TEST").issue("server")
+    config = Config(
+        hub=HubConfig(
+            port=0,
+            proxies=("x", "y"),
+            wires=("vxp", "vpx"),
+            log="xml",
+            tls_certificate=tmp_path / "none.pem",
+            tls_key=key,
+            admin_port=8290,
+            admin_tls_certificate=certificate,
+            admin_tls_key=tmp_path / "none.key",
+            watched_certificates=(str(tmp_path / "nix.pem"), str(certificate)),
+            verify=True,
+        )
+    )
+    faults = hub_faults(config)
+    assert [fault.code for fault in faults] == [
+        "hub.bad-limit",
+        "hub.bad-proxy",
+        "hub.bad-proxy",
+        "hub.unknown-log",
+        "hub.unknown-wire",
+        "hub.no-trust",
+        "hub.bad-tls",
+        "hub.bad-tls",
+        "trust.unreadable",
+    ]
+    for name, fault in zip(("none.pem", "none.key", "nix.pem"), faults[-3:], strict=True):
+        assert name in fault.text("en")
+
+
+def test_a_hub_that_can_be_served_has_no_faults(tmp_path):
+    certificate, key = Authority(tmp_path, "TEST").issue("server")
+    assert hub_faults(Config()) == ()
+    assert hub_faults(Config(hub=HubConfig(tls_certificate=certificate, tls_key=key))) == ()
+
+
+@pytest.mark.parametrize("prefix", ["", "admin_"])
+@pytest.mark.parametrize(
+    ("variable", "code"),
+    [
+        (None, "hub.no-tls-passphrase"),
+        ("TEST_WRONG", "hub.wrong-tls-passphrase"),
+        ("TEST_NONE", "hub.no-passphrase"),
+        ("TEST_RIGHT", None),
+    ],
+)
+def test_an_encrypted_key_that_is_not_opened_is_named(tmp_path, monkeypatch, prefix, variable, code):
+    monkeypatch.setenv("TEST_WRONG", "TEST wrong")
+    monkeypatch.setenv("TEST_RIGHT", PASSPHRASE)
+    certificate, key = Authority(tmp_path, "TEST").issue("server", passphrase=PASSPHRASE)
+    hub = HubConfig(
+        admin_port=8290,
+        **{
+            f"{prefix}tls_certificate": certificate,
+            f"{prefix}tls_key": key,
+            f"{prefix}tls_passphrase_env": variable,
+        },
+    )
+    faults = hub_faults(Config(hub=hub))
+    assert [fault.code for fault in faults] == ([] if code is None else [code])
+    if code is not None and variable != "TEST_NONE":
+        told = faults[0].text("en")
+        assert str(key) in told
+        assert f"{prefix}tls_passphrase_env" in told
+        assert str(certificate) not in told
+        with pytest.raises(CredentialError):
+            check_hub(Config(hub=hub))
+
+
+def test_settings_that_an_editor_began_with_a_byte_order_mark_are_read(tmp_path):
+    assert loaded(tmp_path, "\ufeff[hub]\nport = 9000\n").hub.port == 9000

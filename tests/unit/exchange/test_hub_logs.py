@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -45,3 +47,44 @@ def test_the_words_of_an_exception_are_kept_out(formatter):
     assert "TEST" not in line.replace("vnedoc.hub.TEST", "").replace("test_hub_logs", "")
     assert "builtins.RuntimeError < builtins.ValueError" in line
     assert "test_the_words_of_an_exception_are_kept_out" in line
+
+
+_LIBRARIES = """
+import logging
+from python_multipart.multipart import MultipartParser
+from vnedoc.exchange.hub.logs import log_to
+
+log_to(form="FORM")
+try:
+    MultipartParser(b"-").write(b"---x SAID BY A STRANGER")
+except ValueError:
+    pass
+logging.getLogger("TEST.library").warning("SAID BY A STRANGER")
+logging.getLogger("TEST.library").error("SAID BY A STRANGER %s", "TOO")
+logging.getLogger("vnedoc.hub").warning("ours")
+"""
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_what_libraries_say_is_no_line_without_a_form_and_not_told_word_for_word(form):
+    ended = subprocess.run(
+        [sys.executable, "-c", _LIBRARIES.replace("FORM", form)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    library, ours = ended.stderr.splitlines()
+    assert "SAID BY A STRANGER" not in ended.stderr
+    if form == "json":
+        said = json.loads(library)
+        assert (said["level"], said["logger"], said["message"]) == (
+            "error",
+            "TEST.library",
+            "a library reports an error",
+        )
+        assert said["line"] == "<string>:12"
+        assert json.loads(ours)["message"] == "ours"
+    else:
+        assert " error TEST.library a library reports an error " in library
+        assert " ours" in ours

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AttachmentMismatchError",
+    "EnvelopeNotFirstError",
     "MessageParts",
     "OutgoingMessage",
     "ReceivedPart",
@@ -58,6 +59,10 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/=\s]*")
 
 class AttachmentMismatchError(ValueError):
     """Manifest and parts do not go together."""
+
+
+class EnvelopeNotFirstError(MultipartError):
+    """An attachment stands before the envelope, which alone says whose it is."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -159,7 +164,8 @@ class MessageParts:
         start: The parameter of the content type that names the envelope; ``None``: it is the first part.
         max_envelope_bytes: The largest envelope.
         sniff: Whether parts that look like base64 are decoded although nothing says that they are.
-        admit: Asked as soon as the envelope is there; if it says no, attachments that follow are read and forgotten.
+        admit: Asked as soon as the envelope is there; if it says no, attachments that follow are forgotten. None may
+            stand before it then. ``None``: all are taken, wherever they stand.
     """
 
     def __init__(
@@ -173,8 +179,9 @@ class MessageParts:
     ) -> None:
         self.envelope = b""
         self.parts: list[ReceivedPart] = []
+        self.is_admitted: bool | None = None
+        """What ``admit`` said; ``None`` while it was not asked."""
         self._admit = admit
-        self._is_admitted = True
         self._prefix = prefix
         self._start = content_id(start)
         self._max_envelope_bytes = max_envelope_bytes
@@ -203,9 +210,12 @@ class MessageParts:
             self._has_envelope = True
             self._root = bytearray()
             return
+        if not self._has_envelope and self._admit is not None:
+            # Of a stranger nothing is kept, so its attachments could only be thrown away.
+            raise EnvelopeNotFirstError("an attachment stands before the envelope")
         if cid is None:
             raise MultipartError("an attachment has no Content-ID")
-        if not self._is_admitted:
+        if self.is_admitted is False:
             return
         self._part = _Part(
             self._prefix.with_name(f"{self._prefix.name}.{self._count}"),
@@ -227,7 +237,8 @@ class MessageParts:
         """It ended."""
         if self._root is not None:
             self.envelope, self._root = bytes(self._root), None
-            self._is_admitted = self._admit is None or self._admit(self.envelope)
+            if self._admit is not None:
+                self.is_admitted = self._admit(self.envelope)
         elif self._part is not None:
             self.parts.append(self._part.finish())
             self._part = None

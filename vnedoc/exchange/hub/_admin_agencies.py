@@ -13,6 +13,7 @@ from vnedoc.exchange.hub._admin_calls import (
     CodeInPath,
     IdempotencyKey,
     IfMatch,
+    KnownCodeInPath,
     Limit,
     create,
     expected_version,
@@ -45,7 +46,7 @@ def list_agencies(
     desk: Viewer,
     system: Annotated[str | None, Query(max_length=64, description="Only those of this system.")] = None,
     text: Annotated[str | None, Query(max_length=200, description="A part of a code or of the name.")] = None,
-    after: Annotated[str, Query(max_length=64)] = "",
+    after: Annotated[str, Query(description="The code that the page before ended with.")] = "",
     limit: Limit = DEFAULT_PAGE,
 ) -> AgencyPage:
     """List the agencies. Role: viewer."""
@@ -79,7 +80,7 @@ def import_directory(
 
 
 @router.get("/{code}", response_model=AgencyView, responses=refusals(404))
-def show_agency(desk: Viewer, code: CodeInPath) -> Response:
+def show_agency(desk: Viewer, code: KnownCodeInPath) -> Response:
     """Show an agency. Role: viewer."""
     record = desk.administration.agency(code)
     return with_tag(AgencyView.model_validate(record), record.version)
@@ -109,13 +110,13 @@ def put_agency(desk: Admin, code: CodeInPath, wanted: WantedAgency, if_match: If
 
 
 @router.delete("/{code}", status_code=204, responses=refusals(404, 409, 412, 428))
-def remove_agency(desk: Admin, code: CodeInPath, if_match: IfMatch = None) -> None:
-    """Take an agency off the hub that no package was ever for; close any other. Role: admin."""
+def remove_agency(desk: Admin, code: KnownCodeInPath, if_match: IfMatch = None) -> None:
+    """Take off an agency that no package was ever for and that succeeds none; close any other. Role: admin."""
     desk.administration.remove_agency(code, version=expected_version(if_match))
 
 
 @router.put("/{code}/closing", response_model=AgencyView, responses=refusals(404, 412, 413, 428))
-def close_agency(desk: Admin, code: CodeInPath, wanted: Closing, if_match: IfMatch = None) -> Response:
+def close_agency(desk: Admin, code: KnownCodeInPath, wanted: Closing, if_match: IfMatch = None) -> Response:
     """Close an agency from a day on, with its successor. Role: admin."""
     record = desk.administration.close_agency(
         code,
@@ -128,7 +129,7 @@ def close_agency(desk: Admin, code: CodeInPath, wanted: Closing, if_match: IfMat
 
 
 @router.delete("/{code}/closing", response_model=AgencyView, responses=refusals(404, 412, 428))
-def reopen_agency(desk: Admin, code: CodeInPath, if_match: IfMatch = None) -> Response:
+def reopen_agency(desk: Admin, code: KnownCodeInPath, if_match: IfMatch = None) -> Response:
     """Take the closing of an agency back. Role: admin."""
     record = desk.administration.reopen_agency(code, version=expected_version(if_match))
     return with_tag(AgencyView.model_validate(record), record.version)

@@ -41,6 +41,7 @@ __all__ = [
     "IdInPath",
     "IdempotencyKey",
     "IfMatch",
+    "KnownCodeInPath",
     "Limit",
     "Moment",
     "create",
@@ -89,6 +90,8 @@ IdInPath = Annotated[str, Path(min_length=1, max_length=64)]
 """An id in the path."""
 CodeInPath = Annotated[str, Path(min_length=1, max_length=64, description="Code of the agency.")]
 """The code of an agency in the path."""
+KnownCodeInPath = Annotated[str, Path(min_length=1, description="Code of the agency.")]
+"""The code of an agency that is there; from before there were rules for codes it may be of any length."""
 IfMatch = Annotated[
     str | None, Header(max_length=200, description='The `ETag` that was looked at, such as `"3"`, or `*`.')
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import ipaddress
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,17 +21,22 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
 from vnedoc import messages
-from vnedoc.exchange.hub._admin_problems import ProblemError, language_of, problem
+from vnedoc.errors import RemoteError, VnedocError
+from vnedoc.exchange.hub._admin_problems import RETRY_AFTER_S, ProblemError, language_of, problem
 from vnedoc.exchange.hub.accounts import Principal, Role
 from vnedoc.exchange.hub.administration import Administration
+from vnedoc.exchange.hub.visits import note_account
 
 if TYPE_CHECKING:
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from vnedoc.exchange.hub.accounts import Accounts
     from vnedoc.exchange.hub.core import Hub
 
 __all__ = ["Admin", "Desk", "FailureLimit", "Gate", "Office", "Operator", "Viewer"]
+
+logger = logging.getLogger("vnedoc.hub")
 
 OPEN_PATHS = frozenset({"/openapi.json"})
 """What everybody may read."""
@@ -137,18 +143,25 @@ class Gate:
             await self._app(scope, body.read, _private(body.unless_too_large(send)))
             body.check()
         except ProblemError as error:
-            language = language_of(headers.get("accept-language", ""), self._office.hub.options.language)
-            text = messages.text(error.code, language, **error.values)
-            await problem(error.status, error.code, text, headers=error.headers)(
-                scope, receive, _private(send)
-            )
+            await self._refuse(error, headers)(scope, receive, _private(send))
+        except VnedocError as error:
+            # The token could not be looked up; what is behind the gate answers its own errors.
+            logger.exception("a call failed", extra={"refusal": error.code})
+            await self._refuse(_trouble(error), headers)(scope, receive, _private(send))
+
+    def _refuse(self, error: ProblemError, headers: Headers) -> Response:
+        language = language_of(headers.get("accept-language", ""), self._office.hub.options.language)
+        text = messages.text(error.code, language, **error.values)
+        return problem(error.status, error.code, text, headers=error.headers)
 
     async def _let_in(self, headers: Headers, address: str) -> Principal:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         given = token.strip() if scheme.lower() == "bearer" else ""
         principal = await run_in_threadpool(self._office.accounts.bearer, given) if given else None
         if principal is not None:
+            note_account(principal.name)
             return principal
+        note_account(await run_in_threadpool(self._office.accounts.known_token, given))
         wait_s = self._failures.note(address)
         if wait_s is not None:
             raise ProblemError(429, "hub.too-many-tries", headers={"Retry-After": str(int(wait_s) + 1)})
@@ -188,6 +201,12 @@ class _Body:
                 await send(message)
 
         return answer
+
+
+def _trouble(error: VnedocError) -> ProblemError:
+    if isinstance(error, RemoteError):
+        return ProblemError(503, "hub.internal", headers={"Retry-After": str(RETRY_AFTER_S)})
+    return ProblemError(500, "hub.internal")
 
 
 def _private(send: Send) -> Send:

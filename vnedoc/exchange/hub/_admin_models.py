@@ -8,7 +8,12 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from vnedoc.exchange.hub.accounts import Role
-from vnedoc.exchange.hub.administration import MAX_CODE_CHARS, MAX_NAME_CHARS, MAX_NETWORKS
+from vnedoc.exchange.hub.administration import (
+    MAX_CODE_CHARS,
+    MAX_EMAIL_CHARS,
+    MAX_NAME_CHARS,
+    MAX_NETWORKS,
+)
 
 __all__ = [
     "AgencyPage",
@@ -228,7 +233,7 @@ class WantedAgency(Given):
     """Its name."""
     parent_code: Code | None = None
     """Code of the agency above it."""
-    email: Annotated[str, Field(max_length=320)] | None = None
+    email: Annotated[str, Field(max_length=MAX_EMAIL_CHARS)] | None = None
     """Its mail address."""
     old_code: Code | None = None
     """Its code by QCVN 102:2016."""

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 
 from vnedoc import messages
 from vnedoc.errors import InputError, RemoteError, UsageError, VnedocError
+from vnedoc.exchange.hub.visits import note_reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,7 @@ _STATUS = {
     "hub.system-exists": 409,
     "hub.last-secret": 409,
     "hub.agency-in-use": 409,
+    "hub.agency-succeeds": 409,
     "hub.outdated": 412,
 }
 
@@ -80,6 +82,7 @@ def problem(
         headers: Further headers.
         members: Further members of the document.
     """
+    note_reason(code)
     content = {
         "type": "about:blank",
         "title": http.HTTPStatus(status).phrase,
@@ -118,6 +121,16 @@ async def check_query(request: Request) -> None:
         )
 
 
+async def check_path(request: Request) -> None:
+    """Refuse a path with a slash that is no border: ``/agencies/H99%2Fclosing`` names no closing of H99.
+
+    Raises:
+        ProblemError: It has one.
+    """
+    if b"%2f" in request.scope.get("raw_path", b"").lower():
+        raise ProblemError(404, "hub.no-such-path")
+
+
 def add_handlers(app: FastAPI) -> None:
     """Let all errors of an application end as problem details."""
     app.add_exception_handler(ProblemError, _refuse)
@@ -145,8 +158,8 @@ async def _translate(request: Request, error: Exception) -> Response:
     if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error("a request to %s failed: %s", request.url.path, error)
-        # What a database says is for the log, not for a caller.
+        # Neither a caller nor the log is told what a database says: it may repeat what it was asked to keep.
+        logger.error("a call failed", exc_info=error, extra={"refusal": error.code})
         return problem(status, "hub.internal", messages.text("hub.internal", language), headers=headers)
     hint = error.hint(language)
     members = {} if hint is None else {"hint": hint}
@@ -174,7 +187,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
         for item in error.errors()[:MAX_ERRORS]
     ]
     text = messages.text("hub.bad-request", _language(request))
-    return problem(422, "hub.bad-request", text, errors=errors)
+    # What is no JSON at all says nothing that could be right or wrong.
+    is_json = all(item["type"] != "json_invalid" for item in error.errors() if "type" in item)
+    return problem(422 if is_json else 400, "hub.bad-request", text, errors=errors)
 
 
 async def _plain(request: Request, error: Exception) -> Response:
@@ -185,5 +200,5 @@ async def _plain(request: Request, error: Exception) -> Response:
 
 
 async def _internal(request: Request, error: Exception) -> Response:
-    logger.error("a request to %s failed", request.url.path, exc_info=error)
+    logger.error("a call failed", exc_info=error, extra={"refusal": "hub.internal"})
     return problem(500, "hub.internal", messages.text("hub.internal", _language(request)))

@@ -37,6 +37,8 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/systems", tags=["systems"])
 
+_USUAL = Rotation()
+
 
 @router.get("", responses=refusals())
 def list_systems(
@@ -94,7 +96,7 @@ def rotate_secret(
     desk: Admin,
     request: Request,
     system_id: IdInPath,
-    wanted: Rotation,
+    wanted: Rotation = _USUAL,
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:

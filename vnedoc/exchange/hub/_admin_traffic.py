@@ -36,7 +36,7 @@ from vnedoc.exchange.hub._admin_views import (
     WholeMessage,
 )
 from vnedoc.exchange.stores.hub_audit import HubAudit
-from vnedoc.exchange.stores.hub_deliveries import HubDeliveries
+from vnedoc.exchange.stores.hub_deliveries import HubDeliveries, HubStatus
 from vnedoc.exchange.stores.hub_retention import HubRetention
 from vnedoc.exchange.stores.hub_traffic import HubTraffic, MessageFilter
 from vnedoc.exchange.stores.pruning import PruneLimits
@@ -62,7 +62,7 @@ def list_messages(
     sender: _Word = None,
     recipient: _Word = None,
     system: _Word = None,
-    status: Annotated[str | None, Query(max_length=16)] = None,
+    status: HubStatus | None = None,
     since: Moment | None = None,
     until: Moment | None = None,
     text: Annotated[str | None, Query(max_length=200)] = None,
@@ -72,14 +72,14 @@ def list_messages(
     """List messages, the newest first. Role: viewer.
 
     `status` is that of any delivery; `system` sent the message or serves a recipient; `text` is a part of the title,
-    the number and notation, or the identifier of the document.
+    the number and notation, or the identifier of the document, or the beginning of an id that the hub gave.
     """
     wanted = MessageFilter(
         kind=kind,
         sender_code=sender,
         recipient_code=recipient,
         system_id=system,
-        status=status,
+        status=None if status is None else status.value,
         since=since,
         until=until,
         text=text,

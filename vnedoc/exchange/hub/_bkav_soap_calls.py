@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vnedoc import messages
 from vnedoc.errors import InputError, PackageError, RemoteError
@@ -49,6 +49,7 @@ from vnedoc.exchange.hub._bkav_soap_replies import (
     small,
 )
 from vnedoc.exchange.hub.core import gone, unknown_document
+from vnedoc.exchange.hub.entrances import Entrance
 from vnedoc.exchange.hub.refusals import RefusalError, unreadable_package
 from vnedoc.exchange.models import DocumentHeader, Organization, StatusHeader
 from vnedoc.exchange.package import read_package, reply_header
@@ -56,7 +57,7 @@ from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores.hub_traces import HubTraces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from vnedoc.exchange._edxml.tree import Node
@@ -72,6 +73,12 @@ logger = logging.getLogger("vnedoc.hub")
 
 MAX_TRACES_BYTES = 16 * 1024 * 1024
 _SHOWN_CODES = 50
+
+
+class _Caller(NamedTuple):
+    system_id: str
+    organ_id: str
+    entrance: Entrance
 
 
 class Calls:
@@ -112,7 +119,8 @@ class Calls:
             case _:
                 content = envelope.content
                 assert content is not None
-                system_id, organ_id = self._let_in(content, ReportCode.CHECK_PERMISSION)
+                caller = self._let_in(content, ReportCode.CHECK_PERMISSION)
+                system_id, organ_id, _ = caller
                 match operation:
                     case OperationName.GET_PENDING:
                         return self._pending(organ_id)
@@ -120,7 +128,7 @@ class Calls:
                         return self._document(self._delivery(content, system_id, organ_id), prefix)
                     case OperationName.CONFIRM_RECEIVED:
                         delivery = self._delivery(content, system_id, organ_id)
-                        return self._confirm(delivery, system_id, prefix)
+                        return self._confirm(delivery, caller, prefix)
                     case OperationName.GET_TRACES:
                         return self._get_traces(content, system_id, organ_id)
                     case _:
@@ -147,26 +155,27 @@ class Calls:
             content = inside(operation.response, content)
         return small(content)
 
-    def _let_in(self, holder: Node | None, code: ReportCode) -> tuple[str, str]:
+    def _let_in(self, holder: Node | None, code: ReportCode) -> _Caller:
         organ_id = child_text(holder, "OrganId") if holder is not None else None
         token = child_text(holder, "Token") if holder is not None else None
         if not organ_id or not token:
             raise ReportError(ReportRow(code.value, "soap.no-credentials", {}))
         owner = self._hub.lookup.owner(organ_id)
         # A stranger's code costs the same as a wrong token.
-        self._hub.check_secret("" if owner is None else owner[1], token)
+        access = self._hub.check_secret("" if owner is None else owner[1], token)
         assert owner is not None
-        return owner[1], owner[0]
+        entrance = Entrance(access.stamp, lambda: self._let_in(holder, code).entrance.stamp)
+        return _Caller(owner[1], owner[0], entrance)
 
     def _registered(self, code: str) -> str | None:
         """Return the code under which an agency is registered, by its code of either scheme."""
         owner = self._hub.lookup.owner(code)
         return None if owner is None else owner[0]
 
-    def _let_in_by_key(self, envelope: Envelope) -> str:
+    def _let_in_by_key(self, envelope: Envelope) -> _Caller:
         signature = envelope.block("Signature")
         key = child(signature, "KeyInfo") if signature is not None else None
-        return self._let_in(key, ReportCode.CHECK_SIGNATURE)[0]
+        return self._let_in(key, ReportCode.CHECK_SIGNATURE)
 
     def _delivery(self, content: Node, system_id: str, organ_id: str) -> HubDelivery:
         text = child_text(content, "DocumentId") or ""
@@ -185,7 +194,7 @@ class Calls:
 
     def _send(self, envelope: Envelope, parts: Sequence[ReceivedPart], prefix: Path) -> Reply:
         _check_elements(envelope)
-        system_id = self._let_in_by_key(envelope)
+        caller = self._let_in_by_key(envelope)
         try:
             header, attachments = document_of(envelope, parts)
         except PackageError as exc:
@@ -204,7 +213,11 @@ class Calls:
         except PackageError as exc:
             raise unreadable_package(exc) from exc
         receipt = self._hub.take(
-            prefix, kind=PackageKind.DOCUMENT, sender=header.sender.organ_id, system_id=system_id
+            prefix,
+            kind=PackageKind.DOCUMENT,
+            sender=header.sender.organ_id,
+            system_id=caller.system_id,
+            entrance=caller.entrance,
         )
         number = f"<{{0}}DocumentId>{number_of(receipt.doc_id)}</{{0}}DocumentId>".replace("{0}", PREFIX)
         return small(inside("SendDocumentResponse", report(()) + number.encode()))
@@ -221,28 +234,28 @@ class Calls:
         if delivery.payload_pruned_at is not None:
             raise gone(str(number_of(delivery.doc_id)))
         folder = prefix.with_name(f"{prefix.name}.parts")
-        try:
-            with self._hub.store.payloads.open(delivery.payload.sha256) as stream:
-                package = read_package(stream, folder=folder)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
 
         def message(version: SoapVersion) -> Message:
-            outgoing = document_message(package, version=version, encoded=True)
+            try:
+                with self._hub.store.payloads.open(delivery.payload.sha256) as stream:
+                    package = read_package(stream, folder=folder)
+                outgoing = document_message(package, version=version, encoded=True)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
             return Message(Unpacked(outgoing.body, folder), outgoing.content_type, outgoing.body.size)
 
-        return Reply(message)
+        return Reply(message, unpacked_bytes=delivery.payload.size)
 
-    def _confirm(self, delivery: HubDelivery, system_id: str, prefix: Path) -> Reply:
+    def _confirm(self, delivery: HubDelivery, caller: _Caller, prefix: Path) -> Reply:
         # Who said before that it failed may say now that it has it; neither takes the other's place.
         if not delivery.status.has_ended:
             # First the status, then the mark: who is killed between the two sends 01 twice, never not at all.
-            self._tell_arrived(delivery, system_id, prefix)
-            self._hub.move(system_id, delivery.doc_id, TransportStatus.DONE)
+            self._tell_arrived(delivery, caller, prefix)
+            self._hub.move(caller.system_id, delivery.doc_id, TransportStatus.DONE)
         return done(OperationName.CONFIRM_RECEIVED)
 
-    def _tell_arrived(self, delivery: HubDelivery, system_id: str, prefix: Path) -> None:
+    def _tell_arrived(self, delivery: HubDelivery, caller: _Caller, prefix: Path) -> None:
         if delivery.payload_pruned_at is not None:
             # It expired long ago: what it was is not known any more.
             logger.warning("no status 01 for %s: its package is not kept", delivery.doc_id)
@@ -266,23 +279,28 @@ class Calls:
             description=messages.text("soap.arrived", self._hub.options.language),
         )
         try:
-            self._take_status(status, system_id, prefix)
+            self._take_status(status, caller, prefix)
         except RefusalError as refusal:
+            if refusal.status != 200:
+                # Whoever confirms may not call any more, or the hub has no time: nothing is confirmed.
+                raise
             # The sender is not registered any more: nobody is there to be told.
             logger.warning("no status 01 for %s: %s", delivery.doc_id, refusal.message_id)
 
     def _update_traces(self, envelope: Envelope, prefix: Path) -> Reply:
-        system_id = self._let_in_by_key(envelope)
+        caller = self._let_in_by_key(envelope)
         content = envelope.content
         assert content is not None
         try:
             header = status_of(content)
         except PackageError as exc:
             raise unreadable_package(exc) from exc
-        self._take_status(header, system_id, prefix, once=True)
+        self._take_status(header, caller, prefix, once=True)
         return done(OperationName.UPDATE_TRACES)
 
-    def _take_status(self, header: StatusHeader, system_id: str, prefix: Path, *, once: bool = False) -> None:
+    def _take_status(
+        self, header: StatusHeader, caller: _Caller, prefix: Path, *, once: bool = False
+    ) -> None:
         try:
             with prefix.open("xb") as stream:
                 written = write_status(header, stream)
@@ -290,7 +308,13 @@ class Calls:
             raise unreadable_package(exc) from exc
         if once and header.status_code != StatusCode.PROCESSING:
             self._refuse_repeated(header, written.sha256)
-        self._hub.take(prefix, kind=PackageKind.STATUS, sender=header.sender.organ_id, system_id=system_id)
+        self._hub.take(
+            prefix,
+            kind=PackageKind.STATUS,
+            sender=header.sender.organ_id,
+            system_id=caller.system_id,
+            entrance=caller.entrance,
+        )
 
     def _refuse_repeated(self, header: StatusHeader, sha256: str) -> None:
         about, code = header.response_for, str(header.status_code)
@@ -314,7 +338,7 @@ class Calls:
     def _status(self, sha256: str) -> StatusHeader | None:
         try:
             with self._hub.store.payloads.open(sha256) as stream:
-                header = read_package(stream, folder=None).header
+                header = read_package(stream, folder=None, lines=False).header
         except (InputError, RemoteError):
             logger.exception("the status %s cannot be read", sha256)
             return None
@@ -356,7 +380,7 @@ class Calls:
         agencies = self._hub.agencies()
         names_by_code = {agency.code: agency.name for agency in agencies}
 
-        def rows(version: SoapVersion) -> Iterator[bytes]:
+        def rows(version: SoapVersion) -> Generator[bytes, None, None]:
             around = wrapped(version, inside("GetOrganizationsResponse", b"\0"))
             head, tail = around.split(b"\0")
             yield head + f"<{PREFIX}Organizations>".encode()

@@ -12,11 +12,12 @@ from vnedoc.exchange._soap import names
 from vnedoc.exchange._soap.envelope import escaped, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from pathlib import Path
 
     from vnedoc.exchange._soap.envelope import SoapVersion
     from vnedoc.exchange._soap.names import OperationName
+    from vnedoc.exchange.hub.answering import Pieces
 
 __all__ = [
     "PREFIX",
@@ -66,7 +67,7 @@ class ReportError(Exception):
 class Message:
     """An answer as it is written."""
 
-    content: bytes | Iterable[bytes]
+    content: bytes | Pieces
     """Its body."""
     content_type: str
     """Its content type."""
@@ -82,21 +83,34 @@ class Reply:
     """Writes it."""
     after: Callable[[], None] | None = None
     """What is done after it was sent whole."""
+    unpacked_bytes: int = 0
+    """How large the package is that is unpacked when it is written; 0 if there is none."""
 
 
 class Unpacked:
-    """A body whose parts lie in a folder of their own; the folder goes when the body was sent or is let go."""
+    """A body whose parts lie in a folder of their own; the folder goes when the body is closed or let go."""
 
     def __init__(self, body: Iterable[bytes], folder: Path) -> None:
-        self._body = body
-        # Also where the caller hung up before the first byte was asked for.
+        self._pieces = _generated(body)
+        # Where nobody came to close it: the server is stopped by force between making and sending an answer.
         self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
     def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        """Close the file that is being read, and remove the folder."""
         try:
-            yield from self._body
+            self._pieces.close()
         finally:
             self._remove()
+
+
+def _generated(body: Iterable[bytes]) -> Generator[bytes, None, None]:
+    yield from body
 
 
 def done(operation: OperationName) -> Reply:

@@ -1,7 +1,8 @@
 """What the wires share whose calls are HTTP requests with JSON answers: callers are let in first, bodies are objects.
 
 A call of such a wire is a method that gets the request and its caller; it runs only after the caller was let in, and
-whatever it refuses is written in the words of the wire. The forms of the answers are left to each wire: they are
+whatever it refuses is written in the words of the wire. A call with a body gets the entrance of its caller, too:
+while the body comes, what let the caller in may end. The forms of the answers are left to each wire: they are
 those of different axes, and look alike by chance.
 """
 
@@ -18,6 +19,7 @@ from vnedoc.exchange import _vxp
 from vnedoc.exchange._vxp import ErrorCode
 from vnedoc.exchange.hub import answering
 from vnedoc.exchange.hub.core import bad_parameter
+from vnedoc.exchange.hub.entrances import Entrance
 from vnedoc.exchange.hub.refusals import RefusalError
 from vnedoc.exchange.hub.tokens import check_token
 from vnedoc.exchange.stores._types import plain
@@ -30,8 +32,9 @@ if TYPE_CHECKING:
 
     from vnedoc.exchange.codes import PackageKind
     from vnedoc.exchange.hub.core import Hub
+    from vnedoc.exchange.stores.hub_secrets import SystemAccess
 
-__all__ = ["Wire", "kind_of", "load_json", "parse_object", "read_object", "token_holder"]
+__all__ = ["Wire", "kind_of", "load_json", "parse_object", "read_object", "read_parameters", "token_holder"]
 
 _Caller = TypeVar("_Caller")
 _KINDS = {word: kind for kind, word in _vxp.MESSAGE_TYPES.items()}
@@ -61,25 +64,56 @@ class Wire(abc.ABC, Generic[_Caller]):
         """
         return [Route(prefix + path, self._guarded(call), methods=[method]) for path, method, call in calls]
 
+    def routes_with_bodies(
+        self,
+        calls: Iterable[tuple[str, str, Callable[[Request, _Caller, Entrance], Awaitable[Response]]]],
+        *,
+        prefix: str = "",
+    ) -> list[Route]:
+        """Return the routes of calls that act on what their bodies say.
+
+        Args:
+            calls: Path, method, and what answers; it sees to it that the entrance still holds.
+            prefix: What all paths begin with.
+        """
+        return [
+            Route(prefix + path, self._guarded_with_body(call), methods=[method])
+            for path, method, call in calls
+        ]
+
     def _guarded(
         self, call: Callable[[Request, _Caller], Awaitable[Response]]
     ) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            return await call(request, await run_in_threadpool(self._let_in, request))
+            caller, _ = await run_in_threadpool(self._let_in, request)
+            return await call(request, caller)
+
+        return answering.guarded(answer, refuse=self._refuse)
+
+    def _guarded_with_body(
+        self, call: Callable[[Request, _Caller, Entrance], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            caller, stamp = await run_in_threadpool(self._let_in, request)
+            return await call(request, caller, Entrance(stamp, lambda: self._let_in_again(request)))
 
         return answering.guarded(answer, refuse=self._refuse)
 
     @abc.abstractmethod
-    def _let_in(self, request: Request) -> _Caller:
-        """Return who calls, or raise RefusalError; no body was read yet."""
+    def _let_in(self, request: Request) -> tuple[_Caller, str]:
+        """Return who calls, and the stamp of how it got in, or raise RefusalError; no body was read yet."""
+
+    def _let_in_again(self, request: Request) -> str:
+        """Return the stamp of how the caller gets in now, or raise RefusalError."""
+        return self._let_in(request)[1]
 
     @abc.abstractmethod
     def _refuse(self, refusal: RefusalError) -> Response:
         """Write a refusal as the wire has it."""
 
 
-def token_holder(request: Request, hub: Hub, *, wire: str) -> str | None:
-    """Return the system that the bearer token of a request is for (RFC 6750, 2.1); ``None``: it is not good.
+def token_holder(request: Request, hub: Hub, *, wire: str) -> SystemAccess | None:
+    """Return how the system gets in that a bearer token is for (RFC 6750, 2.1); ``None``: it is not good.
 
     Args:
         request: The request.
@@ -92,7 +126,15 @@ def token_holder(request: Request, hub: Hub, *, wire: str) -> str | None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.no-bearer", status=401)
-    return check_token(token.strip(), keys_of=hub.keys, wire=wire, now=hub.clock())
+    found: SystemAccess | None = None
+
+    def keys_of(system_id: str) -> tuple[bytes, ...]:
+        nonlocal found
+        found = hub.access(system_id)
+        return () if found is None else found.keys
+
+    holder = check_token(token.strip(), keys_of=keys_of, wire=wire, now=hub.clock())
+    return None if holder is None else found
 
 
 def kind_of(word: str, *, name: str) -> PackageKind:
@@ -118,6 +160,22 @@ async def read_object(request: Request, hub: Hub) -> dict[str, Any]:  # JSON
         RefusalError: It is none, or far larger than parameters are.
     """
     return parse_object(await answering.read_small_body(request, hub))
+
+
+async def read_parameters(request: Request, hub: Hub, entrance: Entrance) -> bytes:
+    """Return a body that holds parameters, no package; when it is there, its caller must still get in.
+
+    Args:
+        request: The request.
+        hub: The hub.
+        entrance: How the caller got in.
+
+    Raises:
+        RefusalError: It is far larger than parameters are, or the caller may not call any more.
+    """
+    body = await answering.read_small_body(request, hub)
+    await run_in_threadpool(entrance.again)
+    return body
 
 
 def load_json(body: bytes) -> Any:  # JSON

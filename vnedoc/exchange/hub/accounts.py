@@ -1,8 +1,8 @@
 """Who may look at a hub and run it: people with a password and a session, programs with a token.
 
 Passwords are kept as scrypt hashes (RFC 7914), tokens as SHA-256: a copy of the database lets nobody in. A name that
-does not exist costs the same work as a wrong password. Wrong passwords lock an account for a growing time, in all
-processes of the hub at once.
+does not exist, and an account that is locked, cost the same work as a wrong password. Wrong passwords lock an account
+for a growing time, in all processes of the hub at once. A login and a lock are in the log and in the audit log.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import datetime
 import enum
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 from vnedoc._internal.clock import utc_now
 from vnedoc.errors import ConfigurationError, UsageError
 from vnedoc.exchange.hub.audit import By
-from vnedoc.exchange.stores.hub_accounts import HubAccounts, TokenRecord
+from vnedoc.exchange.stores.hub_accounts import HubAccounts, NewSessionRecord, TokenRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from vnedoc.exchange.stores.hub_administration import HubChanges
 
 __all__ = ["Accounts", "LockedError", "NewSession", "Principal", "Role"]
+
+logger = logging.getLogger("vnedoc.hub")
 
 SESSION_LASTS = datetime.timedelta(hours=12)
 SESSION_IDLE = datetime.timedelta(minutes=30)
@@ -48,6 +51,7 @@ _COST, _BLOCK, _PARALLEL = 2**14, 8, 5
 _MEMORY = 64 * 1024 * 1024
 _SALT_BYTES = 16
 TOKEN_PREFIX = "vnedoc_"  # noqa: S105 - lets scanners find a token that was published by mistake
+_TOKEN = re.compile(rf"{TOKEN_PREFIX}([0-9a-f]{{8}})_.*", re.DOTALL)
 
 
 class Role(enum.StrEnum):
@@ -177,8 +181,13 @@ class Accounts:
         """Return all accounts."""
         return self._rows.users()
 
-    def login(self, name: str, password: str) -> NewSession | None:
+    def login(self, name: str, password: str, *, address: str | None = None) -> NewSession | None:
         """Let somebody in by password.
+
+        Args:
+            name: The account.
+            password: The password.
+            address: Where they come from, for the logs.
 
         Returns:
             The session; ``None`` if the name or the password is wrong, without saying which.
@@ -187,22 +196,50 @@ class Accounts:
             LockedError: Too many wrong passwords; nobody gets in for now.
         """
         now = self._clock()
-        user = self._rows.user(name) if _NAME.fullmatch(name) else None
-        if user is not None and user.locked_until is not None and now < user.locked_until:
-            raise LockedError(user.locked_until)
+        user = self._user(name)
         right = len(password) <= MAX_PASSWORD_CHARS and _matches(
             password, self._nobody if user is None else user.password
         )
         if user is None:
             return None
+        if user.locked_until is not None and now < user.locked_until:
+            # Only now: how long it takes must not tell that there is such an account.
+            raise LockedError(user.locked_until)
         if not right:
-            self._rows.note_failure(name, locked_until=_lock(user.failures + 1, now))
+            self._note_failure(name, now, address)
             return None
         token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-        self._rows.begin_session(
-            name, token_sha256=_digest(token), csrf=csrf, at=now, ended_before=now - SESSION_LASTS
+        new = NewSessionRecord(name, _digest(token), csrf, now)
+        role = self._rows.begin_session(
+            new, checked=user.password, ended_before=now - SESSION_LASTS, address=address
         )
-        return NewSession(token, Principal(name, Role(user.role), csrf))
+        if role is None:
+            return None
+        logger.info("somebody logged in", extra={"account": name, "address": address})
+        return NewSession(token, Principal(name, Role(role), csrf))
+
+    def _note_failure(self, name: str, now: datetime.datetime, address: str | None) -> None:
+        until = self._rows.note_failure(
+            name, at=now, lock=lambda failures: _lock(failures, now), address=address
+        )
+        if until is not None:
+            seen = {"account": name, "address": address, "until": until.isoformat()}
+            logger.warning("an account is locked", extra=seen)
+
+    def _user(self, name: str) -> UserRecord | None:
+        return self._rows.user(name) if _NAME.fullmatch(name) else None
+
+    def known_name(self, name: str) -> str | None:
+        """Return a name that was given, for the log; ``None`` if there is no such account.
+
+        What is no account may be a password that was typed into the wrong field.
+        """
+        return None if self._user(name) is None else name
+
+    def known_token(self, token: str) -> str | None:
+        """Return how people call a token that lets nobody in, for the log; ``None`` if there is none of that id."""
+        found = _TOKEN.fullmatch(token)
+        return f"token:{found[1]}" if found and self._rows.has_token(found[1]) else None
 
     def session(self, token: str) -> Principal | None:
         """Return who is logged in with the token of a cookie; ``None`` if the session is over, or never was."""

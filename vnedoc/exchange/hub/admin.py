@@ -22,7 +22,7 @@ from starlette.routing import Mount
 from vnedoc._internal.version import VERSION
 from vnedoc.exchange.hub import _admin_access, _admin_agencies, _admin_systems, _admin_traffic
 from vnedoc.exchange.hub._admin_gate import Gate, Office
-from vnedoc.exchange.hub._admin_problems import add_handlers, check_query
+from vnedoc.exchange.hub._admin_problems import add_handlers, check_path, check_query
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -103,7 +103,7 @@ def _app() -> FastAPI:
     bearer = HTTPBearer(
         auto_error=False, scheme_name="token", description="A token of `vnedoc hub token add`."
     )
-    v1 = APIRouter(prefix="/v1", dependencies=[Depends(bearer), Depends(check_query)])
+    v1 = APIRouter(prefix="/v1", dependencies=[Depends(check_path), Depends(bearer), Depends(check_query)])
     for module in (_admin_systems, _admin_agencies, _admin_traffic, _admin_access):
         v1.include_router(module.router)
     app.include_router(v1)

@@ -7,13 +7,14 @@ log in one transaction (:mod:`vnedoc.exchange.stores.hub_administration`).
 from __future__ import annotations
 
 import copy
+import dataclasses
 import datetime
 import ipaddress
 import re
 from typing import TYPE_CHECKING, TypeVar
 
 from vnedoc._internal.clock import utc_now, vietnam
-from vnedoc.errors import ConfigurationError, NotAllowedError, UsageError
+from vnedoc.errors import ConfigurationError, UsageError
 from vnedoc.exchange.hub.audit import By
 from vnedoc.exchange.hub.secret_keys import checked_secret, made_secret
 from vnedoc.exchange.stores.hub import HubAgency
@@ -32,12 +33,14 @@ __all__ = [
     "MAX_CODE_CHARS",
     "MAX_OVERLAP",
     "Administration",
+    "checked_agency",
     "checked_certificates",
     "checked_networks",
 ]
 
 MAX_CODE_CHARS = 64
 MAX_NAME_CHARS = 500
+MAX_EMAIL_CHARS = 320
 MAX_NETWORKS = 100
 MAX_RETRIES = 1000
 """How many deliveries one order may name."""
@@ -45,6 +48,8 @@ DEFAULT_OVERLAP = datetime.timedelta(days=1)
 """How long the old secret of a system stays good when it gets a new one."""
 MAX_OVERLAP = datetime.timedelta(days=90)
 _SYSTEM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+# Levels joined by dots. Codes of either scheme are narrower; those of tests and of connected systems are not.
+_AGENCY_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _Result = TypeVar("_Result")
 
@@ -190,14 +195,10 @@ class Administration:
         """Let a system send and receive for agencies; an agency moves if another system had it.
 
         Raises:
-            UsageError: A code is empty or too long.
+            UsageError: A code, a name or a mail address is not what it should be.
             ConfigurationError: There is no such system.
         """
-        wanted = list(agencies)
-        for agency in wanted:
-            for code in (agency.code, agency.parent_code, agency.old_code):
-                if code is not None and not 0 < len(code) <= MAX_CODE_CHARS:
-                    raise UsageError("hub.bad-agency-code", code=code[:100])
+        wanted = [checked_agency(agency) for agency in agencies]
         return self._run(lambda changes: changes.register_agencies(system_id, wanted))
 
     def import_directory(
@@ -248,10 +249,9 @@ class Administration:
 
         Raises:
             ConfigurationError: There is no such agency.
-            NotAllowedError: Packages for it are kept: close it; or it has another version.
+            NotAllowedError: Packages for it are kept: close it; or it is a successor, or has another version.
         """
-        if not self._run(lambda changes: changes.remove_agency(None, code, version=version)):
-            raise NotAllowedError("hub.agency-in-use", code=code)
+        self._run(lambda changes: changes.remove_agency(code, version=version))
 
     def close_agency(
         self,
@@ -339,6 +339,20 @@ class Administration:
         bound = copy.copy(self)
         bound._within = changes  # noqa: SLF001 - a copy of our own
         return bound
+
+
+def checked_agency(agency: HubAgency) -> HubAgency:
+    """Return an agency as it may be registered, whoever registers it and by whatever way.
+
+    Raises:
+        UsageError: A code, the name or the mail address is not what it should be.
+    """
+    for code in (agency.code, agency.parent_code, agency.old_code):
+        if code is not None and not (len(code) <= MAX_CODE_CHARS and _AGENCY_CODE.fullmatch(code)):
+            raise UsageError("hub.bad-agency-code", code=code[:100], most=MAX_CODE_CHARS)
+    if agency.email is not None and len(agency.email) > MAX_EMAIL_CHARS:
+        raise UsageError("hub.bad-email", most=MAX_EMAIL_CHARS)
+    return dataclasses.replace(agency, name=_checked_name(agency.name))
 
 
 def checked_networks(networks: Iterable[str]) -> Sequence[str]:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, Self
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
@@ -23,17 +23,23 @@ from vnedoc.exchange.hub.refusals import RefusalError
 from vnedoc.exchange.hub.visits import current_visit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
     from pathlib import Path
 
+    from starlette.background import BackgroundTask
     from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
 
     from vnedoc.exchange.hub.core import Hub
     from vnedoc.exchange.stores.payloads import StoredPayload
 
 __all__ = [
+    "Pieces",
+    "StrangersBody",
+    "StreamedAnswer",
     "announced_bytes",
     "body_chunks",
+    "drain",
     "encoded_file",
     "guarded",
     "raw_file",
@@ -68,7 +74,7 @@ def guarded(
         except RefusalError as refusal:
             _note(refusal)
             with contextlib.suppress(ClientDisconnect):
-                await _drain(request)
+                await drain(request)
             response = refuse(refusal)
             if refusal.retry_after_s is not None:
                 response.headers["Retry-After"] = str(max(1, math.ceil(refusal.retry_after_s)))
@@ -77,8 +83,8 @@ def guarded(
             # Nobody is left to read this; nothing was taken over.
             return Response(status_code=400)
         except Exception:
-            logger.exception("a request to %s failed", request.url.path)
             trouble = RefusalError(ErrorCode.INTERNAL, "hub.internal", status=500)
+            logger.exception("a call failed", extra={"refusal": trouble.message_id})
             _note(trouble)
             return refuse(trouble)
 
@@ -96,33 +102,160 @@ async def body_chunks(request: Request, hub: Hub, *, limit: int) -> AsyncIterato
     Raises:
         RefusalError: It is too large, comes too slowly, or there is no room for it now.
     """
-    announced = announced_bytes(request)
-    if announced > limit:
-        raise too_large(hub)
-    visit = current_visit()
-    if visit is not None and limit > _MAX_SMALL_BODY_BYTES:
-        await hub.begin_upload(visit, announced)
-    count = 0
-    stream = request.stream()
-    loop = asyncio.get_running_loop()
-    start = loop.time()
-    limits = hub.options.limits
-    while True:
-        # A caller that drips holds a connection and a file, but not for ever.
-        slowest = start + limits.min_rate_grace_s + count / limits.min_bytes_per_s
-        try:
-            async with asyncio.timeout_at(min(start + hub.options.upload_timeout_s, slowest)):
-                chunk = await anext(stream, None)
-        except TimeoutError as exc:
-            raise RefusalError(ErrorCode.INVALID_FILE, "hub.too-slow", status=408) from exc
-        if chunk is None:
-            return
-        count += len(chunk)
-        if count > limit:
-            raise too_large(hub)
-        if visit is not None:
-            hub.note_bytes(visit, len(chunk))
+    body = _Body(request, hub, limit=limit)
+    if limit > _MAX_SMALL_BODY_BYTES:
+        await body.begin_upload()
+    async for chunk in body.chunks():
         yield chunk
+
+
+class _Body:
+    """A body that comes no longer and no more slowly than the options allow.
+
+    Args:
+        request: The request.
+        hub: Its options say how slow is too slow.
+        limit: The largest body.
+
+    Raises:
+        RefusalError: It is too large.
+    """
+
+    def __init__(self, request: Request, hub: Hub, *, limit: int) -> None:
+        self._announced = announced_bytes(request)
+        if self._announced > limit:
+            raise too_large(hub)
+        self._request = request
+        self._hub = hub
+        self._limit = limit
+        self._count = 0
+        self._visit = current_visit()
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+
+    async def begin_upload(self) -> None:
+        """Wait for room for a package; only then the time of its caller runs.
+
+        Raises:
+            RefusalError: There is none now.
+        """
+        if self._visit is not None:
+            await self._hub.begin_upload(self._visit, self._announced)
+        self._began = self._loop.time()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield it piece by piece.
+
+        Raises:
+            RefusalError: It is too large, or comes too slowly.
+        """
+        stream = self._request.stream()
+        while True:
+            try:
+                async with asyncio.timeout_at(self._ends_at()):
+                    chunk = await anext(stream, None)
+            except TimeoutError as exc:
+                raise RefusalError(ErrorCode.INVALID_FILE, "hub.too-slow", status=408) from exc
+            if chunk is None:
+                return
+            self._count += len(chunk)
+            if self._count > self._limit:
+                raise too_large(self._hub)
+            if self._visit is not None:
+                self._hub.note_bytes(self._visit, len(chunk))
+            yield chunk
+
+    def _ends_at(self) -> float:
+        # A caller that drips holds a connection and a file, but not for ever.
+        limits = self._hub.options.limits
+        slowest = limits.min_rate_grace_s + self._count / limits.min_bytes_per_s
+        return self._began + min(self._hub.options.upload_timeout_s, slowest)
+
+
+class StrangersBody(_Body):
+    """A body that says itself who sends it: until then it takes the room of strangers, for a short time.
+
+    Enter it before it is read; :meth:`let_in` as soon as the caller is known.
+    """
+
+    def __init__(self, request: Request, hub: Hub, *, limit: int) -> None:
+        super().__init__(request, hub, limit=limit)
+        self._room = contextlib.AsyncExitStack()
+        self.is_strangers = True
+        """Whether nobody was let in yet."""
+
+    async def __aenter__(self) -> Self:
+        if self._visit is not None:
+            await self._hub.begin_envelope(self._visit, until=self._room)
+        self._began = self._loop.time()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._room.aclose()
+
+    async def let_in(self) -> None:
+        """Give the room of strangers back, and wait for that of the system which the caller proved to be.
+
+        Raises:
+            RefusalError: There is none now.
+        """
+        await self._room.aclose()
+        await self.begin_upload()
+        self.is_strangers = False
+
+    def _ends_at(self) -> float:
+        ends_at = super()._ends_at()
+        if self.is_strangers:
+            return min(ends_at, self._began + self._hub.options.limits.envelope_timeout_s)
+        return ends_at
+
+
+class Pieces(Protocol):
+    """The content of an answer: pieces, and an end for whatever they come from, also if no piece was asked for."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the pieces."""
+
+    def __next__(self) -> bytes:
+        """Return the next piece."""
+
+    def close(self) -> None:
+        """Give back what was held for it."""
+
+
+class StreamedAnswer(StreamingResponse):
+    """An answer that is sent piece by piece; what its pieces come from is closed when it is over, however it ends.
+
+    Where a caller hangs up, Starlette leaves that to the garbage collector: files stay open, and on the disk.
+
+    Args:
+        pieces: The content.
+        media_type: Its content type.
+        size: How many bytes it has; ``None`` if nobody knows.
+        background: What is done afterwards.
+    """
+
+    def __init__(
+        self,
+        pieces: Pieces,
+        *,
+        media_type: str,
+        size: int | None = None,
+        background: BackgroundTask | None = None,
+    ) -> None:
+        headers = {} if size is None else {"Content-Length": str(size)}
+        super().__init__(pieces, media_type=media_type, headers=headers, background=background)
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            # In a thread: to remove a folder takes its time. A server that is stopped by force leaves its threads at
+            # work; what they hold goes with the process.
+            with contextlib.suppress(ValueError):
+                await run_in_threadpool(self._pieces.close)
 
 
 def announced_bytes(request: Request) -> int:
@@ -172,26 +305,23 @@ async def read_json_body(request: Request, hub: Hub, path: Path, *, key: str) ->
 def encoded_file(hub: Hub, payload: StoredPayload, head: bytes, tail: bytes, *, media_type: str) -> Response:
     """Return an answer with a package as base64 between two pieces of text, streamed."""
     length = len(head) + 4 * -(-payload.size // 3) + len(tail)
-    return StreamingResponse(
-        _encoded(hub, payload, head, tail), media_type=media_type, headers={"Content-Length": str(length)}
-    )
+    return StreamedAnswer(_encoded(hub, payload, head, tail), media_type=media_type, size=length)
 
 
 def raw_file(hub: Hub, payload: StoredPayload, *, media_type: str) -> Response:
     """Return an answer that is a package, streamed."""
-    return StreamingResponse(
-        _chunks(hub, payload), media_type=media_type, headers={"Content-Length": str(payload.size)}
-    )
+    return StreamedAnswer(_chunks(hub, payload), media_type=media_type, size=payload.size)
 
 
-def _encoded(hub: Hub, payload: StoredPayload, head: bytes, tail: bytes) -> Iterator[bytes]:
+def _encoded(hub: Hub, payload: StoredPayload, head: bytes, tail: bytes) -> Generator[bytes, None, None]:
     yield head
-    for chunk in _chunks(hub, payload):
-        yield base64.encode(chunk)
+    with contextlib.closing(_chunks(hub, payload)) as chunks:
+        for chunk in chunks:
+            yield base64.encode(chunk)
     yield tail
 
 
-def _chunks(hub: Hub, payload: StoredPayload) -> Iterator[bytes]:
+def _chunks(hub: Hub, payload: StoredPayload) -> Generator[bytes, None, None]:
     with hub.store.payloads.open(payload.sha256) as stream:
         left = b""
         while chunk := stream.read(_CHUNK_BYTES):
@@ -211,8 +341,15 @@ def _note(refusal: RefusalError) -> None:
         visit.is_stranger |= refusal.error_code is ErrorCode.UNAUTHENTICATED
 
 
-async def _drain(request: Request) -> None:
-    """Read what is left of a small body: a connection cut while the caller writes hides our answer from it."""
+async def drain(request: Request) -> None:
+    """Read what is left of a small body: a connection cut while the caller writes hides our answer from it.
+
+    Args:
+        request: The request; nothing happens if all of it was read.
+
+    Raises:
+        ClientDisconnect: The caller hung up.
+    """
     count = 0
     with contextlib.suppress(RuntimeError, TimeoutError):
         async with asyncio.timeout(_DRAIN_TIMEOUT_S):

@@ -29,7 +29,8 @@ except ImportError as exc:
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
     from types import ModuleType
 
     from starlette.routing import BaseRoute
@@ -107,7 +108,7 @@ def make_wires_app(hub: Hub, *, with_health: bool) -> Starlette:
         for route in _wire(name).routes(hub):
             calls[route.endpoint] = (name, route.path)
             routes.append(route)
-    app = Starlette(routes=routes, lifespan=lifespan, middleware=[Middleware(Door, hub=hub, calls=calls)])
+    app = _application(hub, routes, calls=calls, lifespan=lifespan)
     app.state.hub = hub
     return app
 
@@ -122,8 +123,24 @@ def make_admin_app(hub: Hub) -> Starlette:
         MissingExtraError: A part of the extra ``server`` is not installed.
     """
     routes: list[BaseRoute] = [live_route(), *health_routes(hub), metrics_route(hub)]
-    routes += [*_admin_routes(hub), *_console_routes(hub)]
-    return Starlette(routes=routes, middleware=[Middleware(Door, hub=hub, calls={})])
+    routes += [*_admin_routes(hub), *_console_routes(hub, has_port=True)]
+    return _application(hub, routes)
+
+
+def _application(
+    hub: Hub,
+    routes: list[BaseRoute],
+    *,
+    calls: Mapping[Callable[..., object], tuple[str, str]] | None = None,
+    lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None,
+) -> Starlette:
+    app = Starlette(
+        routes=routes, lifespan=lifespan, middleware=[Middleware(Door, hub=hub, calls=calls or {})]
+    )
+    # A path with a slash too many is no path of ours. The framework would send a package and its secret elsewhere: to
+    # whatever address the caller's ``Host`` names, in plain HTTP behind a proxy that ends TLS.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _wire(name: str) -> ModuleType:
@@ -144,7 +161,7 @@ def _admin_routes(hub: Hub) -> list[BaseRoute]:
     return admin_routes(hub, Accounts(hub.store, clock=hub.clock))
 
 
-def _console_routes(hub: Hub) -> list[BaseRoute]:
+def _console_routes(hub: Hub, *, has_port: bool = False) -> list[BaseRoute]:
     if hub.options.console is None:
         return []
     try:
@@ -152,4 +169,5 @@ def _console_routes(hub: Hub) -> list[BaseRoute]:
         from vnedoc.exchange.hub.console.routes import console_routes
     except ImportError as exc:
         raise MissingExtraError("hub.missing-server") from exc
-    return console_routes(hub, Accounts(hub.store, clock=hub.clock), options=hub.options.console)
+    accounts = Accounts(hub.store, clock=hub.clock)
+    return console_routes(hub, accounts, options=hub.options.console, has_port=has_port)

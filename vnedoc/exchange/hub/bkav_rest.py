@@ -23,9 +23,10 @@ from vnedoc.exchange._vxp import ErrorCode
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub import answering
 from vnedoc.exchange.hub._bkav_numbers import digits_of, number_of
-from vnedoc.exchange.hub._wires import Wire, read_object
+from vnedoc.exchange.hub._wires import Wire, parse_object, read_parameters
 from vnedoc.exchange.hub.core import bad_parameter, unknown_document
 from vnedoc.exchange.states import TransportStatus
+from vnedoc.exchange.stores.hub_traces import HubTraces
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
     from starlette.routing import Route
 
     from vnedoc.exchange.hub.core import Hub
+    from vnedoc.exchange.hub.entrances import Entrance
     from vnedoc.exchange.hub.refusals import RefusalError
-    from vnedoc.exchange.stores.hub import HubDelivery
+    from vnedoc.exchange.stores.hub import HubAgency, HubDelivery
 
 __all__ = ["routes"]
 
@@ -68,37 +70,47 @@ def routes(hub: Hub) -> list[Route]:
     """Return the routes of all calls."""
     wire = _BkavWire(hub)
     calls = [
-        ("/sendDocument", "POST", wire.send),
         ("/getPendingDocIds", "GET", wire.pending),
         ("/getDocument", "POST", wire.fetch),
         ("/confirmReceived", "POST", wire.confirm),
         ("/getOrganizations", "GET", wire.organizations),
-        ("/checkExistDocument", "POST", wire.exists),
     ]
-    return wire.routes(calls, prefix=_BASE)
+    bringing = [("/sendDocument", "POST", wire.send), ("/checkExistDocument", "POST", wire.exists)]
+    return [*wire.routes(calls, prefix=_BASE), *wire.routes_with_bodies(bringing, prefix=_BASE)]
 
 
 class _BkavWire(Wire[_Caller]):
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(hub)
+        self._traces = HubTraces(hub.store)
+
     def _refuse(self, refusal: RefusalError) -> Response:
         text = refusal.answer(self._hub.options.language).error_text
         errors = [{"code": _CODES[refusal.error_code], "description": text}]
         word = "Error" if refusal.status >= 500 else "Fail"
         return JSONResponse({"status": word, "code": "9999", "errors": errors}, status_code=refusal.status)
 
-    def _let_in(self, request: Request) -> _Caller:
+    def _let_in(self, request: Request) -> tuple[_Caller, str]:
         organ_id = request.headers.get("organid", "")
         owner = self._hub.lookup.owner(organ_id)
         # A stranger's code costs the same as a wrong token.
-        self._hub.check_secret("" if owner is None else owner[1], request.headers.get("authorization", ""))
+        access = self._hub.check_secret(
+            "" if owner is None else owner[1], request.headers.get("authorization", "")
+        )
         assert owner is not None
-        return _Caller(owner[1], owner[0])
+        return _Caller(owner[1], owner[0]), access.stamp
 
-    async def send(self, request: Request, caller: _Caller) -> Response:
+    async def send(self, request: Request, caller: _Caller, entrance: Entrance) -> Response:
         kind = _kind(request)
         with self._hub.store.payloads.temporary() as path:
             await self._receive_body(request, path)
             receipt = await run_in_threadpool(
-                self._hub.take, path, kind=kind, sender=None, system_id=caller.system_id
+                self._hub.take,
+                path,
+                kind=kind,
+                sender=None,
+                system_id=caller.system_id,
+                entrance=entrance,
             )
         return _success(docId=number_of(receipt.doc_id))
 
@@ -109,13 +121,15 @@ class _BkavWire(Wire[_Caller]):
                 stream.write(chunk)
 
     async def pending(self, request: Request, caller: _Caller) -> Response:
-        rows = await run_in_threadpool(self._hub.store.waiting, caller.system_id, _kind(request))
-        data = [
-            {"docId": number_of(row.doc_id), "organId": row.recipient_code}
-            for row in rows
-            if row.recipient_code == caller.code
-        ]
-        return _success(data=data)
+        kind = _kind(request)
+        return await run_in_threadpool(
+            lambda: _success(
+                data=[
+                    {"docId": number_of(doc_id), "organId": caller.code}
+                    for doc_id, _ in self._traces.waiting(caller.code, kind)
+                ]
+            )
+        )
 
     async def fetch(self, request: Request, caller: _Caller) -> Response:
         delivery = await run_in_threadpool(self._delivery, request, caller)
@@ -140,23 +154,12 @@ class _BkavWire(Wire[_Caller]):
         return delivery
 
     async def organizations(self, _request: Request, _caller: _Caller) -> Response:
-        rows = [
-            {
-                "organId": agency.code,
-                "organizationInCharge": agency.parent_code or "",
-                "organName": agency.name,
-                "organAdd": "",
-                "email": agency.email or "",
-                "telephone": "",
-                "fax": "",
-                "website": "",
-            }
-            for agency in await run_in_threadpool(self._hub.agencies)
-        ]
-        return _success(organizations=rows)
+        return await run_in_threadpool(
+            lambda: _success(organizations=[_organization(agency) for agency in self._hub.agencies()])
+        )
 
-    async def exists(self, request: Request, caller: _Caller) -> Response:
-        fields = await read_object(request, self._hub)
+    async def exists(self, request: Request, caller: _Caller, entrance: Entrance) -> Response:
+        fields = parse_object(await read_parameters(request, self._hub, entrance))
         sender, recipient, notation = (
             str(fields.get(key) or "") for key in ("fromOrgan", "toOrgan", "docCode")
         )
@@ -165,6 +168,19 @@ class _BkavWire(Wire[_Caller]):
             self._hub.lookup.exists, sender, recipient, notation
         )
         return _success(isExist=found)
+
+
+def _organization(agency: HubAgency) -> dict[str, str]:
+    return {
+        "organId": agency.code,
+        "organizationInCharge": agency.parent_code or "",
+        "organName": agency.name,
+        "organAdd": "",
+        "email": agency.email or "",
+        "telephone": "",
+        "fax": "",
+        "website": "",
+    }
 
 
 def _fields() -> dict[str, object]:

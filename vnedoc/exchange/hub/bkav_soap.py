@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from vnedoc._internal.multipart import (
@@ -33,19 +33,22 @@ from vnedoc.exchange._soap.envelope import (
     SoapVersion,
     parse_envelope,
 )
-from vnedoc.exchange._soap.message import MessageParts
+from vnedoc.exchange._soap.message import EnvelopeNotFirstError, MessageParts
 from vnedoc.exchange._vxp import ErrorCode
 from vnedoc.exchange.hub._bkav_soap_calls import Calls
 from vnedoc.exchange.hub._bkav_soap_replies import ReportError
-from vnedoc.exchange.hub.answering import body_chunks, guarded
+from vnedoc.exchange.hub.answering import StrangersBody, StreamedAnswer, drain, guarded
 from vnedoc.exchange.hub.refusals import RefusalError
+from vnedoc.exchange.hub.visits import current_visit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from starlette.requests import Request
 
     from vnedoc.exchange._soap.envelope import Envelope
+    from vnedoc.exchange._soap.message import ReceivedPart
     from vnedoc.exchange._soap.names import Operation
     from vnedoc.exchange.hub._bkav_soap_replies import Reply
     from vnedoc.exchange.hub.core import Hub
@@ -113,6 +116,39 @@ def routes(hub: Hub) -> list[Route]:
     ]
 
 
+class _Start:
+    """The envelope of a request, and whether its header lets somebody in.
+
+    Args:
+        calls: Know who is let in.
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._parsed: Envelope | EnvelopeError | None = None
+
+    def read(self, content: bytes) -> bool:
+        """Read the envelope; tell whether its header names an organization and its token."""
+        try:
+            self._parsed = parse_envelope([content])
+        except EnvelopeError as exc:
+            self._parsed = exc
+            return False
+        return self._calls.lets_in(self._parsed)
+
+    def envelope(self) -> Envelope:
+        """Return the envelope, once it was read.
+
+        Raises:
+            FaultError: It was none.
+        """
+        assert self._parsed is not None
+        if isinstance(self._parsed, EnvelopeError):
+            error = self._parsed
+            raise FaultError(error.code, "soap.malformed", fault=error.fault, reason=str(error)) from error
+        return self._parsed
+
+
 class _SoapWire:
     """Answers the operations of the service."""
 
@@ -131,74 +167,103 @@ class _SoapWire:
         """Answer one request."""
         media_type, parameters = _content_type(request)
         with self._hub.store.payloads.temporary() as prefix:
-            # The envelope of a message with attachments may be any of its parts.
-            multipart = media_type == _MULTIPART
+            start = _Start(self._calls)
+            # Nothing of a stranger fills the disk.
             parts = MessageParts(
                 prefix,
                 start=parameters.get("start"),
                 max_envelope_bytes=MAX_ENVELOPE_BYTES,
                 sniff=False,
-                # Nothing of a stranger fills the disk; the answer comes when all was read.
-                admit=self._is_let_in,
+                admit=start.read,
             )
+            limit = self._hub.options.max_package_bytes
             try:
-                if multipart:
-                    await self._read_parts(request, parts, parameters)
-                else:
-                    parts.envelope = await self._read_envelope(request)
-                return await self._dispatch(request, parts, parameters, prefix)
+                async with StrangersBody(request, self._hub, limit=limit) as body:
+                    if media_type == _MULTIPART:
+                        await self._read_parts(body, start, parts, parameters)
+                    else:
+                        await self._read_envelope(body, start)
+                    envelope = start.envelope()
+                    operation = _operation(envelope, _action(request, parameters))
+                    reply = await self._reply(operation, envelope, parts.parts, prefix)
             finally:
                 await run_in_threadpool(parts.discard)
+            # What follows the envelope of a stranger was not read.
+            await drain(request)
+            return await self._response(reply, envelope.version)
 
-    async def _read_parts(self, request: Request, parts: MessageParts, parameters: dict[str, str]) -> None:
+    async def _read_parts(
+        self, body: StrangersBody, start: _Start, parts: MessageParts, parameters: dict[str, str]
+    ) -> None:
         try:
             reader = MultipartReader(parameters.get("boundary", ""), parts, limits=MultipartLimits())
-            async for chunk in body_chunks(request, self._hub, limit=self._hub.options.max_package_bytes):
+            async for chunk in body.chunks():
                 await run_in_threadpool(reader.feed, chunk)
-            reader.finish()
+                if parts.is_admitted is False:
+                    break
+                if parts.is_admitted and body.is_strangers:
+                    await self._let_in(body, start)
+            else:
+                reader.finish()
         except MultipartError as exc:
-            code = "too-many-parts" if isinstance(exc, TooManyPartsError) else "bad-multipart"
-            raise FaultError(code, "soap.malformed", reason=str(exc)) from exc
+            raise FaultError(_multipart_code(exc), "soap.malformed", reason=str(exc)) from exc
         if not parts.envelope:
             raise FaultError("bad-multipart", "soap.malformed", reason="no part is the envelope")
 
-    def _is_let_in(self, content: bytes) -> bool:
-        try:
-            return self._calls.lets_in(parse_envelope([content]))
-        except EnvelopeError:
-            return False
-
-    async def _read_envelope(self, request: Request) -> bytes:
+    async def _read_envelope(self, body: StrangersBody, start: _Start) -> None:
         content = bytearray()
-        async for chunk in body_chunks(request, self._hub, limit=self._hub.options.max_package_bytes):
+        async for chunk in body.chunks():
             content += chunk
             if len(content) > MAX_ENVELOPE_BYTES:
                 raise FaultError(
                     "too-large", "soap.malformed", reason=f"more than {MAX_ENVELOPE_BYTES} bytes"
                 )
-        return bytes(content)
+        if await run_in_threadpool(start.read, bytes(content)):
+            await self._let_in(body, start)
 
-    async def _dispatch(
-        self, request: Request, parts: MessageParts, parameters: dict[str, str], prefix: Path
-    ) -> Response:
+    async def _let_in(self, body: StrangersBody, start: _Start) -> None:
         try:
-            envelope = await run_in_threadpool(parse_envelope, [parts.envelope])
-        except EnvelopeError as exc:
-            raise FaultError(exc.code, "soap.malformed", fault=exc.fault, reason=str(exc)) from exc
-        operation = _operation(envelope, _action(request, parameters))
+            await body.let_in()
+        except RefusalError as refusal:
+            raise self._in_version(refusal, start.envelope().version) from refusal
+
+    async def _reply(
+        self, operation: Operation, envelope: Envelope, parts: Sequence[ReceivedPart], prefix: Path
+    ) -> Reply:
         try:
-            reply = await run_in_threadpool(self._calls.answer, operation.name, envelope, parts.parts, prefix)
+            return await run_in_threadpool(self._calls.answer, operation.name, envelope, parts, prefix)
         except ReportError as error:
             language = self._hub.options.language
             rows = [(row.code, row.text(language)) for row in error.rows]
-            reply = self._calls.report(operation, rows)
+            return self._calls.report(operation, rows)
         except RefusalError as refusal:
             code = _REPORT_CODES.get(refusal.error_code)
             if code is None:
                 raise self._in_version(refusal, envelope.version) from refusal
             text = refusal.answer(self._hub.options.language).error_text
-            reply = self._calls.report(operation, [(code.value, text)])
-        return _response(reply, envelope.version)
+            return self._calls.report(operation, [(code.value, text)])
+
+    async def _response(self, reply: Reply, version: SoapVersion) -> Response:
+        background = None if reply.after is None else BackgroundTask(run_in_threadpool, reply.after)
+        if reply.unpacked_bytes:
+            await self._begin_unpacking(reply.unpacked_bytes, version)
+            message = await run_in_threadpool(reply.message, version)
+        else:
+            message = reply.message(version)
+        if isinstance(message.content, bytes):
+            return Response(message.content, media_type=message.content_type, background=background)
+        return StreamedAnswer(
+            message.content, media_type=message.content_type, size=message.size, background=background
+        )
+
+    async def _begin_unpacking(self, size: int, version: SoapVersion) -> None:
+        visit = current_visit()
+        if visit is None:
+            return
+        try:
+            await self._hub.begin_unpacking(visit, size)
+        except RefusalError as refusal:
+            raise self._in_version(refusal, version) from refusal
 
     def _in_version(self, refusal: RefusalError, version: SoapVersion) -> RefusalError:
         fault = FaultError(
@@ -229,6 +294,16 @@ class _SoapWire:
         return Response(
             fault.to_envelope(version), status_code=status, media_type=f"{version.media_type}; charset=UTF-8"
         )
+
+
+def _multipart_code(error: MultipartError) -> str:
+    match error:
+        case TooManyPartsError():
+            return "too-many-parts"
+        case EnvelopeNotFirstError():
+            return "envelope-not-first"
+        case _:
+            return "bad-multipart"
 
 
 def _content_type(request: Request) -> tuple[str, dict[str, str]]:
@@ -292,14 +367,3 @@ def _operation(envelope: Envelope, action: str) -> Operation:
             "action-mismatch", "soap.action-mismatch", version=version, action=action[:80], element=element
         )
     return operation
-
-
-def _response(reply: Reply, version: SoapVersion) -> Response:
-    background = None if reply.after is None else BackgroundTask(run_in_threadpool, reply.after)
-    message = reply.message(version)
-    if isinstance(message.content, bytes):
-        return Response(message.content, media_type=message.content_type, background=background)
-    headers = {} if message.size is None else {"Content-Length": str(message.size)}
-    return StreamingResponse(
-        message.content, media_type=message.content_type, headers=headers, background=background
-    )

@@ -17,14 +17,14 @@ from vnedoc._internal.clock import utc_now, vietnam
 from vnedoc.errors import VnedocError
 from vnedoc.exchange._vxp import Answer, ErrorCode
 from vnedoc.exchange.hub import intake
-from vnedoc.exchange.hub.audit import By
 from vnedoc.exchange.hub.judging import Jury
 from vnedoc.exchange.hub.known_systems import KnownSystems
-from vnedoc.exchange.hub.limits import BusyError, FairShare, Rates
+from vnedoc.exchange.hub.limits import BusyError, FairShare, Rates, strangers_limits
 from vnedoc.exchange.hub.metrics import HubMetrics
 from vnedoc.exchange.hub.options import HubOptions
 from vnedoc.exchange.hub.peers import NOBODY, parse_networks
 from vnedoc.exchange.hub.refusals import RefusalError
+from vnedoc.exchange.hub.registration import MAX_OWN_AGENCIES, REGISTRATIONS_PER_S
 from vnedoc.exchange.hub.secret_keys import NOBODYS_KEY, key_of
 from vnedoc.exchange.hub.tally import Tally
 from vnedoc.exchange.hub.visits import current_visit
@@ -32,13 +32,11 @@ from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores.hub import (
     ClosedRecipientsError,
     ConflictError,
-    HubAgency,
     PayloadGoneError,
     ReplayedError,
     UnknownRecipientsError,
     UnknownSenderError,
 )
-from vnedoc.exchange.stores.hub_administration import HubAdministration
 from vnedoc.exchange.stores.hub_lookup import HubLookup
 from vnedoc.exchange.validation import Level
 
@@ -49,9 +47,10 @@ if TYPE_CHECKING:
 
     from vnedoc.exchange.codes import PackageKind
     from vnedoc.exchange.hub.entrances import Entrance
+    from vnedoc.exchange.hub.limits import Share
     from vnedoc.exchange.hub.peers import Peer
     from vnedoc.exchange.hub.visits import Visit
-    from vnedoc.exchange.stores.hub import HubDelivery, HubPackage, HubStore, Request
+    from vnedoc.exchange.stores.hub import HubAgency, HubDelivery, HubPackage, HubStore, Request
     from vnedoc.exchange.stores.hub_secrets import SystemAccess
     from vnedoc.exchange.stores.payloads import StoredPayload
 
@@ -96,6 +95,10 @@ class Hub:
         """How systems get in, as the database said a moment ago."""
         self.metrics = HubMetrics(store, clock=clock)
         self.shares = self.metrics.shares = FairShare(options.limits)
+        self.strangers = FairShare(strangers_limits(options.limits))
+        """The room for callers whom nobody knows yet: they stand in the way of nobody else."""
+        self.unpacked = FairShare(options.limits)
+        """The room for packages that are unpacked to be sent: as much as for those that come in."""
         self.tally = Tally(store.database, clock=clock)
         self.proxies = parse_networks(options.proxies)
         self.is_stopping = False
@@ -103,6 +106,8 @@ class Hub:
         self.has_room = True
         """Whether there was room on the disk when it was last looked at."""
         self._rates = Rates(per_s=options.limits.requests_per_s, burst=options.limits.request_burst)
+        self.registrations = Rates(per_s=REGISTRATIONS_PER_S, burst=MAX_OWN_AGENCIES)
+        """How many agencies each system may still register or take off."""
         self._jury = None if options.proofs is None else Jury(options.proofs)
 
     def close(self) -> None:
@@ -112,26 +117,34 @@ class Hub:
         if self._jury is not None:
             self._jury.close()
 
-    def check_secret(self, system_id: str, given: str) -> None:
-        """Let a system in by its secret, compared in constant time.
+    def check_secret(self, system_id: str, given: str) -> SystemAccess:
+        """Let a system in by its secret; return how it got in.
 
         Raises:
             RefusalError: There is no such system, or the secret is not its own.
         """
-        known, shown = self.keys(system_id), key_of(given)
+        return self.let_in(self.access(system_id), given)
+
+    def let_in(self, access: SystemAccess | None, given: str) -> SystemAccess:
+        """Let a system in by its secret, compared in constant time; return how it got in.
+
+        Args:
+            access: What the database said of it; ``None`` if it may not call.
+            given: The secret that was shown.
+
+        Raises:
+            RefusalError: It may not call, or the secret is not its own.
+        """
+        known, shown = () if access is None else access.keys, key_of(given)
         # All are compared, whichever is the right one; an unknown system costs the same work as a wrong secret.
         same = [hmac.compare_digest(key, shown) for key in known or (NOBODYS_KEY,)]
-        if not known or not any(same):
+        if access is None or not known or not any(same):
             visit = current_visit()
             if visit is not None:
                 visit.is_stranger = True
             raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.wrong-secret", status=401)
-        self.enter(system_id)
-
-    def keys(self, system_id: str) -> tuple[bytes, ...]:
-        """Return the keys of a system that are good now, two during a rotation; none if it may not call."""
-        access = self.access(system_id)
-        return () if access is None else access.keys
+        self.enter(access.id)
+        return access
 
     def access(self, system_id: str, *, sender: str = "") -> SystemAccess | None:
         """Return how a system gets in; ``None`` if it may not call.
@@ -198,15 +211,51 @@ class Hub:
         Raises:
             RefusalError: There is none now.
         """
+        self._check_disk()
+        if visit.share is not None:
+            return
+        visit.share = await self._enter(self.shares, visit, size, until=visit.ending, limit="uploads")
+        if visit.bytes_in:
+            # Some of it came before anybody knew whose it is.
+            self._note_share(visit.share, visit.bytes_in)
+
+    async def begin_envelope(self, visit: Visit, *, until: contextlib.AsyncExitStack) -> None:
+        """Wait for room for a caller who must be read before anybody knows who it is.
+
+        Args:
+            visit: The request.
+            until: What gives the room back when it ends.
+
+        Raises:
+            RefusalError: There is none now.
+        """
+        await self._enter(self.strangers, visit, 0, until=until, limit="strangers-at-once")
+
+    async def begin_unpacking(self, visit: Visit, size: int) -> None:
+        """Wait for room for a package that is unpacked to be sent; it is given back when the visit ends.
+
+        Args:
+            visit: The request that asks for it.
+            size: How large it is.
+
+        Raises:
+            RefusalError: There is none now.
+        """
+        self._check_disk()
+        await self._enter(self.unpacked, visit, size, until=visit.ending, limit="unpacked")
+
+    async def _enter(
+        self, room: FairShare, visit: Visit, size: int, *, until: contextlib.AsyncExitStack, limit: str
+    ) -> Share:
+        try:
+            return await until.enter_async_context(room.upload(visit.key, size))
+        except BusyError as exc:
+            raise self._busy(exc, limit) from exc
+
+    def _check_disk(self) -> None:
         if not self.has_room:
             self.metrics.limited("disk")
             raise RefusalError(ErrorCode.BUSY, "hub.not-accepting", status=503).again_after(60)
-        if visit.share is not None:
-            return
-        try:
-            visit.share = await visit.ending.enter_async_context(self.shares.upload(visit.key, size))
-        except BusyError as exc:
-            raise self._busy(exc) from exc
 
     def note_bytes(self, visit: Visit, count: int) -> None:
         """Note bytes of a body.
@@ -215,15 +264,17 @@ class Hub:
             RefusalError: There is no room for them now.
         """
         visit.bytes_in += count
-        if visit.share is None:
-            return
-        try:
-            visit.share.came(count)
-        except BusyError as exc:
-            raise self._busy(exc) from exc
+        if visit.share is not None:
+            self._note_share(visit.share, count)
 
-    def _busy(self, error: BusyError) -> RefusalError:
-        self.metrics.limited("uploads")
+    def _note_share(self, share: Share, count: int) -> None:
+        try:
+            share.came(count)
+        except BusyError as exc:
+            raise self._busy(exc, "uploads") from exc
+
+    def _busy(self, error: BusyError, limit: str) -> RefusalError:
+        self.metrics.limited(limit)
         return RefusalError(ErrorCode.BUSY, "hub.busy", status=429).again_after(error.retry_after_s)
 
     def agencies(self) -> list[HubAgency]:
@@ -255,8 +306,8 @@ class Hub:
         kind: PackageKind,
         sender: str | None,
         system_id: str,
+        entrance: Entrance | None,
         request: Request | None = None,
-        entrance: Entrance | None = None,
     ) -> Receipt:
         """Judge a package, keep it durably and queue it for all of its recipients.
 
@@ -268,8 +319,8 @@ class Hub:
             sender: The code that the caller says it is from, one that it sends for; ``None`` where the wire does not
                 say.
             system_id: Who brings it.
+            entrance: How the system got in, which must still hold; ``None`` where it came in by no wire.
             request: The request that brings it, if that shall not come again.
-            entrance: How the system got in, if that must still hold.
 
         Raises:
             RefusalError: It is not taken; nothing of it is kept.
@@ -417,35 +468,6 @@ class Hub:
             return TransportStatus(word.strip().lower())
         except ValueError as exc:
             raise bad_parameter("status", word) from exc
-
-    def register(self, system_id: str, agency: HubAgency) -> None:
-        """Let a system register a further agency below one of its own.
-
-        Raises:
-            RefusalError: The code is taken by another system, or is not below an agency of the caller.
-        """
-        owner = self.lookup.owner(agency.code)
-        parents = {agency.parent_code, agency.code.rpartition(".")[0]} - {None, ""}
-        below = any(self.store.is_registered(system_id, parent) for parent in parents if parent)
-        # Who could register any code would receive the mail of others.
-        if (owner is not None and owner[1] != system_id) or not below:
-            raise RefusalError(ErrorCode.UNKNOWN_SENDER, "hub.not-yours", code=agency.code)
-        self.store.register_agencies(system_id, [agency], by=By(f"system:{system_id}", self.clock()))
-
-    def unregister(self, system_id: str, code: str) -> None:
-        """Take an agency of the caller off the hub.
-
-        Raises:
-            RefusalError: It is not the caller's, or packages for it are still kept.
-        """
-        owner = self.lookup.owner(code)
-        if owner is None or owner[1] != system_id:
-            raise RefusalError(ErrorCode.UNKNOWN_SENDER, "hub.not-yours", code=code)
-        by = By(f"system:{system_id}", self.clock())
-        if not HubAdministration(self.store).run(
-            by, lambda changes: changes.remove_agency(system_id, owner[0])
-        ):
-            raise RefusalError(ErrorCode.BAD_PARAMETER, "hub.agency-in-use", code=code)
 
 
 def _peer() -> Peer:

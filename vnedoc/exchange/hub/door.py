@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
@@ -31,6 +32,9 @@ ABORT = "vnedoc.abort"
 """Where in the state of a request the server puts what cuts the connection."""
 
 logger = logging.getLogger("vnedoc.hub.access")
+
+# 401, 403 and 429 of what is no wire: somebody wants to run the hub and may not.
+_TURNED_AWAY = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 class Door:
@@ -115,12 +119,13 @@ class Door:
         seconds = time.monotonic() - visit.began
         self._hub.metrics.request(wire, status, seconds)
         self._hub.tally.visited(visit)
-        # What is no call of a wire is asked every few seconds by balancers, or is in the audit log.
+        is_turned_away = wire == "-" and status in _TURNED_AWAY
+        # What else is no call of a wire is asked every few seconds by balancers, or is in the audit log.
+        level = logging.WARNING if is_turned_away else logging.DEBUG if wire == "-" else logging.INFO
         logger.log(
-            logging.DEBUG if wire == "-" else logging.INFO,
-            "%s %s",
-            wire,
-            call,
+            level,
+            "%s",
+            "somebody was turned away" if is_turned_away else f"{wire} {call}",
             extra={
                 "wire": wire,
                 "call": call,
@@ -128,9 +133,10 @@ class Door:
                 "status": status,
                 "seconds": round(seconds, 4),
                 "system": visit.system_id,
+                "account": visit.account,
                 "address": None if visit.peer.address is None else str(visit.peer.address),
                 "bytes_in": visit.bytes_in,
-                "refusal": None if visit.refusal is None else visit.refusal.message_id,
+                "refusal": visit.reason if visit.refusal is None else visit.refusal.message_id,
             },
         )
 

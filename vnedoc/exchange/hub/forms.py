@@ -66,7 +66,7 @@ async def read_form(request: Request, hub: Hub, path: Path, *, file_field: str) 
     if not form.is_complete:
         raise _malformed("the body breaks off")
     if not form.has_file:
-        raise RefusalError(ErrorCode.INVALID_FILE, "hub.no-file", name=file_field)
+        raise form.without_file()
     return {name: value.decode("utf-8", "replace") for name, value in form.fields.items()}
 
 
@@ -83,6 +83,7 @@ class _Form:
         self._parts = 0
         self._size = 0
         self._name = ""
+        self._is_file = False
         self._header = b""
         self._value = b""
         self._disposition = b""
@@ -107,6 +108,7 @@ class _Form:
     def on_headers_finished(self) -> None:
         _kind, options = parse_options_header(self._disposition)
         self._name = options.get(b"name", b"").decode("utf-8", "replace")
+        self._is_file = b"filename" in options
         if self._name == self._file_field:
             if self.has_file:
                 # Two files in one form: the second would be lost.
@@ -122,9 +124,16 @@ class _Form:
                 raise answering.too_large(self._hub)
             self._stream.write(data[start:end])
         elif len(self.fields[self._name]) + end - start > _MAX_FIELD_BYTES:
+            if self._is_file and not self.has_file:
+                # It stands in a field of another name.
+                raise self.without_file()
             raise _malformed(self._name)
         else:
             self.fields[self._name] += data[start:end]
+
+    def without_file(self) -> RefusalError:
+        """Return the refusal that says where the file should have been."""
+        return RefusalError(ErrorCode.INVALID_FILE, "hub.no-file", name=self._file_field)
 
     def on_end(self) -> None:
         self.is_complete = True

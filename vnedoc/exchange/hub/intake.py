@@ -10,10 +10,12 @@ from vnedoc.errors import PackageError
 from vnedoc.exchange._identity import package_identity
 from vnedoc.exchange._vxp import ErrorCode
 from vnedoc.exchange.codes import PackageKind
+from vnedoc.exchange.hub.administration import MAX_CODE_CHARS
 from vnedoc.exchange.hub.refusals import RefusalError, unreadable_package
 from vnedoc.exchange.models import DocumentHeader
 from vnedoc.exchange.package import read_package
 from vnedoc.exchange.stores.hub import HubPackage
+from vnedoc.exchange.stores.models import MAX_KEY_CHARS
 from vnedoc.exchange.validation import Level, validate_package
 
 if TYPE_CHECKING:
@@ -46,12 +48,14 @@ def route_package(
         level: How valid it must be.
 
     Raises:
-        RefusalError: It is not a package of that kind from that sender, or names nobody to deliver to.
+        RefusalError: It is not a package of that kind from that sender, names nobody to deliver to, or has a code or
+            an identifier that is longer than any that the hub keeps.
     """
     package = _read(source, level)
     if package.kind is not kind:
         raise RefusalError(ErrorCode.INVALID_PACKAGE, "hub.wrong-kind")
     header = package.header
+    _check_lengths(header)
     if sender is not None and header.sender.organ_id != sender:
         raise RefusalError(
             ErrorCode.UNKNOWN_SENDER, "hub.other-sender", code=sender, package_code=header.sender.organ_id
@@ -74,6 +78,30 @@ def _judged(source: Path | bytes, level: Level, *, lines: bool) -> Package:
     package = read_package(source, folder=None, lines=lines)
     validate_package(package, level=level).raise_for_status()
     return package
+
+
+def _check_lengths(header: DocumentHeader | StatusHeader) -> None:
+    """See to it that what others ask by is kept whole; texts for people are cut, see stores/_types.py."""
+    texts: list[tuple[str, str | None, int]]
+    if isinstance(header, DocumentHeader):
+        # How long the codes of From and To are, was looked at with the rest.
+        texts = [("DocumentId", header.document_id, MAX_KEY_CHARS), ("Code", header.code, MAX_KEY_CHARS)]
+    else:
+        about = header.response_for
+        texts = [
+            ("ResponseFor/OrganId", about.organ_id, MAX_CODE_CHARS),
+            ("ResponseFor/DocumentId", about.document_id, MAX_KEY_CHARS),
+            ("ResponseFor/Code", about.code, MAX_KEY_CHARS),
+        ]
+    for element, text, limit in texts:
+        if text is not None and len(text) > limit:
+            raise RefusalError(
+                ErrorCode.INVALID_PACKAGE,
+                "edxml.too-long",
+                element=f"MessageHeader/{element}",
+                length=len(text),
+                limit=limit,
+            )
 
 
 def _document(package: Package, header: DocumentHeader) -> HubPackage:

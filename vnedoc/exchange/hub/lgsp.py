@@ -20,15 +20,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from vnedoc._internal.clock import vietnam
 from vnedoc.exchange import _vxp
 from vnedoc.exchange._vxp import ErrorCode
 from vnedoc.exchange.hub import answering, forms
-from vnedoc.exchange.hub._wires import Wire, kind_of, read_object, token_holder
+from vnedoc.exchange.hub._wires import Wire, kind_of, parse_object, read_object, read_parameters, token_holder
 from vnedoc.exchange.hub.core import bad_parameter
 from vnedoc.exchange.hub.refusals import RefusalError
 from vnedoc.exchange.hub.secret_keys import key_of
 from vnedoc.exchange.hub.tokens import make_token
+from vnedoc.exchange.stores._days import span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from vnedoc.exchange.codes import PackageKind
     from vnedoc.exchange.hub.core import Hub
-    from vnedoc.exchange.stores.hub import HubDelivery
+    from vnedoc.exchange.hub.entrances import Entrance
+    from vnedoc.exchange.stores.hub import HubAgency, ListedDelivery
 
 __all__ = ["routes"]
 
@@ -52,13 +53,12 @@ def routes(hub: Hub) -> list[Route]:
     """Return the routes of all calls."""
     wire = _LGSPWire(hub)
     calls = [
-        ("/v1/sendEdoc", "POST", wire.send),
         ("/v1/syncReceivedEdocList", "GET", wire.received),
         ("/v1/getEdoc", "GET", wire.fetch),
-        ("/v1/updateStatus", "POST", wire.status),
         ("/v1/getAgenciesList", "GET", wire.agencies),
     ]
-    return [wire.login_route(), *wire.routes(calls)]
+    bringing = [("/v1/sendEdoc", "POST", wire.send), ("/v1/updateStatus", "POST", wire.status)]
+    return [wire.login_route(), *wire.routes(calls), *wire.routes_with_bodies(bringing)]
 
 
 class _LGSPWire(Wire[str]):
@@ -76,13 +76,12 @@ class _LGSPWire(Wire[str]):
         data = {"docId": None, "status": "error", "errorCode": code, "errorDesc": text}
         return JSONResponse({"success": False, "message": text, "data": data}, status_code=refusal.status)
 
-    def _let_in(self, request: Request) -> str:
+    def _let_in(self, request: Request) -> tuple[str, str]:
         holder = token_holder(request, self._hub, wire=_WIRE)
-        system_id = request.headers.get("x-systemid", "")
-        self._hub.check_secret(system_id, request.headers.get("x-secretkey", ""))
-        if holder != system_id:
-            raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.wrong-secret", status=401)
-        return system_id
+        if holder is not None and holder.id != request.headers.get("x-systemid", ""):
+            holder = None
+        access = self._hub.let_in(holder, request.headers.get("x-secretkey", ""))
+        return access.id, access.stamp
 
     async def _login(self, request: Request) -> Response:
         fields = await read_object(request, self._hub)
@@ -94,7 +93,7 @@ class _LGSPWire(Wire[str]):
         data = {"token": token, "id": username, "username": username, "name": username}
         return JSONResponse({"code": 200, "message": "OK", "data": data})
 
-    async def send(self, request: Request, system_id: str) -> Response:
+    async def send(self, request: Request, system_id: str, entrance: Entrance) -> Response:
         if "content-length" not in request.headers:
             raise RefusalError(
                 ErrorCode.INVALID_FILE, "hub.not-a-form", status=400, reason="Unexpected end of Stream"
@@ -107,15 +106,21 @@ class _LGSPWire(Wire[str]):
                 kind=_kind(fields),
                 sender=None,
                 system_id=system_id,
+                entrance=entrance,
             )
         return JSONResponse({"success": True, "message": "OK", "docId": receipt.doc_id})
 
     async def received(self, request: Request, system_id: str) -> Response:
         kind = _kind(request.query_params)
         first, last = _date(request, "fromDate"), _date(request, "toDate")
-        rows = await run_in_threadpool(self._hub.store.waiting, system_id, kind)
-        listed = [_row(row) for row in rows if first <= vietnam(row.received_at).date() <= last]
-        return JSONResponse({"success": True, "message": "OK", "count": len(listed), "data": listed})
+        since, until = span(first, last)
+
+        def listed() -> Response:
+            waiting = self._hub.store.waiting(system_id, kind, since=since, until=until)
+            rows = [_row(row) for row in waiting]
+            return JSONResponse({"success": True, "message": "OK", "count": len(rows), "data": rows})
+
+        return await run_in_threadpool(listed)
 
     async def fetch(self, request: Request, system_id: str) -> Response:
         doc_id = request.query_params.get("docId", "")
@@ -132,29 +137,31 @@ class _LGSPWire(Wire[str]):
         head, tail = text[:-3].encode(), text[-3:].encode()
         return answering.encoded_file(self._hub, delivery.payload, head, tail, media_type="application/json")
 
-    async def status(self, request: Request, system_id: str) -> Response:
-        fields = await read_object(request, self._hub)
+    async def status(self, request: Request, system_id: str, entrance: Entrance) -> Response:
+        fields = parse_object(await read_parameters(request, self._hub, entrance))
         doc_id = str(fields.get("docId") or "")
         status = self._hub.transport_status(str(fields.get("status") or ""))
         await run_in_threadpool(self._hub.move, system_id, doc_id, status)
         return JSONResponse({"success": True, "message": "OK", "data": {"docId": doc_id}})
 
     async def agencies(self, _request: Request, _system_id: str) -> Response:
-        rows = [
-            {
-                "orgCode": agency.code,
-                "orgName": agency.name,
-                "parentCode": agency.parent_code or "",
-                "address": "",
-                "email": agency.email or "",
-                "phone": "",
-            }
-            for agency in await run_in_threadpool(self._hub.agencies)
-        ]
-        return JSONResponse(rows)
+        return await run_in_threadpool(
+            lambda: JSONResponse([_agency_row(agency) for agency in self._hub.agencies()])
+        )
 
 
-def _row(row: HubDelivery) -> dict[str, str]:
+def _agency_row(agency: HubAgency) -> dict[str, str]:
+    return {
+        "orgCode": agency.code,
+        "orgName": agency.name,
+        "parentCode": agency.parent_code or "",
+        "address": "",
+        "email": agency.email or "",
+        "phone": "",
+    }
+
+
+def _row(row: ListedDelivery) -> dict[str, str]:
     return {
         "serviceType": _vxp.SERVICE_TYPE,
         "createdTime": _vxp.list_time(row.received_at),

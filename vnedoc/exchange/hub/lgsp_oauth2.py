@@ -26,19 +26,22 @@ from starlette.routing import Route
 from vnedoc.exchange import _vxp
 from vnedoc.exchange._vxp import Answer
 from vnedoc.exchange.codes import PackageKind
-from vnedoc.exchange.hub import answering
-from vnedoc.exchange.hub._wires import Wire, kind_of, parse_object, read_object, token_holder
+from vnedoc.exchange.hub import answering, registration
+from vnedoc.exchange.hub._wires import Wire, kind_of, parse_object, read_parameters, token_holder
 from vnedoc.exchange.hub.core import bad_parameter
 from vnedoc.exchange.hub.secret_keys import key_of
 from vnedoc.exchange.hub.tokens import make_token
 from vnedoc.exchange.stores.hub import HubAgency
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.requests import Request
 
     from vnedoc.exchange.hub.core import Hub
+    from vnedoc.exchange.hub.entrances import Entrance
     from vnedoc.exchange.hub.refusals import RefusalError
-    from vnedoc.exchange.stores.hub import HubDelivery
+    from vnedoc.exchange.stores.hub import ListedDelivery
 
 __all__ = ["routes"]
 
@@ -52,15 +55,14 @@ def routes(hub: Hub) -> list[Route]:
     wire = _OAuth2Wire(hub)
     calls = [
         ("/vanbans", "GET", wire.received),
-        ("/vanbans", "POST", wire.send),
         ("/vanbans/{doc_id}", "GET", wire.fetch),
         ("/vanbans/{doc_id}", "PUT", wire.status),
         ("/donvilienthongs", "GET", wire.agencies),
-        ("/donvilienthongs", "POST", wire.register),
         ("/donvilienthongs", "PUT", wire.unregister),
     ]
+    bringing = [("/vanbans", "POST", wire.send), ("/donvilienthongs", "POST", wire.register)]
     token = Route("/token", answering.guarded(wire.token, refuse=_refuse_client), methods=["POST"])
-    return [token, *wire.routes(calls, prefix=_API)]
+    return [token, *wire.routes(calls, prefix=_API), *wire.routes_with_bodies(bringing, prefix=_API)]
 
 
 class _OAuth2Wire(Wire[str]):
@@ -75,11 +77,11 @@ class _OAuth2Wire(Wire[str]):
             return JSONResponse({"fault": fault}, status_code=401, headers={"WWW-Authenticate": "Bearer"})
         return _envelope(refusal.answer(self._hub.options.language), status=refusal.status)
 
-    def _let_in(self, request: Request) -> str:
-        system_id = token_holder(request, self._hub, wire=_WIRE)
+    def _let_in(self, request: Request) -> tuple[str, str]:
+        holder = token_holder(request, self._hub, wire=_WIRE)
         given = request.headers.get("secretdonvi") or request.query_params.get("secretDonVi", "")
-        self._hub.check_secret(system_id or "", given)
-        return system_id or ""
+        access = self._hub.let_in(holder, given)
+        return access.id, access.stamp
 
     async def token(self, request: Request) -> Response:
         body = await answering.read_small_body(request, self._hub)
@@ -99,19 +101,18 @@ class _OAuth2Wire(Wire[str]):
         )
 
     async def received(self, _request: Request, system_id: str) -> Response:
-        rows = [
-            _row(row)
-            for kind in PackageKind
-            for row in await run_in_threadpool(self._hub.store.waiting, system_id, kind)
-        ]
-        return _envelope(Answer(ok=True, data=rows))
+        return await run_in_threadpool(
+            lambda: _listed(
+                _row(row) for kind in PackageKind for row in self._hub.store.waiting(system_id, kind)
+            )
+        )
 
-    async def send(self, request: Request, system_id: str) -> Response:
+    async def send(self, request: Request, system_id: str, entrance: Entrance) -> Response:
         with self._hub.store.payloads.temporary() as path:
             fields = parse_object(await answering.read_json_body(request, self._hub, path, key="file"))
             kind = kind_of(str(fields.get("loaiVanBan") or ""), name="loaiVanBan")
             receipt = await run_in_threadpool(
-                self._hub.take, path, kind=kind, sender=None, system_id=system_id
+                self._hub.take, path, kind=kind, sender=None, system_id=system_id, entrance=entrance
             )
         return _envelope(Answer(ok=True, doc_id=receipt.doc_id))
 
@@ -126,20 +127,10 @@ class _OAuth2Wire(Wire[str]):
         return _envelope(Answer(ok=True))
 
     async def agencies(self, _request: Request, _system_id: str) -> Response:
-        rows = [
-            {
-                "id": agency.code,
-                "pid": agency.parent_code or "",
-                "code": agency.code,
-                "name": agency.name,
-                "mail": agency.email or "",
-            }
-            for agency in await run_in_threadpool(self._hub.agencies)
-        ]
-        return _envelope(Answer(ok=True, data=rows))
+        return await run_in_threadpool(lambda: _listed(map(_agency_row, self._hub.agencies())))
 
-    async def register(self, request: Request, system_id: str) -> Response:
-        fields = await read_object(request, self._hub)
+    async def register(self, request: Request, system_id: str, entrance: Entrance) -> Response:
+        fields = parse_object(await read_parameters(request, self._hub, entrance))
         code = str(fields.get("code") or "")
         if not code:
             raise bad_parameter("code", code)
@@ -149,16 +140,26 @@ class _OAuth2Wire(Wire[str]):
             str(fields.get("pcode") or "") or None,
             str(fields.get("email") or "") or None,
         )
-        await run_in_threadpool(self._hub.register, system_id, agency)
+        await run_in_threadpool(registration.register, self._hub, system_id, agency)
         return _envelope(Answer(ok=True))
 
     async def unregister(self, request: Request, system_id: str) -> Response:
         code = request.query_params.get("agencyCode", "")
-        await run_in_threadpool(self._hub.unregister, system_id, code)
+        await run_in_threadpool(registration.unregister, self._hub, system_id, code)
         return _envelope(Answer(ok=True))
 
 
-def _row(row: HubDelivery) -> dict[str, str]:
+def _agency_row(agency: HubAgency) -> dict[str, str]:
+    return {
+        "id": agency.code,
+        "pid": agency.parent_code or "",
+        "code": agency.code,
+        "name": agency.name,
+        "mail": agency.email or "",
+    }
+
+
+def _row(row: ListedDelivery) -> dict[str, str]:
     return {
         "serviceType": _vxp.SERVICE_TYPE,
         "messageType": _vxp.MESSAGE_TYPES[row.kind],
@@ -182,6 +183,11 @@ def _fields(answer: Answer) -> dict[str, object]:
     if answer.data is not None:
         fields["data"] = answer.data
     return fields
+
+
+def _listed(rows: Iterable[dict[str, str]]) -> Response:
+    """Write rows down; it is called in a thread, for others must not wait while thousands are written."""
+    return _envelope(Answer(ok=True, data=list(rows)))
 
 
 def _envelope(answer: Answer, *, status: int = 200) -> Response:

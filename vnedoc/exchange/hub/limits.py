@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import dataclasses
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from vnedoc.exchange.hub.options import Limits
 
-__all__ = ["BusyError", "FairShare", "Rates", "Share"]
+__all__ = ["BusyError", "FairShare", "Rates", "Share", "strangers_limits"]
 
 _MAX_KEYS = 10_000
 
@@ -94,8 +95,25 @@ class Share:
             self.reserved += beyond
 
 
+def strangers_limits(limits: Limits) -> Limits:
+    """Return how much room there is for callers whom nobody knows yet; it is apart from that of systems.
+
+    Bytes are not counted, for what a stranger says of them is not to be believed: each may have one envelope in
+    memory. Who waits does so until all who were there before have used up the time for an envelope: its turn comes.
+
+    Args:
+        limits: The limits of the hub.
+    """
+    return dataclasses.replace(
+        limits,
+        uploads=limits.strangers,
+        uploads_per_system=limits.strangers_per_address,
+        upload_wait_s=limits.envelope_timeout_s + limits.upload_wait_s,
+    )
+
+
 class FairShare:
-    """Room for uploads, shared fairly. Used by one event loop.
+    """Room for uploads, or for what else takes room, shared fairly. Used by one event loop.
 
     Args:
         limits: How much room there is.

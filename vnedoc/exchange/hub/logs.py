@@ -1,6 +1,7 @@
 """The log of a hub: one line for each event, as JSON or as text, without documents, names and secrets.
 
-Of an exception only its kind and the places in the programs are written: its words may repeat what a caller sent.
+Of an exception only its kind and the places in the programs are written: its words may repeat what a caller sent. So
+may those of a library. It is heard only when it reports an error, and then without its words.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from typing import TextIO
 
 __all__ = ["JSONFormatter", "TextFormatter", "log_to"]
 
-_LOGGERS = {"vnedoc": logging.INFO, "uvicorn.error": logging.ERROR}
+# Everybody else is a library: what it says reaches the root, and would be a line without a form if nobody took it.
+_ROOT = ""
+_LOGGERS = {"vnedoc": logging.INFO, "uvicorn.error": logging.ERROR, _ROOT: logging.ERROR}
 # What a record has beside what was given as extra.
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 _MAX_TEXT = 1000
+_KNOWN = ("vnedoc", "uvicorn.error")
 
 
 class JSONFormatter(logging.Formatter):
@@ -50,7 +54,7 @@ def log_to(stream: TextIO | None = None, *, form: str = "json", level: int | Non
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JSONFormatter() if form == "json" else TextFormatter())
     for name, usual in _LOGGERS.items():
-        logger = logging.getLogger(name)
+        logger = logging.getLogger(name or None)
         logger.handlers = [handler]
         logger.setLevel(usual if level is None else max(usual, level))
         logger.propagate = False
@@ -65,6 +69,9 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
         "message": record.getMessage()[:_MAX_TEXT],
         "process": os.getpid(),
     }
+    if not record.name.startswith(_KNOWN):
+        fields["message"] = "a library reports an error"
+        fields["line"] = f"{record.module}:{record.lineno}"
     fields.update({name: value for name, value in vars(record).items() if name not in _USUAL})
     if record.exc_info and record.exc_info[1] is not None:
         error = record.exc_info[1]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from vnedoc.exchange.hub.console.certificates import Watch
     from vnedoc.exchange.hub.limits import FairShare
     from vnedoc.exchange.hub.tls import RenewedTLS
     from vnedoc.exchange.stores.hub import HubStore
@@ -53,6 +54,8 @@ class HubMetrics:
         """The room for uploads."""
         self.tls: RenewedTLS | None = None
         """How the hub speaks TLS with systems."""
+        self.watch: Watch | None = None
+        """The certificates whose ends matter, beside those of the hub."""
         self._received = self._counter(
             "inbound_received_total", "Packages that were taken over, without repetitions.", "kind"
         )
@@ -78,6 +81,7 @@ class HubMetrics:
         )
         self._pruned_bytes = self._counter("pruned_bytes_total", "Bytes of the packages that were removed.")
         self._requests = self._counter("requests_total", "Requests, by wire and status.", "wire", "status")
+        self._logins = self._counter("logins_total", "Logins to the console, by outcome.", "outcome")
         self._limited = self._counter("limited_total", "What a limit turned away, by limit.", "limit")
         self._delivery = Histogram(
             f"{_PREFIX}_delivery_seconds",
@@ -130,6 +134,10 @@ class HubMetrics:
         """Count a request."""
         self._requests.labels(wire, str(status)).inc()
         self._seconds.labels(wire).observe(seconds)
+
+    def login(self, outcome: str) -> None:
+        """Count a login to the console: ``right``, ``wrong``, ``locked`` or ``late``, which was not looked at."""
+        self._logins.labels(outcome).inc()
 
     def limited(self, limit: str) -> None:
         """Count what a limit turned away."""
@@ -203,6 +211,10 @@ class _Gauges(Collector):
         if tls is not None and tls.crls_end_at is not None:
             left = (tls.crls_end_at - now).total_seconds()
             yield _gauge("client_crl_expiry_seconds", "Until a list of revoked certificates ends.", left)
+        watched = () if self._metrics.watch is None else self._metrics.watch.look(now)[0]
+        if watched:
+            left = (watched[0].not_after - now).total_seconds()
+            yield _gauge("watched_cert_expiry_seconds", "Until the first watched certificate ends.", left)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

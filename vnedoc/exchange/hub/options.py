@@ -41,6 +41,12 @@ class Limits:
     """Bytes of packages that are coming in, from one system. One package alone may have more."""
     upload_wait_s: float = 5.0
     """How long an upload waits for its turn before the system is told to come later."""
+    strangers: int = 64
+    """Callers whose requests must be read before anybody knows who they are: SOAP, up to the end of the envelope."""
+    strangers_per_address: int = 16
+    """Such callers from one address (of IPv6, one /64)."""
+    envelope_timeout_s: float = 15.0
+    """How long such a caller may take to say who it is."""
     min_bytes_per_s: float = 1024.0
     """How fast a body must come, measured from a while after its beginning."""
     min_rate_grace_s: float = 15.0
@@ -102,6 +108,8 @@ class HubOptions:
     """Whether the administration API (:mod:`vnedoc.exchange.hub.admin`) is on the port of the wires, too."""
     console: ConsoleOptions | None = None
     """How the console for people (:mod:`vnedoc.exchange.hub.console.routes`) behaves; ``None``: there is none."""
+    watched_certificates: tuple[Path, ...] = ()
+    """Files with further certificates whose ends matter, such as that of a balancer that ends TLS."""
     language: Language = Language.VI
     """The language of its refusals."""
     strict: bool = False

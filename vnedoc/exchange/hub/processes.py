@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from vnedoc.errors import ConfigurationError
 from vnedoc.exchange.hub.logs import log_to
-from vnedoc.exchange.hub.serving import serve_sockets
+from vnedoc.exchange.hub.serving import serve_sockets, warn_of_plain_pages
 from vnedoc.exchange.hub.tls import tls_context
 
 if TYPE_CHECKING:
@@ -38,10 +38,12 @@ MAX_EARLY_ENDS = 5
 _EARLY_S = 10.0
 _LOOK_EVERY_S = 0.2
 _KILL_AFTER_S = 10.0
-# Until it has read its files, there is nothing to be read again; and a SIGHUP would end it.
+# Until it has read its files, there is nothing to be read again; and a SIGHUP would end it. A SIGINT shall end it,
+# without a traceback.
 _PROGRAM = """\
 import signal
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 import pickle, sys
 sys.path[:] = pickle.load(sys.stdin.buffer)
 from vnedoc.exchange.hub.processes import child
@@ -70,6 +72,7 @@ def serve_processes(
         ConfigurationError: The settings do not fit together, or the processes end again and again.
     """
     log_to(form=settings.log_format)
+    warn_of_plain_pages(settings, wires=wires, admin=admin[0] if admin else None)
     # What is wrong is found out once, and the tables are brought up to date by one.
     settings.open_store().close()
     for files in (settings.tls, settings.admin_tls):
@@ -109,14 +112,14 @@ class _Family:
             for number, process in enumerate(self._children):
                 if process.poll() is not None:
                     self._replace(number, process, signals)
-        self._tell(signal.SIGTERM)
+        self._tell(signals.last)
         told, told_at = 1, time.monotonic()
         limit_s = self._settings.drain_s + self._settings.stop_timeout_s + _KILL_AFTER_S
         while any(process.poll() is None for process in self._children):
             time.sleep(0.05)
             if signals.count > told:
                 told, limit_s, told_at = signals.count, _KILL_AFTER_S, time.monotonic()
-                self._tell(signal.SIGTERM)
+                self._tell(signals.last)
             if time.monotonic() - told_at > limit_s:
                 return
 
@@ -175,14 +178,16 @@ class _Family:
 
 
 class _Signals:
-    """How often this process was told to stop."""
+    """How often this process was told to stop, and how."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.last = signal.SIGTERM
         self._event = threading.Event()
 
-    def note(self, _number: int, _frame: FrameType | None) -> None:
+    def note(self, number: int, _frame: FrameType | None) -> None:
         self.count += 1
+        self.last = signal.Signals(number)
         self._event.set()
 
     def wait(self, seconds: float) -> bool:

@@ -7,7 +7,7 @@ beside it in plain: whoever has a copy of the database could try words against i
 
 The key is 32 random bytes: in the variable ``VNEDOC_HUB_KEY``, or in a file that only its owner can read. While it is
 changed there are two: all of them open, and one seals. Which one that is, is said in the database
-(:mod:`vnedoc.exchange.stores.hub_keys`); where nothing is said, it is the first.
+(:mod:`vnedoc.exchange.stores.hub_keys`) by whoever seals first; with the first of its keys.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ __all__ = [
     "load_key",
     "locked_folder",
     "make_key_file",
+    "new_key",
 ]
 
 KEY_FILE_NAME = "hub.key"
@@ -158,7 +159,7 @@ def make_key_file(path: Path) -> HubKey:
     """
     with _as_unwritable(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _written(path, [secrets.token_bytes(_KEY_BYTES)]) as temporary:
+        with _written(path, [new_key()]) as temporary:
             try:
                 os.link(temporary, path)
             except FileExistsError:
@@ -168,13 +169,18 @@ def make_key_file(path: Path) -> HubKey:
     return _loaded(path)
 
 
-def add_key(path: Path) -> HubKey:
-    """Put a new key behind those of a file; return all of them.
+def new_key() -> bytes:
+    """Return a key that nobody has yet."""
+    return secrets.token_bytes(_KEY_BYTES)
+
+
+def add_key(path: Path, key: bytes) -> HubKey:
+    """Put a key behind those of a file; return all of them.
 
     Raises:
         CredentialError: The file cannot be read or written.
     """
-    _replace(path, [*_known(path), secrets.token_bytes(_KEY_BYTES)])
+    _replace(path, [*_known(path), key])
     return _loaded(path)
 
 

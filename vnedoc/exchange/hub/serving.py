@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 import dataclasses
 import gc
+import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -36,16 +38,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from vnedoc.exchange.hub.console.certificates import Watch
     from vnedoc.exchange.hub.options import HubOptions
     from vnedoc.exchange.hub.tls import TLSFiles
 
-__all__ = ["ServeSettings", "listen", "serve_sockets", "uvicorn_config"]
+__all__ = ["ServeSettings", "listen", "serve_sockets", "uvicorn_config", "warn_of_plain_pages"]
+
+logger = logging.getLogger("vnedoc.hub")
 
 BACKLOG = 1024
 """Connections that wait to be accepted."""
 _ACCEPTED_AT_ONCE = 8
 _KEEP_ALIVE_S = 65
 _LOOK_EVERY_S = 5.0
+_CLOSE_S = 5.0
+"""How long the application may take to close after what was under way was cut."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +110,21 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def warn_of_plain_pages(
+    settings: ServeSettings, *, wires: socket.socket, admin: socket.socket | None
+) -> None:
+    """Say in the log that nobody on another machine can log in to the console: its cookies are for TLS only."""
+    pages, tls = (wires, settings.tls) if admin is None else (admin, settings.admin_tls)
+    # A proxy that was named may speak TLS.
+    if settings.options.console is None or settings.options.proxies or tls is not None:
+        return
+    host = pages.getsockname()[0]
+    if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+        logger.warning(
+            "the console is plain HTTP: nobody on another machine can log in", extra={"host": host}
+        )
+
+
 def uvicorn_config(
     app: Callable[..., object],
     *,
@@ -153,6 +175,12 @@ class _Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 
+    async def close(self) -> None:
+        """Let the application end as it wants to: uvicorn breaks it off after a cut, which looks like a fault."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self.lifespan.shutdown()
+
 
 def serve_sockets(
     settings: ServeSettings,
@@ -175,6 +203,8 @@ def serve_sockets(
         ConfigurationError: The settings do not fit together.
     """
     log_to(form=settings.log_format)
+    if lifeline is None:
+        warn_of_plain_pages(settings, wires=wires, admin=admin)
     tls, admin_tls = (
         None if files is None else RenewedTLS(files) for files in (settings.tls, settings.admin_tls)
     )
@@ -184,6 +214,7 @@ def serve_sockets(
             store.payloads.prepare()
         hub = Hub(store, options=settings.options)
         hub.metrics.tls = tls
+        hub.metrics.watch = _watch_over(settings.options)
         first = _Server(
             uvicorn_config(
                 make_wires_app(hub, with_health=admin is None),
@@ -210,6 +241,15 @@ def serve_sockets(
         gc.freeze()
         with asyncio.Runner(loop_factory=_new_loop) as runner:
             runner.run(_serve(hub, settings, servers, lifeline, announce))
+
+
+def _watch_over(options: HubOptions) -> Watch | None:
+    if not options.watched_certificates:
+        return None
+    from vnedoc.exchange.hub.console.certificates import Watch
+    from vnedoc.exchange.hub.console.options import ConsoleOptions
+
+    return Watch(ConsoleOptions(trust=(), certificate_files=options.watched_certificates))
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -260,6 +300,8 @@ async def _serve(
     for server in servers:
         server.finish()
     await asyncio.gather(*tasks)
+    if first.force_exit:
+        await first.close()
     renewing.cancel()
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vnedoc.exchange.hub.peers import Peer
     from vnedoc.exchange.hub.refusals import RefusalError
 
-__all__ = ["Visit", "current_visit", "visiting"]
+__all__ = ["Visit", "current_visit", "note_account", "note_reason", "visiting"]
 
 _VISIT: contextvars.ContextVar[Visit | None] = contextvars.ContextVar("vnedoc_hub_visit", default=None)
 
@@ -42,6 +42,10 @@ class Visit:
         """Whether somebody was not let in."""
         self.refusal: RefusalError | None = None
         """Why it was refused."""
+        self.account: str | None = None
+        """Who wants to run the hub: an account or a token that there is, whether it was let in or not."""
+        self.reason: str | None = None
+        """Why somebody who wants to run the hub may not: the id of the sentence."""
         self.over_rate: RefusalError | None = None
         """That the system sends too many requests; once said, it is said for the whole request."""
         self.share: Share | None = None
@@ -60,6 +64,20 @@ class Visit:
 def current_visit() -> Visit | None:
     """Return the visit that is going on; ``None`` if nobody came in by the door."""
     return _VISIT.get()
+
+
+def note_account(name: str | None) -> None:
+    """Note for the log who wants to run the hub; ``None``: nobody whom the hub knows."""
+    visit = current_visit()
+    if visit is not None:
+        visit.account = name
+
+
+def note_reason(message_id: str) -> None:
+    """Note for the log why somebody who wants to run the hub may not."""
+    visit = current_visit()
+    if visit is not None:
+        visit.reason = message_id
 
 
 @contextlib.contextmanager

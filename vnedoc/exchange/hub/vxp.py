@@ -13,7 +13,7 @@ The national axis publishes its calls, not its rules. These are choices of this 
 * The lists show deliveries that are ``initial`` or ``processing``, the oldest first, a thousand at a time.
 * ``hash-file`` is checked, with or without leading zeros, over the body with or without the appended line end.
 * ``level`` of ``getAgenciesListQD20`` is how many groups a code has; without it, or with 0, all are listed.
-* ``registerAgency`` registers below an agency of the caller only, and never takes a code from another system.
+* ``registerAgency`` takes what a system may register by itself (:mod:`vnedoc.exchange.hub.registration`).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from starlette.routing import Route
 from vnedoc.exchange import _vxp
 from vnedoc.exchange._vxp import Answer, ErrorCode
 from vnedoc.exchange.codes import PackageKind
-from vnedoc.exchange.hub import answering
-from vnedoc.exchange.hub._wires import Wire, kind_of, load_json
+from vnedoc.exchange.hub import answering, registration
+from vnedoc.exchange.hub._wires import Wire, kind_of, load_json, read_parameters
 from vnedoc.exchange.hub.auth import Caller, authenticate
 from vnedoc.exchange.hub.core import bad_parameter, unknown_sender
 from vnedoc.exchange.hub.entrances import Entrance
@@ -40,13 +40,13 @@ from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores.hub import HubAgency
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from starlette.requests import Request
 
     from vnedoc.exchange.hub.core import Hub, Receipt
-    from vnedoc.exchange.stores.hub import HubDelivery
+    from vnedoc.exchange.stores.hub import HubDelivery, ListedDelivery, SentDelivery
     from vnedoc.exchange.stores.hub_secrets import SystemAccess
 
 __all__ = ["routes"]
@@ -67,12 +67,12 @@ def routes(hub: Hub) -> list[Route]:
         (_vxp.AGENCY_PATH, "POST", wire.agencies),
         (_vxp.AGENCY_QD20_PATH, "POST", wire.agencies_by_level),
         (_vxp.UNITS_PATH, "POST", wire.units),
-        (_vxp.REGISTER_PATH, "POST", wire.register),
         (_vxp.UNREGISTER_PATH, "POST", wire.unregister),
         (_vxp.COUNT_DOCUMENTS_PATH, "POST", wire.count_documents),
         (_vxp.COUNT_STATUSES_PATH, "POST", wire.count_statuses),
     ]
-    return [wire.send_route(), *wire.routes(calls)]
+    register = wire.routes_with_bodies([(_vxp.REGISTER_PATH, "POST", wire.register)])
+    return [wire.send_route(), *wire.routes(calls), *register]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,11 +95,13 @@ class _VXPWire(Wire[Caller]):
             _vxp.SEND_PATH, answering.guarded(self._answer_send, refuse=self._refuse), methods=["POST"]
         )
 
-    def _let_in(self, request: Request) -> Caller:
-        caller = self._authenticated(request, self._hub.keys)
-        self._hub.enter(caller.system_id)
-        self._hub.remember(caller.request)
-        return caller
+    def _let_in(self, request: Request) -> tuple[Caller, str]:
+        found = self._let_in_sender(request)
+        self._hub.remember(found.caller.request)
+        return found.caller, found.access.stamp
+
+    def _let_in_again(self, request: Request) -> str:
+        return self._let_in_sender(request).access.stamp
 
     def _authenticated(self, request: Request, keys_of: Callable[[str], Sequence[bytes]]) -> Caller:
         return authenticate(
@@ -157,7 +159,7 @@ class _VXPWire(Wire[Caller]):
                 if refusal.error_code is not ErrorCode.BUSY:
                     await run_in_threadpool(self._hub.remember, caller.request)
                 raise
-            entrance = Entrance(sender.access.stamp, lambda: self._let_in_sender(request).access.stamp)
+            entrance = Entrance(sender.access.stamp, lambda: self._let_in_again(request))
             receipt = await run_in_threadpool(self._take, caller, source, entrance)
         return Response(receipt.text, media_type=_vxp.JSON_TYPE)
 
@@ -208,12 +210,16 @@ class _VXPWire(Wire[Caller]):
                     raise RefusalError(ErrorCode.INVALID_FILE, "hub.wrong-file-hash")
 
     async def received(self, _request: Request, caller: Caller) -> Response:
-        rows = await run_in_threadpool(self._hub.store.waiting, caller.system_id, _kind(caller))
-        return _envelope(Answer(ok=True, data=[_received_row(row) for row in rows]))
+        kind = _kind(caller)
+        return await run_in_threadpool(
+            lambda: _listed(map(_received_row, self._hub.store.waiting(caller.system_id, kind)))
+        )
 
     async def sent(self, _request: Request, caller: Caller) -> Response:
-        rows = await run_in_threadpool(self._hub.store.sent, caller.system_id, _kind(caller))
-        return _envelope(Answer(ok=True, data=[_sent_row(row) for row in rows]))
+        kind = _kind(caller)
+        return await run_in_threadpool(
+            lambda: _listed(map(_sent_row, self._hub.store.sent(caller.system_id, kind)))
+        )
 
     async def fetch(self, _request: Request, caller: Caller) -> Response:
         delivery = await self._delivery(caller)
@@ -236,39 +242,29 @@ class _VXPWire(Wire[Caller]):
         return _envelope(Answer(ok=True, doc_id=doc_id))
 
     async def agencies(self, _request: Request, _caller: Caller) -> Response:
-        agencies = await run_in_threadpool(self._hub.agencies)
-        return _envelope(Answer(ok=True, data=[_agency_row(agency) for agency in agencies]))
+        return await run_in_threadpool(lambda: _listed(map(_agency_row, self._hub.agencies())))
 
     async def agencies_by_level(self, _request: Request, caller: Caller) -> Response:
         word = caller.parameters.get("level", "") or "0"
         if not (word.isascii() and word.isdigit() and len(word) < 3):
             raise bad_parameter("level", word)
-        agencies = await run_in_threadpool(self._hub.agencies)
-        rows = [
-            {**_agency_row(agency), "code102": agency.old_code or ""}
-            for agency in agencies
-            if int(word) in {0, agency.code.count(".") + 1}
-        ]
-        return _envelope(Answer(ok=True, data=rows))
+        return await run_in_threadpool(
+            lambda: _listed(
+                {**_agency_row(agency), "code102": agency.old_code or ""}
+                for agency in self._hub.agencies()
+                if int(word) in {0, agency.code.count(".") + 1}
+            )
+        )
 
     async def units(self, _request: Request, _caller: Caller) -> Response:
-        agencies = await run_in_threadpool(self._hub.agencies)
-        rows = [
-            {
-                **_agency_row(agency),
-                "version": "",
-                "centerCode": "",
-                "deleted": "0",
-                "modifyDate": "",
-                "isAgency": "1",
-            }
-            for agency in agencies
-        ]
-        return _envelope(Answer(ok=True, data=rows))
+        further = {"version": "", "centerCode": "", "deleted": "0", "modifyDate": "", "isAgency": "1"}
+        return await run_in_threadpool(
+            lambda: _listed({**_agency_row(agency), **further} for agency in self._hub.agencies())
+        )
 
-    async def register(self, request: Request, caller: Caller) -> Response:
+    async def register(self, request: Request, caller: Caller, entrance: Entrance) -> Response:
         code = caller.parameter("agencycode")
-        fields = _fields(await answering.read_small_body(request, self._hub))
+        fields = _fields(await read_parameters(request, self._hub, entrance))
         if fields.get("code", code) != code:
             raise bad_parameter("code", fields["code"])
         agency = HubAgency(
@@ -277,15 +273,12 @@ class _VXPWire(Wire[Caller]):
             fields.get("pcode") or fields.get("pid") or None,
             fields.get("mail") or None,
         )
-        known = {known.code: known for known in await run_in_threadpool(self._hub.agencies)}
-        if code in known:
-            # What this call cannot say is kept.
-            agency = dataclasses.replace(agency, old_code=known[code].old_code)
-        await run_in_threadpool(self._hub.register, caller.system_id, agency)
+        await run_in_threadpool(registration.register, self._hub, caller.system_id, agency)
         return _envelope(Answer(ok=True))
 
     async def unregister(self, _request: Request, caller: Caller) -> Response:
-        await run_in_threadpool(self._hub.unregister, caller.system_id, caller.parameter("agencycode"))
+        code = caller.parameter("agencycode")
+        await run_in_threadpool(registration.unregister, self._hub, caller.system_id, code)
         return _envelope(Answer(ok=True))
 
     async def count_documents(self, _request: Request, caller: Caller) -> Response:
@@ -312,7 +305,7 @@ def _without_tail(content: bytes, expected_hash: str) -> bytes:
     raise RefusalError(ErrorCode.INVALID_FILE, "hub.wrong-file-hash")
 
 
-def _received_row(row: HubDelivery) -> dict[str, str]:
+def _received_row(row: ListedDelivery) -> dict[str, str]:
     return {
         "docId": row.doc_id,
         "serviceType": _vxp.SERVICE_TYPE,
@@ -326,7 +319,7 @@ def _received_row(row: HubDelivery) -> dict[str, str]:
     }
 
 
-def _sent_row(row: HubDelivery) -> dict[str, str]:
+def _sent_row(row: SentDelivery) -> dict[str, str]:
     return {
         "serviceType": _vxp.SERVICE_TYPE,
         "messageType": _vxp.MESSAGE_TYPES[row.kind],
@@ -369,6 +362,11 @@ def _fields(body: bytes) -> dict[str, str]:
 
 def _kind(caller: Caller) -> PackageKind:
     return kind_of(caller.parameter("messagetype"), name="messagetype")
+
+
+def _listed(rows: Iterable[dict[str, str]]) -> Response:
+    """Write rows down; it is called in a thread, for others must not wait while thousands are written."""
+    return _envelope(Answer(ok=True, data=list(rows)))
 
 
 def _envelope(answer: Answer, *, status: int = 200) -> Response:

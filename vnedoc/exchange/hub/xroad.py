@@ -21,7 +21,7 @@ from vnedoc._internal.clock import vietnam
 from vnedoc.exchange._vxp import ErrorCode
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub import answering, forms
-from vnedoc.exchange.hub._wires import Wire, load_json
+from vnedoc.exchange.hub._wires import Wire, load_json, read_parameters
 from vnedoc.exchange.hub.core import unknown_document
 from vnedoc.exchange.hub.refusals import RefusalError
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from starlette.routing import Route
 
     from vnedoc.exchange.hub.core import Hub
-    from vnedoc.exchange.stores.hub import HubDelivery
+    from vnedoc.exchange.hub.entrances import Entrance
+    from vnedoc.exchange.stores.hub import HubAgency, ListedDelivery
 
 __all__ = ["routes", "system_id_of"]
 
@@ -57,12 +58,11 @@ def routes(hub: Hub) -> list[Route]:
     for path, kind in _PATHS.items():
         wire = _XRoadWire(hub, kind)
         calls = [
-            ("/new", "POST", wire.send),
             ("", "GET", wire.received),
             ("/{doc_id}", "GET", wire.fetch),
-            ("/{doc_id}/status", "PUT", wire.status),
         ]
-        found += wire.routes(calls, prefix=path)
+        bringing = [("/new", "POST", wire.send), ("/{doc_id}/status", "PUT", wire.status)]
+        found += [*wire.routes(calls, prefix=path), *wire.routes_with_bodies(bringing, prefix=path)]
     wire = _XRoadWire(hub, PackageKind.DOCUMENT)
     return [*found, *wire.routes([("/agencies", "GET", wire.agencies)])]
 
@@ -72,30 +72,36 @@ class _XRoadWire(Wire[str]):
         super().__init__(hub)
         self._kind = kind
 
-    def _let_in(self, request: Request) -> str:
-        system_id = system_id_of(request.headers.get("x-road-client", ""))
-        if not self._hub.keys(system_id):
+    def _let_in(self, request: Request) -> tuple[str, str]:
+        access = self._hub.access(system_id_of(request.headers.get("x-road-client", "")))
+        if access is None or not access.keys:
             raise RefusalError(ErrorCode.UNAUTHENTICATED, "hub.wrong-secret", status=403)
-        self._hub.enter(system_id)
-        return system_id
+        self._hub.enter(access.id)
+        return access.id, access.stamp
 
     def _refuse(self, refusal: RefusalError) -> Response:
         status = refusal.status if refusal.status != 200 else _STATUSES.get(refusal.error_code, 400)
         text = refusal.answer(self._hub.options.language).error_text
         return JSONResponse({"code": refusal.error_code.value, "message": text}, status_code=status)
 
-    async def send(self, request: Request, system_id: str) -> Response:
+    async def send(self, request: Request, system_id: str, entrance: Entrance) -> Response:
         sender = request.headers.get("from") or None
         with self._hub.store.payloads.temporary() as path:
             await forms.read_form(request, self._hub, path, file_field="file")
             receipt = await run_in_threadpool(
-                self._hub.take, path, kind=self._kind, sender=sender, system_id=system_id
+                self._hub.take,
+                path,
+                kind=self._kind,
+                sender=sender,
+                system_id=system_id,
+                entrance=entrance,
             )
         return JSONResponse({"docId": receipt.doc_id}, status_code=201)
 
     async def received(self, _request: Request, system_id: str) -> Response:
-        rows = await run_in_threadpool(self._hub.store.waiting, system_id, self._kind)
-        return JSONResponse([_row(row) for row in rows])
+        return await run_in_threadpool(
+            lambda: JSONResponse([_row(row) for row in self._hub.store.waiting(system_id, self._kind)])
+        )
 
     async def fetch(self, request: Request, system_id: str) -> Response:
         delivery = await run_in_threadpool(self._hub.delivery, system_id, request.path_params["doc_id"])
@@ -103,8 +109,8 @@ class _XRoadWire(Wire[str]):
             raise unknown_document(delivery.doc_id)
         return answering.raw_file(self._hub, delivery.payload, media_type="application/xml")
 
-    async def status(self, request: Request, system_id: str) -> Response:
-        body = await answering.read_small_body(request, self._hub)
+    async def status(self, request: Request, system_id: str, entrance: Entrance) -> Response:
+        body = await read_parameters(request, self._hub, entrance)
         try:
             word = str(load_json(body)["status"])
         except (ValueError, KeyError, TypeError) as exc:
@@ -114,20 +120,22 @@ class _XRoadWire(Wire[str]):
         return JSONResponse({"status": status.value})
 
     async def agencies(self, _request: Request, _system_id: str) -> Response:
-        rows = [
-            {
-                "code": agency.code,
-                "name": agency.name,
-                "parentCode": agency.parent_code,
-                "email": agency.email,
-                "oldCode": agency.old_code,
-            }
-            for agency in await run_in_threadpool(self._hub.agencies)
-        ]
-        return JSONResponse(rows)
+        return await run_in_threadpool(
+            lambda: JSONResponse([_agency_row(agency) for agency in self._hub.agencies()])
+        )
 
 
-def _row(row: HubDelivery) -> dict[str, str]:
+def _agency_row(agency: HubAgency) -> dict[str, str | None]:
+    return {
+        "code": agency.code,
+        "name": agency.name,
+        "parentCode": agency.parent_code,
+        "email": agency.email,
+        "oldCode": agency.old_code,
+    }
+
+
+def _row(row: ListedDelivery) -> dict[str, str]:
     return {
         "docId": row.doc_id,
         "from": row.sender_code,

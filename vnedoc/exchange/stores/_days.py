@@ -11,10 +11,13 @@ from vnedoc._internal.clock import VIETNAM
 
 __all__ = ["day_of", "day_of_hour", "hour_of", "span"]
 
+_SECOND_DAY = datetime.date.min + datetime.timedelta(days=1)
+
 
 def span(first: datetime.date, last: datetime.date) -> tuple[datetime.datetime, datetime.datetime]:
     """Return when a first day begins and when a last day is over."""
-    begin = datetime.datetime.combine(first, datetime.time(), VIETNAM)
+    # Of the first day that there is, some hours come before all times in UTC.
+    begin = datetime.datetime.combine(max(first, _SECOND_DAY), datetime.time(), VIETNAM)
     # The last day that there is has no next one.
     after = last + datetime.timedelta(days=1) if last < datetime.date.max else last
     return begin, datetime.datetime.combine(after, datetime.time(), VIETNAM)

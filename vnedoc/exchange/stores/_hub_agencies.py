@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from vnedoc.exchange.stores.hub import HubAgency
 
-__all__ = ["AgencyRecord", "Registered", "checked_successor", "found", "record", "register"]
+__all__ = ["AgencyRecord", "Registered", "checked_successor", "found", "lock", "record", "register"]
 
 _BATCH = 500
+_LOCK = 5_310_417
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,6 +68,15 @@ class Registered:
     def touched(self) -> tuple[str, ...]:
         """All codes that are new or changed."""
         return (*self.added, *self.changed)
+
+
+def lock(session: orm.Session) -> None:
+    """Let nobody else change agencies until the transaction ends.
+
+    Who may have a code depends on rows of other codes, and on rows that are not there: no lock of a row keeps those.
+    """
+    if session.get_bind().dialect.name != "sqlite":
+        session.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
 
 
 def register(session: orm.Session, system_id: str, agencies: Iterable[HubAgency]) -> Registered:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from vnedoc.errors import ConfigurationError, NotAllowedError, UsageError
 from vnedoc.exchange.states import TransportStatus
-from vnedoc.exchange.stores import _hub_agencies, hub_audit
+from vnedoc.exchange.stores import _hub_agencies, _hub_claims, hub_audit
 from vnedoc.exchange.stores._hub_systems import NEWEST_FIRST, NewSecret, is_good, system_records
 from vnedoc.exchange.stores.hub_accounts import insert_token
 from vnedoc.exchange.stores.hub_deliveries import is_payload_pruned
@@ -199,6 +199,7 @@ class HubChanges:
         Raises:
             ConfigurationError: There is no such system.
         """
+        _hub_agencies.lock(self._session)
         self._system_row(system_id)
         done = _hub_agencies.register(self._session, system_id, agencies)
         if done.touched:
@@ -213,28 +214,50 @@ class HubChanges:
             )
         return done
 
+    def claim_agency(self, system_id: str, agency: HubAgency, *, day: datetime.date, most: int) -> Registered:
+        """Let a system register an agency by itself; see :func:`vnedoc.exchange.stores._hub_claims.granted`.
+
+        Raises:
+            ConfigurationError: There is no such system.
+            NotAllowedError: The agency is not its to register, or it has too many.
+        """
+        _hub_agencies.lock(self._session)
+        claim = _hub_claims.granted(self._session, system_id, agency, day=day, most=most)
+        return self.register_agencies(system_id, [claim])
+
     def agency_version(self, code: str) -> int | None:
         """Return the version of an agency and keep others from it; ``None`` if there is none."""
+        _hub_agencies.lock(self._session)
         row = self._session.get(HubAgencyRow, code, with_for_update=True)
         return None if row is None else row.version
 
-    def remove_agency(self, system_id: str | None, code: str, *, version: int | None = None) -> bool:
-        """Remove an agency; return ``False`` if packages for it are kept, and it stays.
+    def remove_agency(self, code: str, *, system_id: str | None = None, version: int | None = None) -> None:
+        """Remove an agency.
+
+        Args:
+            code: The agency.
+            system_id: The system that it must be of; ``None`` is any.
+            version: What its version must be; ``None`` is any.
 
         Raises:
             ConfigurationError: There is no such agency, or it is not of that system.
-            NotAllowedError: Somebody else changed it since that version.
+            NotAllowedError: Packages for it are kept, it is to take over from another, or somebody else changed it
+                since that version.
         """
         row = self._agency_row(code, version=version)
         if system_id is not None and row.system_id != system_id:
             raise ConfigurationError("hub.no-agency", code=code)
         used = sa.select(HubDeliveryRow.doc_id).where(HubDeliveryRow.recipient_code == row.code).limit(1)
         if self._session.scalar(used) is not None:
-            return False
+            raise NotAllowedError("hub.agency-in-use", code=row.code)
+        # Whoever registered its code next would get what was for the one that it succeeds.
+        before = sa.select(HubAgencyRow.code).where(HubAgencyRow.successor_code == row.code)
+        closed = self._session.scalar(before.order_by(HubAgencyRow.code).limit(1))
+        if closed is not None:
+            raise NotAllowedError("hub.agency-succeeds", code=row.code, closed=closed)
         self._session.delete(row)
         self._session.flush()
         self._audit("agency.remove", _agency(row.code), system=row.system_id)
-        return True
 
     def close_agency(
         self,
@@ -276,6 +299,7 @@ class HubChanges:
             ends: The first day on which each is no more, and its successor, who is left out if the hub does not
                 know them.
         """
+        _hub_agencies.lock(self._session)
         known = _hub_agencies.codes_of(
             self._session, [*ends, *(heir for _, heir in ends.values() if heir is not None)]
         )
@@ -351,6 +375,7 @@ class HubChanges:
         return row
 
     def _agency_row(self, code: str, *, version: int | None) -> HubAgencyRow:
+        _hub_agencies.lock(self._session)
         row = self._session.get(HubAgencyRow, code, with_for_update=True)
         if row is None:
             raise ConfigurationError("hub.no-agency", code=code)

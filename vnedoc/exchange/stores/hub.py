@@ -26,6 +26,7 @@ from vnedoc.exchange.stores._hub_intake import (
     ReplayedError,
     UnknownSenderError,
 )
+from vnedoc.exchange.stores._hub_lists import ListedDelivery, SentDelivery, sent, waiting
 from vnedoc.exchange.stores._hub_removals import PayloadGoneError
 from vnedoc.exchange.stores._hub_routing import (
     ClosedRecipientsError,
@@ -65,19 +66,17 @@ __all__ = [
     "HubStats",
     "HubStore",
     "HubSystem",
+    "ListedDelivery",
     "PayloadGoneError",
     "ReplayedError",
     "Request",
+    "SentDelivery",
     "UnknownRecipientsError",
     "UnknownSenderError",
 ]
 
 DATABASE_NAME = "hub.sqlite3"
 PAYLOAD_FOLDER = "payloads"
-MAX_WAITING_LISTED = 1000
-MAX_SENT_LISTED = 10_000
-_SENT_PAGE = 500
-_WAITING = (TransportStatus.INITIAL.value, TransportStatus.PROCESSING.value)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -128,32 +127,10 @@ class HubPackage:
     """Number and notation."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class HubDelivery:
-    """One package on its way to one recipient."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class HubDelivery(SentDelivery):
+    """One package on its way to one recipient, with the package."""
 
-    doc_id: str
-    """Its id for the recipient."""
-    sender_doc_id: str
-    """Its id for the sender."""
-    kind: PackageKind
-    """What it carries."""
-    sender_code: str
-    """Who sent it."""
-    recipient_code: str
-    """Who it is for."""
-    status: TransportStatus
-    """How far it is."""
-    status_text: str | None
-    """What the recipient's system said of it."""
-    title: str
-    """What it is about."""
-    notation: str
-    """Number and notation."""
-    received_at: datetime.datetime
-    """When the hub took it."""
-    updated_at: datetime.datetime
-    """When its status changed last."""
     payload: StoredPayload
     """The package."""
     payload_pruned_at: datetime.datetime | None = None
@@ -279,14 +256,12 @@ class HubStore:
 
     def agencies(self, *, on: datetime.date | None = None) -> list[HubAgency]:
         """Return all agencies, or only those that can be delivered to on a day."""
-        query = sa.select(HubAgencyRow).order_by(HubAgencyRow.code)
+        shown = (getattr(HubAgencyRow, field.name) for field in dataclasses.fields(HubAgency))
+        query = sa.select(*shown).order_by(HubAgencyRow.code)
         if on is not None:
             query = query.where(sa.or_(is_open(on), HubAgencyRow.forwards))
         with self.database.reading() as session:
-            return [
-                HubAgency(row.code, row.name, row.parent_code, row.email, row.old_code)
-                for row in session.scalars(query)
-            ]
+            return [HubAgency(*row) for row in session.execute(query)]
 
     def admit(self, request: Request, *, now: datetime.datetime) -> bool:
         """Remember a request; return ``False`` if it was seen before."""
@@ -350,38 +325,38 @@ class HubStore:
             self._admission.tidy(1, now=at)
         return text
 
-    def waiting(self, system_id: str, kind: PackageKind) -> list[HubDelivery]:
-        """Return what waits for a system, the oldest first: deliveries that are ``initial`` or ``processing``."""
-        query = (
-            _deliveries(kind)
-            .where(
-                HubAgencyRow.system_id == system_id,
-                HubDeliveryRow.status.in_(_WAITING),
-                HubMessageRow.payload_pruned_at.is_(None),
-            )
-            .order_by(HubMessageRow.received_at, HubDeliveryRow.doc_id)
-            .limit(MAX_WAITING_LISTED)
-        )
-        with self.database.reading() as session:
-            return [_delivery(row, message) for row, message in session.execute(query)]
+    def waiting(
+        self,
+        system_id: str,
+        kind: PackageKind,
+        *,
+        since: datetime.datetime | None = None,
+        until: datetime.datetime | None = None,
+    ) -> list[ListedDelivery]:
+        """Return what waits for a system, the oldest first: deliveries that are ``initial`` or ``processing``.
 
-    def sent(self, system_id: str, kind: PackageKind) -> list[HubDelivery]:
-        """Return what a system sent, the newest first."""
-        found: list[HubDelivery] = []
-        query = sent_page(system_id, kind)
+        Args:
+            system_id: The system.
+            kind: What is asked for.
+            since: Only what was taken over at this time or later.
+            until: Only what was taken over before this time.
+        """
         with self.database.reading() as session:
-            while len(found) < MAX_SENT_LISTED and (messages := session.scalars(query).all()):
-                copies: dict[str, list[HubDeliveryRow]] = {message.id: [] for message in messages}
-                rows = sa.select(HubDeliveryRow).where(HubDeliveryRow.message_id.in_(copies))
-                for row in session.scalars(rows.order_by(HubDeliveryRow.position)):
-                    copies[row.message_id].append(row)
-                found += [_delivery(row, message) for message in messages for row in copies[message.id]]
-                query = sent_page(system_id, kind, before=messages[-1])
-        return found[:MAX_SENT_LISTED]
+            return waiting(session, system_id, kind, since=since, until=until)
+
+    def sent(self, system_id: str, kind: PackageKind) -> list[SentDelivery]:
+        """Return what a system sent, the newest first."""
+        with self.database.reading() as session:
+            return sent(session, system_id, kind)
 
     def delivery(self, system_id: str, doc_id: str) -> HubDelivery | None:
         """Return one delivery if it is for an agency of the system."""
-        query = _deliveries(None).where(HubAgencyRow.system_id == system_id, HubDeliveryRow.doc_id == doc_id)
+        query = (
+            sa.select(HubDeliveryRow, HubMessageRow)
+            .join(HubMessageRow, HubMessageRow.id == HubDeliveryRow.message_id)
+            .join(HubAgencyRow, HubAgencyRow.code == HubDeliveryRow.recipient_code)
+            .where(HubAgencyRow.system_id == system_id, HubDeliveryRow.doc_id == doc_id)
+        )
         with self.database.reading() as session:
             found = session.execute(query).first()
             return None if found is None else _delivery(found[0], found[1])
@@ -426,38 +401,6 @@ class HubStore:
                     for word in (*(status.value for status in TransportStatus), PARKED, EXPIRED)
                 },
             )
-
-
-def sent_page(
-    system_id: str, kind: PackageKind, *, before: HubMessageRow | None = None
-) -> sa.Select[HubMessageRow]:
-    """Return the query for some of what a system sent, the newest first: the end of an index, and nothing sorted.
-
-    Args:
-        system_id: The system.
-        kind: What is asked for.
-        before: The last of the ones before.
-    """
-    place = (HubMessageRow.received_at, HubMessageRow.id)
-    query = sa.select(HubMessageRow).where(
-        HubMessageRow.sender_system == system_id, HubMessageRow.kind == kind.value
-    )
-    if before is not None:
-        known = (
-            sa.literal(before.received_at, HubMessageRow.received_at.type),
-            sa.literal(before.id, HubMessageRow.id.type),
-        )
-        query = query.where(sa.tuple_(*place) < sa.tuple_(*known))
-    return query.order_by(*(column.desc() for column in place)).limit(_SENT_PAGE)
-
-
-def _deliveries(kind: PackageKind | None) -> sa.Select[HubDeliveryRow, HubMessageRow]:
-    query = (
-        sa.select(HubDeliveryRow, HubMessageRow)
-        .join(HubMessageRow, HubMessageRow.id == HubDeliveryRow.message_id)
-        .join(HubAgencyRow, HubAgencyRow.code == HubDeliveryRow.recipient_code)
-    )
-    return query if kind is None else query.where(HubMessageRow.kind == kind.value)
 
 
 def _delivery(row: HubDeliveryRow, message: HubMessageRow) -> HubDelivery:

@@ -11,18 +11,27 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from vnedoc.exchange.hub.audit import By
 from vnedoc.exchange.stores import hub_audit
 from vnedoc.exchange.stores.hub_models import HubSessionRow, HubTokenRow, HubUserRow
 
 if TYPE_CHECKING:
     import datetime
+    from collections.abc import Callable
 
     from sqlalchemy import orm
 
-    from vnedoc.exchange.hub.audit import By
     from vnedoc.exchange.stores.database import Database
 
-__all__ = ["HubAccounts", "SessionRecord", "TokenRecord", "UserRecord", "insert_token", "take_token"]
+__all__ = [
+    "HubAccounts",
+    "NewSessionRecord",
+    "SessionRecord",
+    "TokenRecord",
+    "UserRecord",
+    "insert_token",
+    "take_token",
+]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,6 +66,20 @@ class SessionRecord:
     """When they logged in."""
     seen_at: datetime.datetime
     """When they last did something."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NewSessionRecord:
+    """The session of somebody whose password was right."""
+
+    user_name: str
+    """Who."""
+    token_sha256: str
+    """What the token of the session is found by."""
+    csrf: str = dataclasses.field(repr=False)
+    """The value that forms of this session carry."""
+    at: datetime.datetime
+    """When they logged in."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -117,8 +140,9 @@ class HubAccounts:
     def remove_user(self, name: str, *, by: By) -> bool:
         """Remove an account and its sessions; tell whether it was there."""
         with self._database.writing() as session:
+            # A login that is under way is waited for, or waits.
+            row = session.get(HubUserRow, name, with_for_update=True)
             session.execute(sa.delete(HubSessionRow).where(HubSessionRow.user_name == name))
-            row = session.get(HubUserRow, name)
             if row is not None:
                 session.delete(row)
                 session.flush()
@@ -136,32 +160,80 @@ class HubAccounts:
             row = session.get(HubUserRow, name)
             return None if row is None else _user(row)
 
-    def note_failure(self, name: str, *, locked_until: datetime.datetime | None) -> None:
-        """Count a wrong password, and lock the account if it was one too many."""
-        values: dict[str, object] = {"failures": HubUserRow.failures + 1}
-        if locked_until is not None:
-            values["locked_until"] = locked_until
-        with self._database.writing() as session:
-            session.execute(sa.update(HubUserRow).where(HubUserRow.name == name).values(**values))
-
-    def begin_session(
+    def note_failure(
         self,
         name: str,
         *,
-        token_sha256: str,
-        csrf: str,
         at: datetime.datetime,
-        ended_before: datetime.datetime,
-    ) -> None:
-        """Keep that somebody logged in; forget wrong passwords, and sessions that were last seen before a time."""
-        with self._database.writing() as session:
+        lock: Callable[[int], datetime.datetime | None],
+        address: str | None,
+    ) -> datetime.datetime | None:
+        """Count a wrong password, and lock the account if it was one too many.
+
+        The audit log gets an entry for the lock, not for each password: a stranger must not be able to fill it.
+
+        Args:
+            name: The account.
+            at: When.
+            lock: Tells until when so many wrong passwords in a row lock it; ``None``: they do not.
+            address: Where the password came from.
+
+        Returns:
+            Until when the account is locked since this password; ``None`` if it is not, or was already.
+        """
+
+        def step(session: orm.Session) -> datetime.datetime | None:
+            row = session.get(HubUserRow, name, with_for_update=True)
+            # Of many that come at once, those after the lock were tried in vain.
+            if row is None or _is_locked(row, at):
+                return None
+            row.failures += 1
+            until = lock(row.failures)
+            if until is not None:
+                row.locked_until = until
+                detail = {"until": until.isoformat(), "failures": row.failures, "address": address}
+                hub_audit.append(session, By("hub", at), "user.lock", f"user:{name}", **detail)
+            return until
+
+        return self._database.run(step)
+
+    def begin_session(
+        self, new: NewSessionRecord, *, checked: str, ended_before: datetime.datetime, address: str | None
+    ) -> str | None:
+        """Keep that somebody logged in; forget wrong passwords, and sessions that were last seen before a time.
+
+        Args:
+            new: The session.
+            checked: What the password was checked against. To check takes a while, in which the password may be
+                changed, or the account be locked or removed: then there is no session.
+            ended_before: The time.
+            address: Where the login came from.
+
+        Returns:
+            The role of the account; ``None`` if there is no session.
+        """
+
+        def step(session: orm.Session) -> str | None:
+            row = session.get(HubUserRow, new.user_name, with_for_update=True)
+            if row is None or row.password != checked or _is_locked(row, new.at):
+                return None
+            row.failures, row.locked_until = 0, None
             session.execute(sa.delete(HubSessionRow).where(HubSessionRow.seen_at < ended_before))
-            session.execute(
-                sa.update(HubUserRow).where(HubUserRow.name == name).values(failures=0, locked_until=None)
-            )
             session.add(
-                HubSessionRow(token_sha256=token_sha256, user_name=name, csrf=csrf, created_at=at, seen_at=at)
+                HubSessionRow(
+                    token_sha256=new.token_sha256,
+                    user_name=new.user_name,
+                    csrf=new.csrf,
+                    created_at=new.at,
+                    seen_at=new.at,
+                )
             )
+            session.flush()
+            by = By(new.user_name, new.at)
+            hub_audit.append(session, by, "user.log-in", f"user:{new.user_name}", address=address)
+            return row.role
+
+        return self._database.run(step)
 
     def session(self, token_sha256: str) -> SessionRecord | None:
         """Return who is logged in with a token."""
@@ -202,6 +274,11 @@ class HubAccounts:
         """Return all tokens, by their ids."""
         with self._database.reading() as session:
             return [_token(row) for row in session.scalars(sa.select(HubTokenRow).order_by(HubTokenRow.id))]
+
+    def has_token(self, token_id: str) -> bool:
+        """Tell whether there is a token that people call so."""
+        with self._database.reading() as session:
+            return session.get(HubTokenRow, token_id) is not None
 
     def token(self, token_sha256: str) -> TokenRecord | None:
         """Return the token with a digest."""
@@ -244,6 +321,10 @@ def take_token(session: orm.Session, token_id: str, *, by: By) -> bool:
     session.flush()
     hub_audit.append(session, by, "access-token.remove", f"token:{token_id}")
     return True
+
+
+def _is_locked(row: HubUserRow, at: datetime.datetime) -> bool:
+    return row.locked_until is not None and at < row.locked_until
 
 
 def _user(row: HubUserRow) -> UserRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import enum
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -23,6 +24,7 @@ __all__ = [
     "PARKED",
     "HubDeliveries",
     "HubEvent",
+    "HubStatus",
     "Moved",
     "OpenDeliveries",
     "axis_status",
@@ -33,6 +35,25 @@ EXPIRED = "expired"
 """The status of a delivery that nobody fetched in time."""
 PARKED = "parked"
 """The status of a delivery that its recipient's system failed on too often."""
+
+
+class HubStatus(enum.StrEnum):
+    """All statuses that a delivery in a hub can have: what the axis calls them, and two that only the hub knows."""
+
+    INITIAL = TransportStatus.INITIAL.value
+    """It waits for its recipient's system."""
+    PROCESSING = TransportStatus.PROCESSING.value
+    """Its recipient's system has begun to fetch it."""
+    DONE = TransportStatus.DONE.value
+    """Its recipient's system has it."""
+    FAIL = TransportStatus.FAIL.value
+    """Its recipient's system failed on it."""
+    PARKED = PARKED
+    """Its recipient's system failed on it too often."""
+    EXPIRED = EXPIRED
+    """Nobody fetched it in time."""
+
+
 _WAITING = (TransportStatus.INITIAL.value, TransportStatus.PROCESSING.value)
 # The condition of the index ix_hub_delivery_open, in its very words, so that databases see that it serves.
 _IS_OPEN = sa.text("hub_deliveries.status <> 'done'")

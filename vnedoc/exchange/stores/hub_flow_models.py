@@ -7,8 +7,8 @@ import datetime  # noqa: TC003 - the mapping reads the annotations
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from vnedoc.exchange.stores._types import Name, PlainText, UTCTime
-from vnedoc.exchange.stores.models import HubTables
+from vnedoc.exchange.stores._types import BoundedText, Name, UTCTime
+from vnedoc.exchange.stores.models import MAX_SHOWN_CHARS, HubTables
 
 __all__ = ["HubChoreRow", "HubCompatibilityRow", "HubEventRow", "HubPayloadRemovalRow"]
 
@@ -26,7 +26,7 @@ class HubEventRow(HubTables):
     at: Mapped[datetime.datetime] = mapped_column(UTCTime())
     kind: Mapped[str] = mapped_column(Name(16))
     system_id: Mapped[str | None] = mapped_column(Name(64))
-    detail: Mapped[str | None] = mapped_column(PlainText())
+    detail: Mapped[str | None] = mapped_column(BoundedText(MAX_SHOWN_CHARS))
 
     __table_args__ = (sa.Index("ix_hub_event_message", "message_id", "number"),)
 

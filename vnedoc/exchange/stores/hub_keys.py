@@ -5,6 +5,9 @@ key, and two while it is changed: the new one is added, then everything is seale
 says so in the row, then the old one is taken out. Whoever is killed in between leaves a file that opens everything;
 the next try goes on from there. A process that finds a secret that it cannot open reads the file again.
 
+The audit log names a key before the file holds it. Whoever is killed then leaves an entry of a key that there is not,
+never a key that nobody knows where it is from.
+
 Several machines have files of their own. There the new key is added on one of them and brought to all, before
 anything is sealed with it.
 """
@@ -17,7 +20,15 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from vnedoc.errors import CredentialError, UsageError
-from vnedoc.exchange.hub.sealing import KEY_VARIABLE, add_key, keep_only, load_key, locked_folder
+from vnedoc.exchange.hub.sealing import (
+    KEY_VARIABLE,
+    HubKey,
+    add_key,
+    keep_only,
+    load_key,
+    locked_folder,
+    new_key,
+)
 from vnedoc.exchange.stores import hub_audit
 from vnedoc.exchange.stores.hub_models import HubAnswerRow, HubSealingRow, HubSecretRow
 
@@ -27,7 +38,6 @@ if TYPE_CHECKING:
     from sqlalchemy import orm
 
     from vnedoc.exchange.hub.audit import By
-    from vnedoc.exchange.hub.sealing import HubKey
     from vnedoc.exchange.stores.hub import HubStore
 
 __all__ = ["HubKeys", "KeyState", "Rotation"]
@@ -77,7 +87,7 @@ class HubKeys:
             secrets = {row[0]: int(row[1]) for row in session.execute(count)}
             current = session.scalar(sa.select(HubSealingRow.key_id).where(HubSealingRow.id == 1))
         known = self._secrets.key.ids
-        # Before the first change, all secrets were sealed with one.
+        # Before a key was written down, all secrets were sealed with one.
         return KeyState(current or next(iter(secrets), known[0]), known, secrets)
 
     def add(self, *, by: By) -> str:
@@ -89,10 +99,14 @@ class HubKeys:
         """
         path = self._file()
         with locked_folder(path):
-            key = add_key(path)
-        self._secrets.use(key)
-        self._database.run(lambda session: hub_audit.append(session, by, "key.add", "hub", key=key.ids[-1]))
-        return key.ids[-1]
+            return self._add(path, by)
+
+    def _add(self, path: Path, by: By) -> str:
+        key = new_key()
+        key_id = HubKey(key).id
+        self._database.run(lambda session: hub_audit.append(session, by, "key.add", "hub", key=key_id))
+        self._secrets.use(add_key(path, key))
+        return key_id
 
     def rotate(self, *, by: By, keep_old: bool = False, on_one_machine: bool = False) -> Rotation:
         """Seal everything with the last key of the file; with a new one if the last one seals already.
@@ -129,9 +143,7 @@ class HubKeys:
                     raise UsageError("hub.key-in-variable", name=KEY_VARIABLE)
                 if not may_make:
                     raise UsageError("hub.key-not-everywhere")
-                key = add_key(path)
-                self._secrets.use(key)
-                target = key.ids[-1]
+                target = self._add(path, by)
             count = self._database.run(lambda session: self._seal_again(session, target, by))
             self._secrets.empty_log()
         if path is not None and not keep_old:

@@ -51,7 +51,7 @@ class HubSealingRow(HubTables):
     __tablename__ = "hub_sealing"
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    # None: no key was ever changed; the first one that is given seals.
+    # None: nothing was sealed yet, or all of it by a version that wrote down only changes of the key.
     key_id: Mapped[str | None] = mapped_column(Name(16))
     changed_at: Mapped[datetime.datetime | None] = mapped_column(UTCTime())
 

@@ -71,6 +71,7 @@ _ACCESS = _IN_FORCE.add_columns(
     )
     .label("sends"),
 ).where(_SYSTEMS.c.id == sa.bindparam("given_system"))
+_KEY_IN_FORCE = sa.select(HubSealingRow.key_id).where(HubSealingRow.id == 1)
 _STAMPS = _IN_FORCE.where(_SYSTEMS.c.id.in_(sa.bindparam("given_systems", expanding=True)))
 
 
@@ -133,19 +134,41 @@ class HubSecrets:
     def sealer(self, session: orm.Session) -> HubKey:
         """Return the key that seals now, in a transaction; whoever wants to change it waits until that ends.
 
+        Where none is in force yet, ours is from now on: of several machines with keys of their own the one that seals
+        first decides, and the others seal nothing.
+
         Raises:
             CredentialError: It is not among the keys that are known here.
         """
-        query = sa.select(HubSealingRow.key_id).where(HubSealingRow.id == 1).with_for_update(read=True)
-        current = session.scalar(query)
-        if current is None:
-            return self.key
+        if session.scalar(_KEY_IN_FORCE) is None:
+            self._put_in_force(session)
+        current = session.scalar(_KEY_IN_FORCE.with_for_update(read=True))
+        assert current is not None
         found = self.key.sealing_with(current)
         if found is None and self._reload():
             found = self.key.sealing_with(current)
         if found is None:
             raise CredentialError("hub.wrong-key")
         return found
+
+    def _put_in_force(self, session: orm.Session) -> None:
+        """Let our key be the one in force, unless another was quicker."""
+        row = session.get_one(HubSealingRow, 1, with_for_update=True, populate_existing=True)
+        if row.key_id is None:
+            # Secrets from before the first key was written down were all sealed with one.
+            self._require_ours(session)
+            row.key_id = self.key.id
+            session.flush()
+
+    def _require_ours(self, session: orm.Session) -> None:
+        """See to it that all keys that were used, and the one in force, are known here.
+
+        Raises:
+            CredentialError: One is not.
+        """
+        for column in (HubSealingRow.key_id, HubSecretRow.key_id):
+            if session.scalar(sa.select(column).where(column.not_in(self.key.ids)).limit(1)) is not None:
+                raise CredentialError("hub.wrong-key")
 
     def use(self, key: HubKey) -> None:
         """Use other keys from now on."""
@@ -192,22 +215,19 @@ class HubSecrets:
         )
 
     def check_key(self) -> None:
-        """See to it that the key is the one that the secrets were sealed with.
+        """See to it that the key is the one in force, and the one that the secrets were sealed with.
 
         Raises:
             CredentialError: It is another.
         """
         with self._database.reading() as session:
-            other = session.scalar(
-                sa.select(HubSecretRow.key_id).where(HubSecretRow.key_id.not_in(self.key.ids)).limit(1)
-            )
-        if other is not None:
-            raise CredentialError("hub.wrong-key")
+            self._require_ours(session)
 
     def is_empty(self) -> bool:
         """Tell whether nothing was sealed yet."""
         with self._database.reading() as session:
-            return session.scalar(sa.select(HubSecretRow.id).limit(1)) is None
+            sealed = session.scalar(sa.select(HubSecretRow.id).limit(1))
+            return sealed is None and session.scalar(_KEY_IN_FORCE) is None
 
     def seal_old(self) -> int:
         """Seal the secrets that an older version kept in plain; return how many."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import re
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 
 from vnedoc.agencies import CodeScheme, OrganId
 from vnedoc.exchange.codes import PackageKind
@@ -17,8 +19,6 @@ from vnedoc.exchange.stores.models import HubAgencyRow, HubDeliveryRow, HubMessa
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from sqlalchemy import orm
 
     from vnedoc.exchange.stores.hub import HubStore
 
@@ -35,6 +35,20 @@ __all__ = [
 MAX_LISTED = 500
 """How many messages one page holds."""
 _ROWS = 1000
+_ID_CHARS = 32
+# Shorter ones are years and numbers of documents more often than ids.
+_ID_START = re.compile(rf"[0-9a-f]{{8,{_ID_CHARS}}}")
+# What a summary shows of a message.
+_SUMMARIZED = orm.load_only(
+    HubMessageRow.kind,
+    HubMessageRow.sender_code,
+    HubMessageRow.sender_system,
+    HubMessageRow.document_id,
+    HubMessageRow.notation,
+    HubMessageRow.title,
+    HubMessageRow.payload_size,
+    HubMessageRow.received_at,
+)
 _FEW = 10_000
 """Up to so many deliveries of a system are gone through at once; with more, the newest are soon found one by one."""
 
@@ -59,7 +73,8 @@ class MessageFilter:
     """Taken over before this time."""
     text: str | None = None
     """Words, or parts of them, of the title, the number and notation, and the identifier of the document; marks and
-    case do not matter."""
+    case do not matter. Or an id that the hub gave to the sender or to a recipient, or its first 8 characters or
+    more."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -166,7 +181,7 @@ class HubTraffic:
             before: Time and id of the last message of the page before; ``None`` is the first page.
             limit: How many at most.
         """
-        query = _filtered(sa.select(HubMessageRow), wanted)
+        query = _filtered(sa.select(HubMessageRow).options(_SUMMARIZED), wanted)
         if before is not None:
             moment, message_id = before
             query = query.where(
@@ -177,6 +192,8 @@ class HubTraffic:
             )
         query = query.order_by(HubMessageRow.received_at.desc(), HubMessageRow.id.desc())
         with self._database.reading() as session:
+            if wanted.text:
+                query = query.where(_is_about(session, wanted.text))
             if wanted.system_id is not None:
                 query = query.where(_concerns(session, wanted.system_id))
             rows = session.scalars(query.limit(min(limit, MAX_LISTED))).all()
@@ -285,8 +302,6 @@ def _filtered(query: sa.Select[HubMessageRow], wanted: MessageFilter) -> sa.Sele
         query = query.where(HubMessageRow.received_at >= wanted.since)
     if wanted.until is not None:
         query = query.where(HubMessageRow.received_at < wanted.until)
-    if wanted.text:
-        query = query.where(contains_words(HubMessageRow.search_text, wanted.text))
     if wanted.recipient_code is not None or wanted.status is not None:
         to = sa.select(HubDeliveryRow.message_id)
         if wanted.recipient_code is not None:
@@ -303,6 +318,29 @@ def _filtered(query: sa.Select[HubMessageRow], wanted: MessageFilter) -> sa.Sele
             # Not correlated: what is rare is found by the deliveries, not by a walk through all messages.
             query = query.where(HubMessageRow.id.in_(to))
     return query
+
+
+def _is_about(session: orm.Session, text: str) -> sa.ColumnElement[bool]:
+    """Return the condition that words of a message are those of a search, or that its id begins with them."""
+    about = contains_words(HubMessageRow.search_text, text)
+    start = text.strip().lower()
+    if not _ID_START.fullmatch(start):
+        return about
+    found = _named(session, start)
+    if found and len(start) == _ID_CHARS:
+        # Whoever has the whole id wants this one: the words of all messages need not be gone through.
+        return HubMessageRow.id.in_(found)
+    return sa.or_(about, HubMessageRow.id.in_(found))
+
+
+def _named(session: orm.Session, start: str) -> list[str]:
+    """Return the ids of the messages whose own id, or that of one of their deliveries, begins so."""
+    # As a span, which every index takes; LIKE would need one of its own. All digits of ids come before "g".
+    ids = sa.select(HubMessageRow.id).where(HubMessageRow.id.between(start, start + "g"))
+    of_deliveries = sa.select(HubDeliveryRow.message_id).where(
+        HubDeliveryRow.doc_id.between(start, start + "g")
+    )
+    return list(dict.fromkeys(session.scalars(sa.union_all(ids, of_deliveries).limit(MAX_LISTED))))
 
 
 def _concerns(session: orm.Session, system_id: str) -> sa.ColumnElement[bool]:

@@ -11,7 +11,7 @@ import datetime  # noqa: TC003 - the mapping reads the annotations
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from vnedoc.exchange.stores._types import Name, PlainText, UTCTime
+from vnedoc.exchange.stores._types import BoundedText, Name, PlainText, UTCTime
 
 __all__ = [
     "AgencyTables",
@@ -39,6 +39,8 @@ __all__ = [
 _NAMES = {"fk": "fk_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s"}
 # An index of PostgreSQL takes 2,704 bytes; a character has up to four.
 MAX_KEY_CHARS = 600
+# Twice what the standard allows a subject.
+MAX_SHOWN_CHARS = 1000
 _LONG_AGO = sa.text("'1970-01-01 00:00:00'")
 _IS_UNANSWERED = sa.text("answer IS NOT NULL AND answer_id IS NULL")
 _IS_UNNOTICED = sa.text("noticed_at IS NULL")
@@ -403,9 +405,9 @@ class HubMessageRow(HubTables):
     identity: Mapped[str] = mapped_column(Name(64))
     sender_code: Mapped[str] = mapped_column(Name(64))
     sender_system: Mapped[str] = mapped_column(sa.ForeignKey("hub_systems.id"))
-    document_id: Mapped[str] = mapped_column(PlainText())
-    title: Mapped[str] = mapped_column(PlainText())
-    notation: Mapped[str] = mapped_column(PlainText())
+    document_id: Mapped[str] = mapped_column(BoundedText(MAX_KEY_CHARS, is_compared=True))
+    title: Mapped[str] = mapped_column(BoundedText(MAX_SHOWN_CHARS))
+    notation: Mapped[str] = mapped_column(BoundedText(MAX_KEY_CHARS, is_compared=True))
     payload_sha256: Mapped[str] = mapped_column(Name(64))
     payload_size: Mapped[int] = mapped_column(sa.BigInteger())
     received_at: Mapped[datetime.datetime] = mapped_column(UTCTime())
@@ -447,7 +449,7 @@ class HubDeliveryRow(HubTables):
     position: Mapped[int] = mapped_column()
     recipient_code: Mapped[str] = mapped_column(sa.ForeignKey("hub_agencies.code"))
     status: Mapped[str] = mapped_column(Name(16))
-    status_text: Mapped[str | None] = mapped_column(PlainText())
+    status_text: Mapped[str | None] = mapped_column(BoundedText(MAX_SHOWN_CHARS))
     updated_at: Mapped[datetime.datetime] = mapped_column(UTCTime())
     # How often its recipient's system failed on it.
     fail_count: Mapped[int] = mapped_column(server_default="0", default=0)

@@ -13,10 +13,12 @@ import dataclasses
 import datetime
 import errno
 import hashlib
+import logging
 import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +38,8 @@ __all__ = [
     "check_digest",
     "open_payloads",
 ]
+
+logger = logging.getLogger("vnedoc.exchange")
 
 CHUNK_BYTES = 1024 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -66,6 +70,9 @@ class ListedPayload:
 
 class PayloadStore(abc.ABC):
     """A place for payloads; several processes may use it at the same time. No payload is ever whole in memory."""
+
+    _incoming: Path
+    """A folder on this machine for what is on its way."""
 
     @abc.abstractmethod
     def temporary(self) -> AbstractContextManager[Path]:
@@ -174,13 +181,16 @@ class PayloadStore(abc.ABC):
             InputError: The store cannot be written.
         """
 
-    @abc.abstractmethod
     def sweep(self, *, older_than_s: float = 24 * 3600.0) -> int:
-        """Remove what a killed process left half written on this machine; return how many files.
+        """Remove what a killed process left half written on this machine; return how much of it went.
+
+        What cannot be removed stays, and the log says so: nobody has to wait for room that is only untidy.
 
         Args:
-            older_than_s: Younger files may belong to a process that is still at work.
+            older_than_s: What is younger may belong to a process that is still at work.
         """
+        limit = time.time() - older_than_s
+        return sum(_remove_old(path, limit) for path in _left_in(self._incoming))
 
 
 def open_payloads(place: Path | str) -> PayloadStore:
@@ -359,20 +369,34 @@ class FolderPayloads(PayloadStore):
         except OSError as exc:
             raise self._not_written(exc) from exc
 
-    def sweep(self, *, older_than_s: float = 24 * 3600.0) -> int:
-        """Remove what a killed process left half written; return how many files."""
-        count = 0
-        limit = time.time() - older_than_s
-        for path in self._incoming.iterdir() if self._incoming.is_dir() else ():
-            with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_mtime <= limit:
-                    # A wire that sends attachments apart takes packages apart in a folder of its own.
-                    if path.is_dir():
-                        shutil.rmtree(path, ignore_errors=True)
-                    else:
-                        path.unlink()
-                    count += 1
-        return count
+
+def _left_in(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        logger.warning("what killed processes left cannot be listed", extra={"reason": error.strerror})
+        return []
+
+
+def _remove_old(path: Path, limit: float) -> bool:
+    try:
+        about = path.lstat()
+        if about.st_mtime > limit:
+            return False
+        # A wire that sends attachments apart takes packages apart in a folder of its own.
+        if stat.S_ISDIR(about.st_mode):
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except FileNotFoundError:
+        # Another process sweeps, too.
+        return False
+    except OSError as error:
+        logger.warning("what a killed process left cannot be removed", extra={"reason": error.strerror})
+        return False
+    return True
 
 
 def _make_folder(folder: Path) -> None:

@@ -14,7 +14,6 @@ import io
 import ipaddress
 import os
 import secrets
-import time
 import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -210,17 +209,6 @@ class S3Payloads(PayloadStore):
             obstore.delete(self._bucket, _name(sha256))
         with contextlib.suppress(OSError):
             self._cache_path(sha256).unlink(missing_ok=True)
-
-    def sweep(self, *, older_than_s: float = 24 * 3600.0) -> int:
-        """Remove what a killed process left half written here; return how many files."""
-        count = 0
-        limit = time.time() - older_than_s
-        for path in self._incoming.iterdir() if self._incoming.is_dir() else ():
-            with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_mtime <= limit:
-                    path.unlink()
-                    count += 1
-        return count
 
     def _cache_path(self, sha256: str) -> Path:
         return self._cache / "sha256" / check_digest(sha256)[:2] / sha256

@@ -29,6 +29,7 @@ from starlette.responses import RedirectResponse, Response
 from vnedoc.errors import RemoteError, VnedocError
 from vnedoc.exchange.hub.accounts import Role
 from vnedoc.exchange.hub.console.words import Words, choose_language
+from vnedoc.exchange.hub.visits import note_account, note_reason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -182,15 +183,15 @@ class Door:
                 limiter=self._limiter(is_login=is_login),
             )
         except PageError as error:
-            response = self._show_error(visit, error)
+            response = self._refuse(visit, error)
         except ClientDisconnect:
             return Response(status_code=400)
         except RemoteError:
             logger.warning("a page of the console could not be made: the database is away", exc_info=True)
-            response = self._show_error(visit, PageError(503, "console.away"))
+            response = self._refuse(visit, PageError(503, "console.away"))
         except Exception:
-            logger.exception("a page of the console failed: %s", request.url.path)
-            response = self._show_error(visit, PageError(500, "console.failed"))
+            logger.exception("a page of the console failed", extra={"refusal": "console.failed"})
+            response = self._refuse(visit, PageError(500, "console.failed"))
         if request.query_params.get("lang") == language.value:
             response.set_cookie(
                 _LANGUAGE_COOKIE,
@@ -216,6 +217,7 @@ class Door:
         principal = self._accounts.session(token) if token else None
         visit = dataclasses.replace(visit, principal=principal)
         if role is not None:
+            note_account(None if principal is None else principal.name)
             if principal is None:
                 return _to_login(request, is_form=is_form)
             try:
@@ -225,17 +227,21 @@ class Door:
                     raise PageError(403, "console.not-allowed", role=visit.words.role(role.value))
             except PageError as error:
                 # Here it is known who looks: the page has their menu.
-                return self._show_error(visit, error)
+                return self._refuse(visit, error)
         try:
             return call(visit)
         except PageError as error:
-            return self._show_error(visit, error)
+            return self._refuse(visit, error)
         except VnedocError as error:
             if isinstance(error, RemoteError):
                 raise
             # What somebody asked for cannot be done; the error says why, in their language.
-            logger.info("the console refused %s: %s", request.url.path, error.code)
-            return self._show_error(visit, PageError(422, error.code, **error.values))
+            logger.info("the console refused an action", extra={"refusal": error.code})
+            return self._refuse(visit, PageError(422, error.code, **error.values))
+
+    def _refuse(self, visit: Visit, error: PageError) -> Response:
+        note_reason(error.message_id)
+        return self._show_error(visit, error)
 
     def _limiter(self, *, is_login: bool) -> anyio.CapacityLimiter:
         # Made when the event loop runs: an application may be made before it.
@@ -279,6 +285,15 @@ def is_secure(request: Request) -> bool:
     A proxy that ends TLS talks plain HTTP to us; what the browser talks to is what ``Host`` names.
     """
     return request.url.scheme == "https" or not _is_loopback(request.url.hostname or "")
+
+
+def lost_its_cookie(request: Request) -> bool:
+    """Tell whether a browser threw the cookie of the login away, because its own address is not ``https``.
+
+    Browsers say ``Sec-Fetch-Site`` to a place that they trust, so also to a proxy that ends TLS before us.
+    """
+    is_plain = request.url.scheme != "https" and "sec-fetch-site" not in request.headers
+    return is_plain and is_secure(request) and login_cookie(request) not in request.cookies
 
 
 def is_same(given: str, expected: str) -> bool:

@@ -61,7 +61,7 @@ class Overview:
         levels = self._levels.get(today, now, lambda: site.reports.levels(first, today))
         (current,) = site.reports.days(today, today)
         days = [*past, current]
-        refusals = site.reports.refusals(today, today)
+        reasons = list(site.reports.refusals(today, today).items())
         certificates, _ = site.watch.look(now)
         ending = [item for item in certificates if item.is_ending(now, site.options.warn_before)]
         return site.page(
@@ -74,8 +74,10 @@ class Overview:
             yesterday=past[-1],
             days=days,
             levels=levels,
-            refused=sum(refusals.values()),
-            reasons=list(refusals.items())[:_MOST_REASONS],
+            refused=sum(count for _, count in reasons),
+            refused_else=sum(count for _, count in reasons[_MOST_REASONS:]),
+            reasons=reasons,
+            reasons_shown=reasons[:_MOST_REASONS],
             standing=site.reports.standing(late_before=site.late_before()),
             troubles=site.reports.troubles(late_before=site.late_before(), limit=_SHOWN).rows,
             ending=ending[:_SHOWN],
@@ -125,7 +127,7 @@ def _by_day(words: Words, days: Sequence[DayCounts], today: datetime.date) -> li
                 words.number(number),
                 words.long_day(day.day),
                 # Mondays: a week at a glance.
-                tick=f"{day.day:%d/%m}" if day.day.weekday() == 0 else "",
+                tick=words.short_day(day.day) if day.day.weekday() == 0 else "",
                 is_now=day.day == today,
             )
             for day, number in zip(days, numbers, strict=True)

@@ -33,7 +33,7 @@ _STATIC = {"console.css": "text/css", "mark.svg": "image/svg+xml"}
 
 
 def console_routes(
-    hub: Hub, accounts: Accounts, *, options: ConsoleOptions = ConsoleOptions()
+    hub: Hub, accounts: Accounts, *, options: ConsoleOptions = ConsoleOptions(), has_port: bool = False
 ) -> list[BaseRoute]:
     """Return the routes of the console, all of them under ``/console``.
 
@@ -41,6 +41,7 @@ def console_routes(
         hub: The hub.
         accounts: The people who may look.
         options: How the console behaves.
+        has_port: Whether the port is for those who run the hub: then its root leads to the console.
     """
     site = Site(hub, accounts, options)
     door = Door(accounts, show_error=site.error)
@@ -64,7 +65,7 @@ def console_routes(
         raise PageError(404, "console.no-page")
 
     return [
-        Route(PREFIX, home, methods=["GET"]),
+        *(Route(path, home, methods=["GET"]) for path in ([PREFIX, "/"] if has_port else [PREFIX])),
         *(Route(f"{PREFIX}/static/{name}", _file(name), methods=["GET"]) for name in _STATIC),
         Route(LOGIN_PATH, door.page(sign_in.show, role=None), methods=["GET"]),
         Route(LOGIN_PATH, door.action(sign_in.log_in, role=None, is_login=True), methods=["POST"]),

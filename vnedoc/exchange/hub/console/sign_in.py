@@ -16,14 +16,17 @@ from vnedoc.exchange.hub.console.door import (
     drop_cookie,
     is_same,
     login_cookie,
+    lost_its_cookie,
     safe_next,
     session_cookie,
     set_private_cookie,
 )
+from vnedoc.exchange.hub.visits import note_account, note_reason
 
 if TYPE_CHECKING:
     from starlette.responses import Response
 
+    from vnedoc.exchange.hub.accounts import NewSession
     from vnedoc.exchange.hub.console.door import Visit
     from vnedoc.exchange.hub.console.site import Site
 
@@ -57,20 +60,19 @@ class SignIn:
         request = visit.request
         target = safe_next(visit.field("next"))
         if not is_same(visit.field("csrf"), request.cookies.get(login_cookie(request), "")):
-            return self._form(visit, target=target, wrong="console.stale-login", status=403)
+            wrong = "console.needs-https" if lost_its_cookie(request) else "console.stale-login"
+            return self._form(visit, target=target, wrong=wrong, status=403)
+        name = visit.field("name").strip().lower()
+        note_account(self._site.accounts.known_name(name))
         # The door of the hub has put the caller's address there, also behind a proxy.
         place = request.client.host if request.client else ""
         wait_s = self._failures.wait(place)
         if wait_s is not None:
+            self._site.hub.metrics.login("late")
             response = self._form(visit, target=target, wrong="console.too-many-logins", status=429)
             response.headers["Retry-After"] = str(int(wait_s) + 1)
             return response
-        name = visit.field("name").strip().lower()
-        try:
-            made = self._site.accounts.login(name, visit.field("password"))
-        except LockedError:
-            # Said in the same words as a wrong password: only names that exist are ever locked.
-            made = None
+        made = self._checked(name, visit.field("password"), place)
         if made is None:
             self._failures.note(place)
             return self._form(visit, target=target, name=name[:64], wrong="console.wrong-login", status=403)
@@ -82,6 +84,16 @@ class SignIn:
         set_private_cookie(request, response, session_cookie(request), made.token)
         drop_cookie(request, response, login_cookie(request))
         return response
+
+    def _checked(self, name: str, password: str, place: str) -> NewSession | None:
+        try:
+            made = self._site.accounts.login(name, password, address=place or None)
+        except LockedError:
+            # Said in the same words as a wrong password: only names that exist are ever locked.
+            self._site.hub.metrics.login("locked")
+            return None
+        self._site.hub.metrics.login("wrong" if made is None else "right")
+        return made
 
     def log_out(self, visit: Visit) -> Response:
         """End a session."""
@@ -97,6 +109,8 @@ class SignIn:
     def _form(
         self, visit: Visit, *, target: str, name: str = "", wrong: str = "", status: int = 200
     ) -> Response:
+        if wrong:
+            note_reason(wrong)
         request = visit.request
         token = secrets.token_urlsafe(32)
         response = self._site.page(

@@ -14,9 +14,9 @@ from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub.administration import Administration
 from vnedoc.exchange.hub.console.door import PREFIX, PageError, safe_next
 from vnedoc.exchange.hub.console.site import address
-from vnedoc.exchange.states import TransportStatus
 from vnedoc.exchange.stores._days import span
 from vnedoc.exchange.stores.hub_administration import RETRYABLE
+from vnedoc.exchange.stores.hub_deliveries import HubStatus
 from vnedoc.exchange.stores.hub_reports import LATE
 from vnedoc.exchange.stores.hub_traffic import MessageFilter
 
@@ -38,7 +38,7 @@ MAX_HISTORY = 500
 RECEIVED = "received"
 RETRIED = "retried"
 _MOST_CHOICES = 8
-STATUSES = (*(status.value for status in TransportStatus), "parked", "expired")
+STATUSES = tuple(status.value for status in HubStatus)
 """All statuses that a delivery can have."""
 _TO_DO = (LATE, *sorted(RETRYABLE))
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -183,14 +183,13 @@ class Traffic:
         """Let deliveries wait for their recipients again."""
         wanted = [doc_id for doc_id in visit.form.get("doc_id", ()) if _ID.fullmatch(doc_id)]
         back = safe_next(visit.field("back"))
-        if not wanted:
-            raise PageError(400, "console.nothing-chosen")
-        changes = Administration(self._site.hub.store, actor=visit.who.name, clock=self._site.hub.clock)
-        done = changes.retry_deliveries(wanted)
+        again = left = 0
+        if wanted:
+            changes = Administration(self._site.hub.store, actor=visit.who.name, clock=self._site.hub.clock)
+            done = changes.retry_deliveries(wanted)
+            again, left = len(done.again), len(done.left)
         joint = "&" if "?" in back else "?"
-        return RedirectResponse(
-            f"{back}{joint}again={len(done.again)}&left={len(done.left)}", status_code=303
-        )
+        return RedirectResponse(f"{back}{joint}again={again}&left={left}", status_code=303)
 
 
 @dataclasses.dataclass(slots=True)

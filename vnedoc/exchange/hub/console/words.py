@@ -132,6 +132,10 @@ class Words:
             return "–"
         return f"{day:%d/%m/%Y}" if self.language is Language.VI else day.isoformat()
 
+    def short_day(self, day: datetime.date) -> str:
+        """Return a day without its year."""
+        return f"{day:%d/%m}" if self.language is Language.VI else f"{day:%m-%d}"
+
     def long_day(self, day: datetime.date) -> str:
         """Return a day with its weekday."""
         weekday = self.text("console.weekdays").split(",")[day.weekday()].strip()
