@@ -312,7 +312,7 @@ def test_a_system_from_beginning_to_end(api, store, clock) -> None:
     [
         ("POST", "/systems", {"id": "TEST.A"}, 409, "hub.system-exists"),
         ("POST", "/systems", {"id": "TEST A"}, 422, "hub.bad-request"),
-        ("POST", "/systems", {"id": "TEST.C", "networks": ["10.0.0.1/8"]}, 422, "hub.bad-network"),
+        ("POST", "/systems", {"id": "TEST.C", "networks": ["10.0.0.1/8"]}, 422, "hub.network-host-bits"),
         ("POST", "/systems", {"id": "TEST.C", "certificates": ["00"]}, 422, "hub.bad-fingerprint"),
         ("POST", "/systems", {"id": "TEST.C", "name": " "}, 422, "hub.bad-name"),
         ("POST", "/systems", {"id": "TEST.C", "unknown": 1}, 422, "hub.bad-request"),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import edxml
+from tests.full_disks import room_for
 from vnedoc.errors import InputError, PackageError, VnedocError
 from vnedoc.exchange._edxml.payload import Budget, ContentSink
 from vnedoc.exchange.codes import BusinessKind, PackageKind, StatusCode
@@ -587,6 +588,13 @@ def test_a_full_disk_is_not_taken_for_a_bad_package() -> None:
         sink.finish()
     assert caught.value.code == "file.cannot-write"
     sink.close()
+
+
+def test_a_disk_that_is_full_at_the_end_of_a_small_archive(tmp_path: Path) -> None:
+    package = edxml.package(edxml.attached("a.png", edxml.zipped("a.png", b"png")))
+    with room_for(10), pytest.raises(InputError) as caught:
+        read_package(package, folder=tmp_path / "unpacked")
+    assert caught.value.code == "file.cannot-write"
 
 
 @pytest.mark.parametrize("value", ["&", "a & b", "&#38;", "&amp;", "<>\"'", "&#38;#38;"])

@@ -6,6 +6,7 @@ archive may unfold into far more than it weighs.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -21,7 +22,7 @@ from vnedoc._internal import base64
 from vnedoc.errors import InputError, PackageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from vnedoc.exchange.models import Limits
 
@@ -228,6 +229,8 @@ def unwrap(
     if not sink.head.startswith(b"PK\x03\x04") or sink.file is None or suffix == ".zip":
         return None
     own_archive = suffix in _ARCHIVES
+    with _writing(sink.file):
+        sink.file.flush()
     if not _is_small_archive(sink.file):
         return None if own_archive else "edxml.zip-many-entries"
     try:
@@ -298,10 +301,16 @@ def write_piece(file: BinaryIO, content: bytes) -> None:
     Raises:
         InputError: The disk is full, or else does not take it.
     """
-    try:
+    with _writing(file):
         file.write(content)
+
+
+@contextlib.contextmanager
+def _writing(file: BinaryIO) -> Iterator[None]:
+    """Let what a disk does not take not be taken for a fault of the package."""
+    try:
+        yield
     except OSError as exc:
-        # Not to be taken for a fault of the package.
         raise InputError("file.cannot-write", path=file.name, reason=exc.strerror) from exc
 
 

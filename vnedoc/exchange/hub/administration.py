@@ -364,9 +364,12 @@ def checked_networks(networks: Iterable[str]) -> Sequence[str]:
     found = []
     for text in networks:
         try:
-            found.append(str(ipaddress.ip_network(text.strip())))
+            network = ipaddress.ip_network(text.strip(), strict=False)
         except ValueError as exc:
             raise UsageError("hub.bad-network", value=text[:100]) from exc
+        if ipaddress.ip_interface(text.strip()).ip != network.network_address:
+            raise UsageError("hub.network-host-bits", value=text.strip(), network=network)
+        found.append(str(network))
     if len(found) > MAX_NETWORKS:
         raise UsageError("hub.too-many-networks", most=MAX_NETWORKS)
     return list(dict.fromkeys(found))

@@ -61,6 +61,7 @@ class Database:
         url: A database URL of SQLAlchemy, such as ``sqlite:////srv/vnedoc/store.sqlite3`` or
             ``postgresql://vnedoc@db.internal/vnedoc``.
         branch: Whose tables: ``agency`` or ``hub``.
+        migrate: Whether the tables are made or brought up to date; else the database is taken as it is.
 
     Raises:
         ConfigurationError: The URL is wrong, its driver is missing, or the tables are newer than this version.
@@ -68,7 +69,7 @@ class Database:
         RemoteError: The database server does not answer.
     """
 
-    def __init__(self, url: str, *, branch: str) -> None:
+    def __init__(self, url: str, *, branch: str, migrate: bool = True) -> None:
         self._branch = branch
         try:
             self._url = sa.make_url(url)
@@ -101,6 +102,8 @@ class Database:
         self._sessions = orm.sessionmaker(self._engine, expire_on_commit=False)
         if branch == "agency":
             _log.watch(self._sessions)
+        if not migrate:
+            return
         try:
             self._migrate()
         except BaseException:

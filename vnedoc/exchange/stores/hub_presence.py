@@ -13,13 +13,6 @@ from vnedoc.exchange.stores.models import HubSystemRow
 __all__ = ["check_hub_is_there"]
 
 
-class _LookedAt(Database):
-    """A database that is taken as it is."""
-
-    def _migrate(self) -> None:
-        """Make no tables."""
-
-
 def check_hub_is_there(url: str) -> None:
     """Refuse a database that holds no hub: a mistyped address, or an empty database. Nothing is made.
 
@@ -35,7 +28,7 @@ def check_hub_is_there(url: str) -> None:
     # SQLite would make the file, and the folders above it.
     if url.startswith("sqlite:///") and not Path(file).is_file():
         raise ConfigurationError("hub.no-database", path=file)
-    database = _LookedAt(url, branch="hub")
+    database = Database(url, branch="hub", migrate=False)
     try:
         with database.single() as connection:
             is_there = sa.inspect(connection).has_table(HubSystemRow.__tablename__)
