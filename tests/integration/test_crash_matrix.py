@@ -117,7 +117,7 @@ def test_something_left_half_written_is_found(done):
 
 def test_a_step_at_which_the_hub_is_not_killed_is_found(place):
     # Nobody takes an agency off the hub here.
-    step = dataclasses.replace(HUB_STEPS[-1], trap=Trap("vnedoc.exchange.hub.core:Hub.unregister"))
+    step = dataclasses.replace(HUB_STEPS[-1], trap=Trap("vnedoc.exchange.hub.registration:unregister"))
     assert "the step was not reached" in run_hub_step(step, place).problems
 
 

@@ -372,7 +372,8 @@ def test_the_same_package_under_another_id_is_the_same_message(hub, offices, pac
     province.exchange.send(package)
     [first] = department.receive()
     listing = department.connector.list_received
-    twin = hub.store.sent(f"TEST.{PROVINCE}", PackageKind.DOCUMENT)[1]
+    listed = hub.store.sent(f"TEST.{PROVINCE}", PackageKind.DOCUMENT)[1]
+    twin = hub.store.delivery(f"TEST.{listed.recipient_code}", listed.doc_id)
 
     def relisted(kind):
         from vnedoc.exchange.connectors.base import RemoteMessage
