@@ -1,7 +1,6 @@
 """The door of a hub: who is let in from where, how much they may send, and what the log says of it."""
 
 import contextlib
-import io
 import json
 import logging
 import os
@@ -13,12 +12,12 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
+from tests.hub_logs import recorded
 from tests.integration.test_hub_vxp import Client
 from vnedoc._internal.clock import utc_now
 from vnedoc.errors import ConnectorError, VnedocError
 from vnedoc.exchange.codes import PackageKind
 from vnedoc.exchange.hub.administration import Administration
-from vnedoc.exchange.hub.logs import JSONFormatter
 from vnedoc.exchange.hub.options import HubOptions, Limits
 from vnedoc.exchange.models import Business
 from vnedoc.exchange.states import TransportStatus
@@ -390,16 +389,8 @@ def test_health_and_metrics(tmp_path):
 
 @pytest.fixture
 def log():
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JSONFormatter())
-    logger = logging.getLogger("vnedoc")
-    before = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
-    yield stream
-    logger.removeHandler(handler)
-    logger.setLevel(before[0])
+    with recorded(logging.DEBUG) as stream:
+        yield stream
 
 
 def test_a_hub_whose_database_is_away_is_alive_and_not_ready_and_says_why_once(tmp_path, monkeypatch, log):

@@ -1,7 +1,6 @@
 """Who is not let in to run a hub: what the logs say of it, and what they do not; and where nobody is sent on to."""
 
 import contextlib
-import io
 import json
 import logging
 import os
@@ -12,12 +11,12 @@ import time
 import httpx2
 import pytest
 
+from tests.hub_logs import recorded
 from vnedoc.errors import InputError, RemoteError
 from vnedoc.exchange.hub import accounts as accounts_module
 from vnedoc.exchange.hub.accounts import FREE_FAILURES, Accounts, Role
 from vnedoc.exchange.hub.app import make_admin_app, make_app
 from vnedoc.exchange.hub.console.options import ConsoleOptions
-from vnedoc.exchange.hub.logs import JSONFormatter
 from vnedoc.exchange.hub.options import HubOptions
 from vnedoc.exchange.stores.hub import HubStore
 from vnedoc.exchange.stores.hub_audit import HubAudit
@@ -54,16 +53,8 @@ class Visitor:
 
 @pytest.fixture
 def log():
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JSONFormatter())
-    logger = logging.getLogger("vnedoc")
-    before = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    yield stream
-    logger.removeHandler(handler)
-    logger.setLevel(before)
+    with recorded(logging.INFO) as stream:
+        yield stream
 
 
 @pytest.fixture

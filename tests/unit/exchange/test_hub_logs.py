@@ -59,8 +59,8 @@ try:
     MultipartParser(b"-").write(b"---x SAID BY A STRANGER")
 except ValueError:
     pass
-logging.getLogger("TEST.library").warning("SAID BY A STRANGER")
-logging.getLogger("TEST.library").error("SAID BY A STRANGER %s", "TOO")
+logging.getLogger("TEST.somebody").warning("SAID BY A STRANGER")
+logging.getLogger("TEST.somebody").error("SAID BY A STRANGER %s", "TOO")
 logging.getLogger("vnedoc.hub").warning("ours")
 """
 
@@ -80,11 +80,11 @@ def test_what_libraries_say_is_no_line_without_a_form_and_not_told_word_for_word
         said = json.loads(library)
         assert (said["level"], said["logger"], said["message"]) == (
             "error",
-            "TEST.library",
+            "TEST.somebody",
             "a library reports an error",
         )
         assert said["line"] == "<string>:12"
         assert json.loads(ours)["message"] == "ours"
     else:
-        assert " error TEST.library a library reports an error " in library
+        assert " error TEST.somebody a library reports an error " in library
         assert " ours" in ours
