@@ -1,5 +1,6 @@
 """What lets a system in ends at once, on every wire and in both databases: also while a package comes in."""
 
+import abc
 import base64
 import contextlib
 import dataclasses
@@ -133,7 +134,7 @@ class Request:
         return f"{self.method} {self.path} HTTP/1.1\r\n{head}\r\n".encode() + self.body
 
 
-class Program:
+class Program(abc.ABC):
     """What a system's program says on one wire, built before anything ends."""
 
     has_secret = True
@@ -144,7 +145,7 @@ class Program:
         self.numbers = itertools.count(1)
         self.log_in()
 
-    def log_in(self):
+    def log_in(self):  # noqa: B027 - only wires with tokens have a login
         pass
 
     def post(self, path, **options):
@@ -166,17 +167,17 @@ class Program:
         [waiting] = self.hub.store.waiting(SYSTEM, PackageKind.DOCUMENT)
         return waiting.doc_id
 
+    @abc.abstractmethod
     def upload(self):
         """Return the request that brings a package."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def calls(self, doc_id):
         """Return the requests that list, fetch and acknowledge."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def told(self, status, body):
         """Return what an answer says: ``None`` if it is no refusal of those that a right that ended has."""
-        raise NotImplementedError
 
 
 def form(name, **fields):
